@@ -1,0 +1,87 @@
+package bucket
+
+import "time"
+
+// Check is one question: may this account make this request now?
+type Check struct {
+	Account  string
+	Model    string // may be empty when Category is given
+	Category string // may be empty when Model is given
+	Requests int64  // 0 to MaxCost
+	Tokens   int64  // 0 to MaxCost
+	DryRun   bool   // decide without consuming
+	MinIndex uint64 // the log index that who decides must have applied; 0: any
+}
+
+// Cost returns what the check takes from a bucket of the given unit.
+func (c *Check) Cost(u Unit) int64 {
+	if u == Tokens {
+		return c.Tokens
+	}
+	return c.Requests
+}
+
+// Reason is why a check was answered as it was.
+type Reason uint8
+
+// The reasons, in the order in which the rules are asked; UnknownModel is no
+// decision but an error the caller made.
+const (
+	OK Reason = iota
+	Suspended
+	FreeTier
+	TierAccess
+	UsageLimit
+	RateLimited
+	Unavailable
+	UnknownModel
+	NumReasons // how many there are
+)
+
+var reasonNames = [NumReasons]string{
+	"ok", "suspended", "free_tier", "tier_access", "usage_limit", "rate_limited", "unavailable", "unknown_model",
+}
+
+// String returns the reason's name as users see it.
+func (r Reason) String() string {
+	if r < NumReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// Ruling is what the account and the policy say of a check before any bucket
+// is asked: a denial, or the limits that must all have room. Limits is shared
+// and must not be changed.
+type Ruling struct {
+	Reason       Reason // OK, or the denial
+	Tier         int
+	Category     string
+	RequiredTier int   // FreeTier and TierAccess: the tier needed
+	SpendNeeded  int64 // FreeTier and TierAccess: what is still missing, in micro-dollars
+	Limits       []Scoped
+}
+
+// Status is one limit as it stands after a decision.
+type Status struct {
+	Scoped
+	Remaining int64         // whole units left, never negative
+	Reset     time.Duration // until nothing is owed
+	Next      time.Duration // until one more whole unit is there; 0 when full
+}
+
+// Decision is the answer to a Check.
+type Decision struct {
+	Reason       Reason
+	Tier         int
+	Category     string
+	RequiredTier int
+	SpendNeeded  int64 // micro-dollars
+	Limits       []Status
+	Hit          int           // RateLimited: index in Limits of the longest wait, else -1
+	RetryAfter   time.Duration // RateLimited: the largest wait of the limits hit
+	NeverFits    bool          // RateLimited: the cost is above a limit's burst
+	DecidedBy    string        // node id
+	Degraded     bool          // decided by someone other than the owner
+	Index        uint64        // the deciding node's applied index
+}
