@@ -1,0 +1,144 @@
+// Package ledger is what the cluster agrees on: accounts, the policy, the
+// ownership map and the idempotency keys, with the pure rules over them.
+//
+// State.Apply takes one command of the log and changes the state by nothing
+// but that command: no clock, no randomness, no order of a Go map. Accounts
+// are immutable once stored; a change stores a new one, so that readers never
+// wait for a writer longer than one map access.
+package ledger
+
+import (
+	"fmt"
+	"math"
+)
+
+// Plan is how an account buys.
+type Plan uint8
+
+// The plans. Scale and Enterprise pass every tier gate.
+const (
+	Build Plan = iota
+	Scale
+	Enterprise
+)
+
+var planNames = []string{"build", "scale", "enterprise"}
+
+// String returns the plan's name as users write it.
+func (p Plan) String() string {
+	if int(p) < len(planNames) {
+		return planNames[p]
+	}
+	return "unknown"
+}
+
+// ParsePlan reads a plan's name; ok is false for any other word.
+func ParsePlan(s string) (p Plan, ok bool) {
+	for i, n := range planNames {
+		if n == s {
+			return Plan(i), true
+		}
+	}
+	return 0, false
+}
+
+// NoUsageLimit is the UsageLimit of an account that has none.
+const NoUsageLimit Micros = -1
+
+// Account is one customer's money and switches. Stored accounts are never
+// changed in place.
+type Account struct {
+	ID         string
+	Plan       Plan
+	Suspended  bool
+	Lifetime   Micros // really paid, less refunds
+	Free       Micros // free credits
+	Purchased  Micros // purchased credits
+	OpenBill   Micros
+	UsageLimit Micros // NoUsageLimit, or the open bill at which the account blocks
+}
+
+// NewAccount returns an account that has paid nothing.
+func NewAccount(id string) Account { return Account{ID: id, UsageLimit: NoUsageLimit} }
+
+// Blocked reports whether the usage limit blocks the account: it is set, no
+// credits of either kind are left, and the open bill has reached it.
+func (a *Account) Blocked() bool {
+	return a.UsageLimit != NoUsageLimit && a.Free == 0 && a.Purchased == 0 && a.OpenBill >= a.UsageLimit
+}
+
+// EntryType is what an entry of the ledger moves.
+type EntryType uint8
+
+// The entry types.
+const (
+	Purchase EntryType = iota
+	FreeCredit
+	Usage
+	Payment
+	Refund
+)
+
+var entryNames = []string{"purchase", "free_credit", "usage", "payment", "refund"}
+
+// String returns the type's name as users write it.
+func (t EntryType) String() string {
+	if int(t) < len(entryNames) {
+		return entryNames[t]
+	}
+	return "unknown"
+}
+
+// ParseEntryType reads a type's name; ok is false for any other word.
+func ParseEntryType(s string) (t EntryType, ok bool) {
+	for i, n := range entryNames {
+		if n == s {
+			return EntryType(i), true
+		}
+	}
+	return 0, false
+}
+
+// Charge returns the account after an entry of the given type and amount. It
+// returns ErrInsufficientCredits or ErrOverflow and changes nothing where the
+// entry cannot be applied.
+func Charge(a Account, t EntryType, amount Micros) (Account, error) {
+	if amount <= 0 || amount > MaxAmount {
+		return a, fmt.Errorf("amount %s: %w", amount, ErrOverflow)
+	}
+	b := a
+	switch t {
+	case Purchase:
+		b.Purchased, b.Lifetime = add(b.Purchased, amount), add(b.Lifetime, amount)
+	case FreeCredit:
+		b.Free = add(b.Free, amount)
+	case Usage:
+		free := min(b.Free, amount)
+		paid := min(b.Purchased, amount-free)
+		b.Free, b.Purchased = b.Free-free, b.Purchased-paid
+		b.OpenBill = add(b.OpenBill, amount-free-paid)
+	case Payment:
+		bill := min(b.OpenBill, amount)
+		b.OpenBill -= bill
+		b.Purchased, b.Lifetime = add(b.Purchased, amount-bill), add(b.Lifetime, amount)
+	case Refund:
+		if b.Purchased < amount {
+			return a, ErrInsufficientCredits
+		}
+		b.Purchased, b.Lifetime = b.Purchased-amount, max(0, b.Lifetime-amount)
+	default:
+		return a, fmt.Errorf("entry type %d: %w", t, ErrUnknownCommand)
+	}
+	if b.Purchased < 0 || b.Lifetime < 0 || b.Free < 0 || b.OpenBill < 0 {
+		return a, ErrOverflow
+	}
+	return b, nil
+}
+
+// add returns the sum, or -1 where it overflows.
+func add(a, b Micros) Micros {
+	if a > math.MaxInt64-b {
+		return -1
+	}
+	return a + b
+}
