@@ -1,0 +1,263 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// Bounds of one command.
+const (
+	MaxOps     = 1000    // operations
+	MaxCommand = 1 << 20 // bytes
+)
+
+// commandVersion is the only encoding of a command there is.
+const commandVersion = 1
+
+// OpKind is what an operation does.
+type OpKind uint8
+
+// The kinds of operations. Append only: the numbers are in the log.
+const (
+	OpEntry OpKind = iota
+	OpPatch
+	OpMap
+	OpClusterID
+	numOps
+)
+
+// Op is one operation of a command; the fields that its kind names hold.
+type Op struct {
+	Kind    OpKind
+	Account string // OpEntry, OpPatch
+
+	Key    string // OpEntry
+	Type   EntryType
+	Amount Micros
+
+	Patch Patch // OpPatch
+
+	Map       *Map   // OpMap: the next one; its epoch must follow the one in force
+	ClusterID string // OpClusterID: set once
+}
+
+// Patch changes the fields of an account that are not nil.
+type Patch struct {
+	Plan       *Plan
+	UsageLimit *Micros // NoUsageLimit takes the limit away
+	Suspended  *bool
+}
+
+// Command is one entry of the log: operations, and the time its proposer
+// stamped it with.
+type Command struct {
+	Time int64 // milliseconds since 1970
+	Ops  []Op
+}
+
+// Encode returns the command's bytes.
+func (c *Command) Encode() ([]byte, error) {
+	var buf bytes.Buffer
+	w := &writer{e: msgpack.NewEncoder(&buf)}
+	w.array(3)
+	w.uint(commandVersion)
+	w.int(c.Time)
+	encodeOps(w, c.Ops)
+	return buf.Bytes(), w.err
+}
+
+// DecodeCommand reads what Encode wrote. A version it does not know is
+// ErrUnknownCommand.
+func DecodeCommand(b []byte) (*Command, error) {
+	if len(b) > MaxCommand {
+		return nil, fmt.Errorf("command of %d bytes, at most %d", len(b), MaxCommand)
+	}
+	in := bytes.NewReader(b)
+	r := &reader{d: msgpack.NewDecoder(in)}
+	r.array(3)
+	if v := r.uint(); r.err == nil && v != commandVersion {
+		return nil, fmt.Errorf("command version %d: %w", v, ErrUnknownCommand)
+	}
+	c := &Command{Time: r.int()}
+	c.Ops = decodeOps(r)
+	if r.err == nil && in.Len() > 0 {
+		r.err = errors.New("bytes after the command")
+	}
+	return c, r.err
+}
+
+// EncodeOps and DecodeOps carry operations from a node to the leader.
+func EncodeOps(ops []Op) ([]byte, error) {
+	var buf bytes.Buffer
+	w := &writer{e: msgpack.NewEncoder(&buf)}
+	encodeOps(w, ops)
+	return buf.Bytes(), w.err
+}
+
+// DecodeOps reads what EncodeOps wrote.
+func DecodeOps(b []byte) ([]Op, error) {
+	r := &reader{d: msgpack.NewDecoder(bytes.NewReader(b))}
+	ops := decodeOps(r)
+	return ops, r.err
+}
+
+func encodeOps(w *writer, ops []Op) {
+	w.array(len(ops))
+	for i := range ops {
+		ops[i].encode(w)
+	}
+}
+
+func decodeOps(r *reader) []Op {
+	n := r.arrayUpTo(MaxOps)
+	ops := make([]Op, n)
+	for i := range ops {
+		ops[i].decode(r)
+	}
+	return ops
+}
+
+func (o *Op) encode(w *writer) {
+	switch o.Kind {
+	case OpEntry:
+		w.array(5)
+		w.uint(uint64(o.Kind))
+		w.string(o.Account)
+		w.string(o.Key)
+		w.uint(uint64(o.Type))
+		w.int(int64(o.Amount))
+	case OpPatch:
+		w.array(5)
+		w.uint(uint64(o.Kind))
+		w.string(o.Account)
+		encodeOptional(w, o.Patch.Plan)
+		encodeOptional(w, o.Patch.UsageLimit)
+		suspended := -1
+		if o.Patch.Suspended != nil {
+			suspended = 0
+			if *o.Patch.Suspended {
+				suspended = 1
+			}
+		}
+		w.int(int64(suspended))
+	case OpMap:
+		w.array(2)
+		w.uint(uint64(o.Kind))
+		w.do(o.Map.encode(w.e))
+	case OpClusterID:
+		w.array(2)
+		w.uint(uint64(o.Kind))
+		w.string(o.ClusterID)
+	default:
+		w.do(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
+	}
+}
+
+func (o *Op) decode(r *reader) {
+	n := r.arrayUpTo(8)
+	o.Kind = OpKind(r.small(int(numOps)))
+	want := [numOps]int{OpEntry: 5, OpPatch: 5, OpMap: 2, OpClusterID: 2}
+	if r.err == nil && n != want[o.Kind] {
+		r.err = fmt.Errorf("operation %d of %d elements: %w", o.Kind, n, ErrUnknownCommand)
+	}
+	switch o.Kind {
+	case OpEntry:
+		o.Account = r.string(128)
+		o.Key = r.string(MaxKey)
+		o.Type = EntryType(r.small(len(entryNames)))
+		o.Amount = Micros(r.int())
+	case OpPatch:
+		o.Account = r.string(128)
+		if v := r.int(); v >= 0 && v < int64(len(planNames)) {
+			p := Plan(v)
+			o.Patch.Plan = &p
+		}
+		if v := Micros(r.int()); v >= NoUsageLimit {
+			o.Patch.UsageLimit = &v
+		}
+		if v := r.int(); v >= 0 {
+			b := v == 1
+			o.Patch.Suspended = &b
+		}
+	case OpMap:
+		if r.err == nil {
+			o.Map, r.err = decodeMap(r.d)
+		}
+	case OpClusterID:
+		o.ClusterID = r.string(MaxNodeID)
+	}
+}
+
+// encodeOptional writes -2 for nil: -1 is NoUsageLimit.
+func encodeOptional[T ~int64 | ~uint8](w *writer, p *T) {
+	if p == nil {
+		w.int(-2)
+		return
+	}
+	w.int(int64(*p))
+}
+
+// Result is what became of one operation.
+type Result struct {
+	Err      error // nil, or one of the package's errors
+	Replayed bool  // OpEntry: the key had been applied before
+	Entry    Entry // OpEntry
+	Account  Account
+}
+
+// Entry is an applied entry of the ledger.
+type Entry struct {
+	Key    string
+	Type   EntryType
+	Amount Micros
+	Index  uint64 // log index it was applied at
+}
+
+// EncodeResults and DecodeResults carry results back to the node that asked.
+func EncodeResults(results []Result) ([]byte, error) {
+	var buf bytes.Buffer
+	w := &writer{e: msgpack.NewEncoder(&buf)}
+	w.array(len(results))
+	for i := range results {
+		res := &results[i]
+		w.array(7)
+		w.uint(uint64(outcomeOf(res.Err)))
+		w.bool(res.Replayed)
+		w.string(res.Entry.Key)
+		w.uint(uint64(res.Entry.Type))
+		w.int(int64(res.Entry.Amount))
+		w.uint(res.Entry.Index)
+		res.Account.encode(w)
+	}
+	return buf.Bytes(), w.err
+}
+
+// DecodeResults reads what EncodeResults wrote.
+func DecodeResults(b []byte) ([]Result, error) {
+	r := &reader{d: msgpack.NewDecoder(bytes.NewReader(b))}
+	results := make([]Result, r.arrayUpTo(MaxOps))
+	for i := range results {
+		res := &results[i]
+		r.array(7)
+		res.Err = outcomes[r.small(len(outcomes))]
+		res.Replayed = r.bool()
+		res.Entry.Key = r.string(MaxKey)
+		res.Entry.Type = EntryType(r.small(len(entryNames)))
+		res.Entry.Amount = Micros(r.int())
+		res.Entry.Index = r.uint()
+		res.Account.decode(r)
+	}
+	return results, r.err
+}
+
+func outcomeOf(err error) int {
+	for i, known := range outcomes {
+		if err == nil && known == nil || known != nil && errors.Is(err, known) {
+			return i
+		}
+	}
+	return outcomeOf(ErrUnknownCommand)
+}
