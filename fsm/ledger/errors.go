@@ -17,3 +17,11 @@ var (
 var outcomes = []error{
 	nil, ErrInsufficientCredits, ErrOverflow, ErrKeyReused, ErrStaleEpoch, ErrUnknownCommand, ErrClusterID,
 }
+
+// The errors of a write or a read that the cluster could not finish.
+var (
+	ErrNoQuorum       = errors.New("no leader can be reached; the write was not sent")
+	ErrOutcomeUnknown = errors.New("the write was sent and its outcome is not known; retry with the same key")
+	ErrBehind         = errors.New("the node has not applied the log index asked for")
+	ErrOverloaded     = errors.New("too many requests wait already")
+)
