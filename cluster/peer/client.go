@@ -1,0 +1,281 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+const dialTimeout = 500 * time.Millisecond
+
+// redial is how long after a failed dial the next one is tried; requests in
+// between fail at once.
+const redial = 50 * time.Millisecond
+
+// Client asks one peer. Its methods may overlap.
+type Client struct {
+	dial func(ctx context.Context) (net.Conn, error)
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	conn    *clientConn   // nil: none; guarded by mu
+	dialing chan struct{} // not nil while a dial is under way; guarded by mu
+	failed  time.Time     // of the last dial that failed; guarded by mu
+	err     error         // its error; guarded by mu
+	closed  bool          // guarded by mu
+}
+
+// NewClient returns a client that connects by dial when it is first asked.
+func NewClient(dial func(ctx context.Context) (net.Conn, error)) *Client {
+	return &Client{dial: dial}
+}
+
+// Close ends the connection; requests under way get ErrLost. It waits for the
+// client's goroutines.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	if c.conn != nil {
+		c.conn.conn.Close()
+		c.conn.out.close()
+	}
+	c.mu.Unlock()
+	c.wg.Wait()
+}
+
+// Check has the peer decide from its own buckets.
+func (c *Client) Check(ctx context.Context, q *bucket.Check, d *bucket.Decision) error {
+	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return appendMsgpack(b, q) })
+	if err != nil {
+		return err
+	}
+	defer reply.free()
+	return decodeMsgpack(reply.payload, d)
+}
+
+// Call has the peer run a method on an argument.
+func (c *Client) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
+	reply, err := c.do(ctx, kindCall, func(b []byte) ([]byte, error) {
+		return append(append(b, method), arg...), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := append([]byte(nil), reply.payload...)
+	reply.free()
+	return out, nil
+}
+
+// call is one request under way.
+type call struct {
+	done    chan error // capacity 1
+	payload []byte
+}
+
+var calls = sync.Pool{New: func() any { return &call{done: make(chan error, 1)} }}
+
+func (c *call) free() { calls.Put(c) }
+
+func (c *Client) do(ctx context.Context, k kind, fill func([]byte) ([]byte, error)) (*call, error) {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	q := calls.Get().(*call)
+	id, ok := conn.register(q)
+	if !ok {
+		q.free()
+		return nil, fmt.Errorf("%w: connection closed", ErrNotSent)
+	}
+	if err := conn.out.add(k, id, fill); err != nil {
+		if !conn.forget(id) {
+			<-q.done // the reader has it already and is about to end it
+		}
+		q.free()
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	select {
+	case err = <-q.done:
+	case <-ctx.Done():
+		if conn.forget(id) {
+			err = fmt.Errorf("%w: %w", ErrLost, ctx.Err())
+		} else {
+			err = <-q.done
+		}
+	}
+	if err != nil {
+		q.free()
+		return nil, err
+	}
+	return q, nil
+}
+
+// connect returns the live connection, dialling if there is none. Those who
+// come while a dial is under way wait for it.
+func (c *Client) connect(ctx context.Context) (*clientConn, error) {
+	for {
+		c.mu.Lock()
+		switch {
+		case c.closed:
+			c.mu.Unlock()
+			return nil, net.ErrClosed
+		case c.conn != nil:
+			conn := c.conn
+			c.mu.Unlock()
+			return conn, nil
+		case c.err != nil && time.Since(c.failed) < redial:
+			err := c.err
+			c.mu.Unlock()
+			return nil, err
+		}
+		if c.dialing == nil {
+			c.dialing = make(chan struct{})
+			c.wg.Add(1)
+			go c.dialOnce()
+		}
+		wait := c.dialing
+		c.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *Client) dialOnce() {
+	defer c.wg.Done()
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	conn, err := c.dial(ctx)
+	if err == nil {
+		if _, err = conn.Write([]byte(Magic)); err != nil {
+			conn.Close()
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.dialing)
+	c.dialing = nil
+	if err == nil && c.closed {
+		conn.Close()
+		return
+	}
+	if c.err = err; err != nil {
+		c.failed = time.Now()
+		return
+	}
+	c.conn = &clientConn{conn: conn, out: newOutbox(conn), calls: map[uint64]*call{}}
+	c.wg.Add(2)
+	go func(out *outbox) { defer c.wg.Done(); out.run() }(c.conn.out)
+	go c.read(c.conn)
+}
+
+// read delivers answers until the connection ends, then fails what is left.
+func (c *Client) read(conn *clientConn) {
+	defer c.wg.Done()
+	in := bufio.NewReaderSize(conn.conn, 64<<10)
+	var buf []byte
+	for {
+		k, id, payload, err := readFrame(in, buf)
+		if err != nil {
+			break
+		}
+		buf = payload[:0]
+		conn.finish(k, id, payload)
+	}
+	c.mu.Lock()
+	if c.conn == conn {
+		c.conn = nil
+	}
+	c.mu.Unlock()
+	conn.conn.Close()
+	conn.out.close()
+	conn.failAll()
+}
+
+type clientConn struct {
+	conn net.Conn
+	out  *outbox
+
+	mu    sync.Mutex
+	last  uint64           // guarded by mu
+	calls map[uint64]*call // nil once the connection has ended; guarded by mu
+}
+
+func (c *clientConn) register(q *call) (id uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.calls == nil {
+		return 0, false
+	}
+	c.last++
+	c.calls[c.last] = q
+	return c.last, true
+}
+
+// forget takes the request back; false when its answer is being delivered.
+func (c *clientConn) forget(id uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.calls[id]
+	delete(c.calls, id)
+	return ok
+}
+
+func (c *clientConn) finish(k kind, id uint64, payload []byte) {
+	c.mu.Lock()
+	q := c.calls[id]
+	delete(c.calls, id)
+	c.mu.Unlock()
+	if q == nil {
+		return // its caller has given up
+	}
+	if k == kindDone {
+		q.payload = append(q.payload[:0], payload...)
+		q.done <- nil
+		return
+	}
+	q.done <- decodeFailure(payload)
+}
+
+func (c *clientConn) failAll() {
+	c.mu.Lock()
+	left := c.calls
+	c.calls = nil
+	c.mu.Unlock()
+	for _, q := range left {
+		q.done <- fmt.Errorf("%w: connection lost", ErrLost)
+	}
+}
+
+// The codes of kindFailed.
+const (
+	codeRefused byte = iota
+	codeBehind
+)
+
+func appendFailure(b []byte, err error) []byte {
+	code := codeRefused
+	if errors.Is(err, ErrBehind) {
+		code = codeBehind
+	}
+	text := err.Error()
+	return append(append(b, code), text[:min(len(text), 512)]...)
+}
+
+func decodeFailure(b []byte) error {
+	if len(b) == 0 {
+		return ErrRefused
+	}
+	if b[0] == codeBehind {
+		return ErrBehind
+	}
+	return fmt.Errorf("%w: %s", ErrRefused, b[1:])
+}

@@ -1,0 +1,161 @@
+// Package peer is the protocol between nodes: one TCP connection to each peer,
+// on which many requests are under way at once.
+//
+// A frame is a length (4 bytes), a kind (1), a request number (8), all big
+// endian, and a payload. Requests are answered in any order under their
+// number. Frames that are written while the connection is busy leave together
+// in one write.
+package peer
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Magic opens a connection and names the version of the protocol.
+const Magic = "QPEER\x01"
+
+// Bounds of the protocol.
+const (
+	MaxFrame   = 2 << 20 // bytes of one frame
+	maxBacklog = 8 << 20 // bytes waiting to be written to one connection
+	header     = 4 + 1 + 8
+)
+
+type kind uint8
+
+const (
+	kindCheck  kind = iota + 1 // a bucket.Check; answered by kindDone or kindFailed
+	kindCall                   // a method (1 byte) and its argument; likewise
+	kindDone                   // the result
+	kindFailed                 // a code (1 byte) and a text
+)
+
+// The errors of a request.
+var (
+	// ErrNotSent: the request never left this node.
+	ErrNotSent = errors.New("not sent")
+	// ErrLost: the request was sent and no answer came; what became of it is
+	// not known.
+	ErrLost = errors.New("no answer")
+	// ErrRefused: the peer answered that it did not do it.
+	ErrRefused = errors.New("refused")
+	// ErrBehind: the peer has not applied the log index asked for.
+	ErrBehind = errors.New("peer is behind")
+
+	errBacklog = errors.New("too much waits to be written")
+)
+
+func appendHeader(b []byte, k kind, id uint64) []byte {
+	b = append(b, 0, 0, 0, 0, byte(k))
+	return binary.BigEndian.AppendUint64(b, id)
+}
+
+// setLength fills in the length of the frame that begins at start.
+func setLength(b []byte, start int) {
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-header))
+}
+
+// readFrame reads one frame; the payload is valid until the next call with the
+// same buffer.
+func readFrame(r *bufio.Reader, buf []byte) (k kind, id uint64, payload []byte, err error) {
+	var h [header]byte
+	if _, err = io.ReadFull(r, h[:]); err != nil {
+		return 0, 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(h[:])
+	if n > MaxFrame {
+		return 0, 0, nil, fmt.Errorf("frame of %d bytes, at most %d", n, MaxFrame)
+	}
+	if int(n) > cap(buf) {
+		buf = make([]byte, n)
+	}
+	payload = buf[:n]
+	_, err = io.ReadFull(r, payload)
+	return kind(h[4]), binary.BigEndian.Uint64(h[5:]), payload, err
+}
+
+// outbox gathers frames and has one goroutine write them.
+type outbox struct {
+	conn net.Conn
+	wake chan struct{}
+
+	mu     sync.Mutex
+	buf    []byte // guarded by mu
+	closed bool   // guarded by mu
+}
+
+func newOutbox(conn net.Conn) *outbox { return &outbox{conn: conn, wake: make(chan struct{}, 1)} }
+
+// add appends one frame, built by fill after its header.
+func (o *outbox) add(k kind, id uint64, fill func([]byte) ([]byte, error)) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return net.ErrClosed
+	}
+	if len(o.buf) > maxBacklog {
+		return errBacklog
+	}
+	start := len(o.buf)
+	b, err := fill(appendHeader(o.buf, k, id))
+	if err == nil && len(b)-start-header > MaxFrame {
+		err = fmt.Errorf("frame of %d bytes, at most %d", len(b)-start-header, MaxFrame)
+	}
+	if err != nil {
+		o.buf = o.buf[:start]
+		return err
+	}
+	setLength(b, start)
+	o.buf = b
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// run writes until close or an error, and closes the connection.
+func (o *outbox) run() {
+	defer o.conn.Close()
+	var spare []byte
+	for range o.wake {
+		o.mu.Lock()
+		out := o.buf
+		o.buf = spare[:0]
+		closed := o.closed
+		o.mu.Unlock()
+		if len(out) > 0 {
+			// A peer that takes nothing for this long is gone.
+			_ = o.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			if _, err := o.conn.Write(out); err != nil {
+				o.close()
+				return
+			}
+		}
+		if closed {
+			return
+		}
+		spare = out
+		if cap(spare) > 1<<20 {
+			spare = nil
+		}
+	}
+}
+
+// close ends run after what is gathered has been written, and refuses more.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}

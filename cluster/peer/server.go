@@ -1,0 +1,162 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// Handler answers peers. Calls may overlap.
+type Handler interface {
+	// Check decides from this node's own buckets and never forwards. An error
+	// that wraps ErrBehind reaches the caller as such, any other as ErrRefused.
+	Check(ctx context.Context, q *bucket.Check, d *bucket.Decision) error
+	// Call runs a method.
+	Call(ctx context.Context, method byte, arg []byte) ([]byte, error)
+}
+
+// maxSlow bounds the requests of one connection that may wait for something.
+const maxSlow = 1024
+
+// waitAtMost bounds how long a request may wait.
+const waitAtMost = 10 * time.Second
+
+// Server serves connections from peers.
+type Server struct {
+	handler Handler
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // guarded by mu; nil when closed
+}
+
+// NewServer returns a server for the handler.
+func NewServer(h Handler) *Server {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Server{handler: h, ctx: ctx, cancel: cancel, conns: map[net.Conn]struct{}{}}
+}
+
+// Close closes all connections and waits for their goroutines.
+func (s *Server) Close() {
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.Close()
+	}
+	s.conns = nil
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// Serve serves one connection until it ends.
+func (s *Server) Serve(conn net.Conn) {
+	s.mu.Lock()
+	if s.conns == nil {
+		s.mu.Unlock()
+		conn.Close()
+		return
+	}
+	s.conns[conn] = struct{}{}
+	s.wg.Add(2)
+	s.mu.Unlock()
+	out := newOutbox(conn)
+	go func() { defer s.wg.Done(); out.run() }()
+	defer func() {
+		conn.Close()
+		out.close()
+		s.mu.Lock()
+		delete(s.conns, conn)
+		s.mu.Unlock()
+		s.wg.Done()
+	}()
+	s.read(conn, out)
+}
+
+func (s *Server) read(conn net.Conn, out *outbox) {
+	in := bufio.NewReaderSize(conn, 64<<10)
+	var magic [len(Magic)]byte
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.ReadFull(in, magic[:]); err != nil || string(magic[:]) != Magic {
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	slow := make(chan struct{}, maxSlow)
+	var buf []byte
+	var q bucket.Check
+	var d bucket.Decision
+	for {
+		k, id, payload, err := readFrame(in, buf)
+		if err != nil {
+			return
+		}
+		buf = payload[:0]
+		switch k {
+		case kindCheck:
+			if err := decodeMsgpack(payload, &q); err != nil {
+				s.fail(out, id, err)
+			} else if q.MinIndex > 0 { // may wait: not on this goroutine
+				q := q
+				s.slow(slow, out, id, func(ctx context.Context) { s.check(ctx, out, id, &q, &bucket.Decision{}) })
+			} else {
+				s.check(s.ctx, out, id, &q, &d)
+			}
+		case kindCall:
+			if len(payload) == 0 {
+				s.fail(out, id, fmt.Errorf("call without a method"))
+				continue
+			}
+			method, arg := payload[0], append([]byte(nil), payload[1:]...)
+			s.slow(slow, out, id, func(ctx context.Context) { s.call(ctx, out, id, method, arg) })
+		default:
+			return // not our protocol
+		}
+	}
+}
+
+// slow runs fn on a goroutine of its own, if not too many run already.
+func (s *Server) slow(running chan struct{}, out *outbox, id uint64, fn func(ctx context.Context)) {
+	select {
+	case running <- struct{}{}:
+	default:
+		s.fail(out, id, fmt.Errorf("too many requests wait"))
+		return
+	}
+	s.wg.Add(1) // under Serve's own count, so never from zero
+	go func() {
+		defer s.wg.Done()
+		ctx, cancel := context.WithTimeout(s.ctx, waitAtMost)
+		defer cancel()
+		fn(ctx)
+		<-running
+	}()
+}
+
+func (s *Server) check(ctx context.Context, out *outbox, id uint64, q *bucket.Check, d *bucket.Decision) {
+	if err := s.handler.Check(ctx, q, d); err != nil {
+		s.fail(out, id, err)
+		return
+	}
+	// An error means that the connection has ended; its reader sees it too.
+	_ = out.add(kindDone, id, func(b []byte) ([]byte, error) { return appendMsgpack(b, d) })
+}
+
+func (s *Server) call(ctx context.Context, out *outbox, id uint64, method byte, arg []byte) {
+	result, err := s.handler.Call(ctx, method, arg)
+	if err != nil {
+		s.fail(out, id, err)
+		return
+	}
+	_ = out.add(kindDone, id, func(b []byte) ([]byte, error) { return append(b, result...), nil })
+}
+
+func (s *Server) fail(out *outbox, id uint64, err error) {
+	_ = out.add(kindFailed, id, func(b []byte) ([]byte, error) { return appendFailure(b, err), nil })
+}
