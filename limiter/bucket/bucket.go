@@ -91,14 +91,16 @@ func (s State) Reset(l Limit) time.Duration { return timeFor(l, s.Units, s.Frac)
 // Next returns how long from s.At until one more whole unit is there; 0 when
 // nothing is owed.
 func (s State) Next(l Limit) time.Duration {
-	over := max(0, s.Units-l.Burst) // a bucket in debt first comes back to its burst
+	over := s.Units - l.Burst // a bucket in debt first comes back below its burst
 	switch {
 	case s.Units == 0 && s.Frac == 0:
 		return 0
+	case over >= 0:
+		return timeFor(l, over+1, s.Frac)
 	case s.Frac > 0:
-		return timeFor(l, over, s.Frac)
+		return timeFor(l, 0, s.Frac)
 	}
-	return timeFor(l, over+1, 0)
+	return timeFor(l, 1, 0)
 }
 
 // Idle reports whether nothing is owed.

@@ -60,10 +60,13 @@ func Fields(fns ...func() error) error {
 	return nil
 }
 
-// Int decodes one integer into p.
-func Int[T ~int | ~int64 | ~uint8 | ~uint64](d *msgpack.Decoder, p *T) error {
+// Int decodes one integer into p and refuses one that p's type would cut.
+func Int[T ~int | ~int64 | ~uint8](d *msgpack.Decoder, p *T) error {
 	n, err := d.DecodeInt64()
 	*p = T(n)
+	if err == nil && int64(*p) != n {
+		return fmt.Errorf("number %d: %w", n, ErrTooLong)
+	}
 	return err
 }
 
