@@ -5,15 +5,20 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 
+	"quorate/api/wire"
 	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
 
 // Checker decides checks, wherever in the cluster their buckets are.
 type Checker interface {
-	// Check fills d. An error wraps ledger.ErrBehind when c.MinIndex could not
+	// Check fills d, whose Limits may have room to append to. It must not keep c
+	// or any of its strings: they are views of the request. It must end by
+	// itself within a few seconds, because ctx has no deadline. An error wraps ledger.ErrBehind when c.MinIndex could not
 	// be waited for; a check that no node may decide is no error but
 	// bucket.Unavailable.
 	Check(ctx context.Context, c *bucket.Check, d *bucket.Decision) error
@@ -61,29 +66,11 @@ type Probe struct {
 	Fatal bool
 }
 
-// ClusterStatus is the body of GET /v1/cluster.
-type ClusterStatus struct {
-	ClusterID      string       `json:"cluster_id"`
-	Leader         *string      `json:"leader"`
-	Term           uint64       `json:"term"`
-	Epoch          uint64       `json:"epoch"`
-	KeysSince      *string      `json:"keys_remembered_since"` // RFC 3339; null while no command was applied
-	Nodes          []NodeStatus `json:"nodes"`
-	AnsweredByNode string       `json:"node"`
-}
-
-// NodeStatus is one node of the cluster.
-type NodeStatus struct {
-	ID           string `json:"id"`
-	HTTP         string `json:"http"`
-	Peer         string `json:"peer"`
-	Gossip       string `json:"gossip"`
-	State        string `json:"state"` // alive, suspect, left or dead
-	Voter        bool   `json:"voter"`
-	AppliedIndex uint64 `json:"applied_index"`
-	Version      string `json:"version"`
-	Partitions   int    `json:"partitions"`
-}
+// ClusterStatus and NodeStatus are what an Operator fills.
+type (
+	ClusterStatus = wire.ClusterStatus
+	NodeStatus    = wire.NodeStatus
+)
 
 // Config is what a Server is made of.
 type Config struct {
@@ -93,4 +80,13 @@ type Config struct {
 	View     View
 	Operator Operator
 	Metrics  Metrics
+	Logger   *slog.Logger // nil: nothing is logged
+}
+
+// Validate reports what is missing.
+func (c *Config) Validate() error {
+	if c.NodeID == "" || c.Checker == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Metrics == nil {
+		return errors.New("rest: the config needs all but a logger")
+	}
+	return nil
 }

@@ -1,0 +1,140 @@
+package rest
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"quorate/api/wire"
+	"quorate/limiter/bucket"
+)
+
+// call is the memory of one check, used again by the next.
+type call struct {
+	scanner  wire.Scanner
+	request  wire.CheckRequest
+	check    bucket.Check
+	decision bucket.Decision
+	body     []byte
+	value    []byte // of a header
+}
+
+// maxKept bounds the buffers that a call keeps for the next one.
+const maxKept = 16 << 10
+
+var statuses = [bucket.NumReasons]int{
+	bucket.OK:           200,
+	bucket.Suspended:    403,
+	bucket.FreeTier:     403,
+	bucket.TierAccess:   403,
+	bucket.UsageLimit:   402,
+	bucket.RateLimited:  429,
+	bucket.Unavailable:  503,
+	bucket.UnknownModel: 404,
+}
+
+// check answers POST /v1/check. It allocates nothing where the Checker does
+// not.
+func (s *Server) check(ctx *fasthttp.RequestCtx) {
+	c := s.calls.Get().(*call)
+	if err := s.decide(ctx, c); err != nil {
+		s.common(ctx)
+		s.fail(ctx, err)
+	}
+	// The views of the request's bytes must not outlive it.
+	c.scanner.Reset(nil)
+	c.request, c.check = wire.CheckRequest{}, bucket.Check{}
+	if cap(c.body) <= maxKept {
+		s.calls.Put(c)
+	}
+}
+
+func (s *Server) decide(ctx *fasthttp.RequestCtx, c *call) (err error) {
+	c.scanner.Reset(ctx.Request.Body())
+	if err := c.request.Parse(&c.scanner); err != nil {
+		return err
+	}
+	r := &c.request
+	c.check = bucket.Check{
+		Account: r.Account, Model: r.Model, Category: r.Category,
+		Requests: r.Requests, Tokens: r.Tokens, DryRun: r.DryRun,
+	}
+	if c.check.MinIndex, err = minIndex(ctx); err != nil {
+		return err
+	}
+	d := &c.decision
+	*d = bucket.Decision{Limits: d.Limits[:0], Hit: -1}
+	// No deadline: making one costs more than a decision, and each hop of a
+	// check has its own.
+	if err := s.cfg.Checker.Check(context.Background(), &c.check, d); err != nil {
+		return err
+	}
+	s.cfg.Metrics.Checked(d.Reason, time.Since(ctx.Time()).Seconds())
+	switch d.Reason {
+	case bucket.Unavailable:
+		return newProblem(503, wire.Unavailable, "", "the bucket's owner cannot be reached, and the policy lets no other node decide")
+	case bucket.UnknownModel:
+		return unknownModel(r)
+	}
+	s.answer(ctx, c)
+	return nil
+}
+
+func unknownModel(r *wire.CheckRequest) error {
+	if r.Category != "" {
+		return newProblem(404, wire.UnknownModel, "category", "no rule of the policy knows the model, and it has no category "+strconv.Quote(r.Category))
+	}
+	return newProblem(404, wire.UnknownModel, "model", "no rule of the policy knows the model "+strconv.Quote(r.Model)+", and no category was given")
+}
+
+// answer writes the decision.
+func (s *Server) answer(ctx *fasthttp.RequestCtx, c *call) {
+	d := &c.decision
+	s.header(ctx, d.Index)
+	s.rateHeaders(ctx, c)
+	c.body = wire.AppendDecision(c.body[:0], c.check.Account, s.cfg.NodeID, d)
+	h := &ctx.Response.Header
+	h.SetStatusCode(statuses[d.Reason])
+	h.SetContentTypeBytes(typeJSON)
+	ctx.Response.SetBody(c.body)
+}
+
+// rateHeaders says in headers what the limits are and whether to come again.
+func (s *Server) rateHeaders(ctx *fasthttp.RequestCtx, c *call) {
+	d, h := &c.decision, &ctx.Response.Header
+	switch d.Reason {
+	case bucket.OK:
+	case bucket.RateLimited:
+		if d.NeverFits {
+			h.SetCanonical(nameShouldRetry, valueFalse)
+			break
+		}
+		c.value = strconv.AppendInt(c.value[:0], wire.Ceil(d.RetryAfter, time.Second), 10)
+		h.SetCanonical(nameRetryAfter, c.value)
+		c.value = strconv.AppendInt(c.value[:0], wire.Ceil(d.RetryAfter, time.Millisecond), 10)
+		h.SetCanonical(nameRetryAfterMS, c.value)
+	default:
+		h.SetCanonical(nameShouldRetry, valueFalse)
+		return
+	}
+	if len(d.Limits) == 0 {
+		return
+	}
+	c.value = wire.AppendRateLimitPolicy(c.value[:0], d.Limits)
+	h.SetCanonical(nameRateLimitPolicy, c.value)
+	c.value = wire.AppendRateLimit(c.value[:0], d)
+	h.SetCanonical(nameRateLimit, c.value)
+}
+
+// SetCanonical takes names as they are; Set would write Ratelimit.
+var (
+	nameRateLimit       = []byte(wire.HeaderRateLimit)
+	nameRateLimitPolicy = []byte(wire.HeaderRateLimitPolicy)
+	nameRetryAfter      = []byte(wire.HeaderRetryAfter)
+	nameRetryAfterMS    = []byte(wire.HeaderRetryAfterMS)
+	nameShouldRetry     = []byte(wire.HeaderShouldRetry)
+	valueFalse          = []byte("false")
+	typeJSON            = []byte(wire.TypeJSON)
+)

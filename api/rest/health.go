@@ -1,0 +1,45 @@
+package rest
+
+import (
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"quorate/api/wire"
+)
+
+// livez says that this process answers, and nothing of its peers: a restart
+// would not mend them.
+func (s *Server) livez(ctx *fasthttp.RequestCtx, _ string) error {
+	reply(ctx, 200, wire.TypeText, []byte("ok\n"))
+	return nil
+}
+
+// readyz says whether this node should be asked.
+func (s *Server) readyz(ctx *fasthttp.RequestCtx, _ string) error {
+	var lines []byte
+	var failed []string
+	for _, p := range s.cfg.Operator.Ready() {
+		if p.OK {
+			lines = append(append(append(lines, "[+]"...), p.Name...), " ok\n"...)
+			continue
+		}
+		lines = append(append(append(lines, "[-]"...), p.Name...), " failed\n"...)
+		if p.Fatal {
+			failed = append(failed, p.Name)
+		}
+	}
+	status := 200
+	if len(failed) > 0 {
+		status = 503
+	}
+	switch {
+	case ctx.QueryArgs().Has("verbose"):
+		reply(ctx, status, wire.TypeText, lines)
+	case status == 200:
+		reply(ctx, status, wire.TypeText, []byte("ok\n"))
+	default:
+		return newProblem(status, wire.Unavailable, "", "not ready: "+strings.Join(failed, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,17 @@
+package rest
+
+import (
+	"fmt"
+
+	"github.com/valyala/fasthttp"
+
+	"quorate/api/wire"
+)
+
+func (s *Server) metrics(ctx *fasthttp.RequestCtx, _ string) error {
+	ctx.Response.Header.SetContentType(wire.TypeMetrics)
+	if err := s.cfg.Metrics.Write(ctx.Response.BodyWriter()); err != nil {
+		return fmt.Errorf("write metrics: %w", err)
+	}
+	return nil
+}

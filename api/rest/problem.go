@@ -1,0 +1,77 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"quorate/api/wire"
+	"quorate/fsm/ledger"
+)
+
+// overloadedSeconds is the Retry-After of an overloaded node: long enough to
+// drain a queue, short enough not to idle.
+const overloadedSeconds = 1
+
+// problemOf maps every error of the node to what its caller is told.
+func problemOf(err error) wire.Problem {
+	var field *wire.FieldError
+	if errors.As(err, &field) {
+		return wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: field.Detail, Field: field.Field}
+	}
+	var p *problemError
+	if errors.As(err, &p) {
+		return p.problem
+	}
+	for _, m := range []struct {
+		err    error
+		status int
+		code   wire.Code
+	}{
+		{ledger.ErrNoQuorum, 503, wire.NoQuorum},
+		{ledger.ErrOutcomeUnknown, 503, wire.OutcomeUnknown},
+		{ledger.ErrOverloaded, 503, wire.Overloaded},
+		{ledger.ErrBehind, 503, wire.Behind},
+		{ledger.ErrKeyReused, 409, wire.KeyReused},
+		{ledger.ErrInsufficientCredits, 422, wire.InsufficientCredits},
+		{ledger.ErrOverflow, 422, wire.Overflow},
+		// Who proposed and ran out of time cannot know what became of it.
+		{context.DeadlineExceeded, 503, wire.OutcomeUnknown},
+		{context.Canceled, 503, wire.OutcomeUnknown},
+	} {
+		if errors.Is(err, m.err) {
+			return wire.Problem{Status: m.status, Code: m.code, Detail: m.err.Error()}
+		}
+	}
+	return wire.Problem{Status: 500, Code: wire.Internal, Detail: "the server failed to answer; its log says more"}
+}
+
+// problemError is a problem that no error of the node stands for.
+type problemError struct{ problem wire.Problem }
+
+func (e *problemError) Error() string { return e.problem.Detail }
+
+func newProblem(status int, code wire.Code, field, detail string) error {
+	return &problemError{wire.Problem{Status: status, Code: code, Field: field, Detail: detail}}
+}
+
+// fail answers with the problem that err is.
+func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
+	p := problemOf(err)
+	if p.Code == wire.Internal {
+		s.log.Error("request failed", "path", string(ctx.Path()), "err", err)
+	}
+	if p.Code == wire.Overloaded {
+		ctx.Response.Header.Set(wire.HeaderRetryAfter, strconv.Itoa(overloadedSeconds))
+	}
+	reply(ctx, p.Status, wire.TypeProblem, p.Append(nil))
+}
+
+// reply answers with a body.
+func reply(ctx *fasthttp.RequestCtx, status int, contentType string, body []byte) {
+	ctx.Response.SetStatusCode(status)
+	ctx.Response.Header.SetContentType(contentType)
+	ctx.Response.SetBody(body)
+}

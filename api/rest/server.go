@@ -1,0 +1,106 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"quorate/api/wire"
+)
+
+// The bounds of a connection.
+const (
+	maxHeader    = 16 << 10
+	maxConns     = 65536
+	readTimeout  = 10 * time.Second // a whole request, from its first byte
+	writeTimeout = 30 * time.Second // an answer, to a client that reads slowly
+	idleTimeout  = 60 * time.Second // between two requests
+)
+
+// Server is the HTTP server of one node. Its methods may overlap.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	http  *fasthttp.Server
+	calls sync.Pool // of *call
+}
+
+// New returns a server that does not listen yet. The config must validate.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, log: cfg.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.calls.New = func() any { return new(call) }
+	s.http = &fasthttp.Server{
+		Handler:            s.handle,
+		ErrorHandler:       s.broken,
+		ReadBufferSize:     maxHeader,
+		MaxRequestBodySize: wire.MaxBody,
+		Concurrency:        maxConns,
+		ReadTimeout:        readTimeout,
+		WriteTimeout:       writeTimeout,
+		IdleTimeout:        idleTimeout,
+		CloseOnShutdown:    true,
+		// A body is JSON whatever its Content-Type says.
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		Logger:                       printer{s.log},
+	}
+	return s
+}
+
+// Handler returns what answers requests.
+func (s *Server) Handler() fasthttp.RequestHandler { return s.handle }
+
+// Serve answers requests of the listener until Shutdown; then it returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(&listener{Listener: l}); err != nil {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	return nil
+}
+
+// Shutdown closes the listeners, lets the requests under way finish and waits
+// for them until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("shut down http: %w", err)
+	}
+	return nil
+}
+
+// broken answers a request that could not be read. The connection is closed
+// after it.
+func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
+	p := wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: "the request is not HTTP that this server reads"}
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		p = wire.Problem{Status: 413, Code: wire.TooLarge, Detail: fmt.Sprintf("the body is larger than %d bytes", wire.MaxBody)}
+	case errors.As(err, &small):
+		p = wire.Problem{Status: 431, Code: wire.TooLarge, Detail: fmt.Sprintf("the header is larger than %d bytes", maxHeader)}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		p = wire.Problem{Status: 408, Code: wire.InvalidRequest, Detail: "the request did not arrive in time"}
+	}
+	s.common(ctx)
+	reply(ctx, p.Status, wire.TypeProblem, p.Append(nil))
+	if c, ok := ctx.Conn().(*conn); ok {
+		c.linger = true
+	}
+}
+
+// printer takes what fasthttp logs, which is about clients that misbehave.
+type printer struct{ log *slog.Logger }
+
+func (p printer) Printf(format string, args ...any) {
+	p.log.Debug("http connection", "msg", fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,129 @@
+package wire
+
+import (
+	"encoding/json"
+
+	"quorate/fsm/ledger"
+	"quorate/limiter/bucket"
+)
+
+// CheckRequest is the body of POST /v1/check. Written, it carries all its
+// numbers, so that 0 requests stay 0; read, Requests defaults to 1.
+type CheckRequest struct {
+	Account  string `json:"account"`
+	Model    string `json:"model,omitempty"`
+	Category string `json:"category,omitempty"`
+	Requests int64  `json:"requests"`
+	Tokens   int64  `json:"tokens"`
+	DryRun   bool   `json:"dry_run,omitempty"`
+	Reserve  bool   `json:"reserve,omitempty"`
+}
+
+// Parse reads the whole document of the scanner. The strings are views that
+// live as long as the document. Its error is a *FieldError.
+func (r *CheckRequest) Parse(s *Scanner) error {
+	*r = CheckRequest{Requests: 1}
+	var seen Fields
+	for s.Object(); ; {
+		name, ok := s.Key()
+		if !ok {
+			break
+		}
+		r.field(s, &seen, name)
+	}
+	s.End()
+	if s.err == nil {
+		r.validate(s)
+	}
+	return s.err
+}
+
+func (r *CheckRequest) field(s *Scanner, seen *Fields, name string) {
+	switch name {
+	case "account":
+		if s.Field(seen, 0, "account") {
+			r.Account = s.Text()
+		}
+	case "model":
+		if s.Field(seen, 1, "model") {
+			if r.Model = s.Text(); !ledger.ValidModel(r.Model) {
+				s.Fail("want 1 to 256 printable ASCII characters without space")
+			}
+		}
+	case "category":
+		if s.Field(seen, 2, "category") {
+			if r.Category = s.Text(); !ledger.ValidCategory(r.Category) {
+				s.Fail("want 1 to 64 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit")
+			}
+		}
+	case "requests":
+		if s.Field(seen, 3, "requests") {
+			r.Requests = s.Int(bucket.MaxCost)
+		}
+	case "tokens":
+		if s.Field(seen, 4, "tokens") {
+			r.Tokens = s.Int(bucket.MaxCost)
+		}
+	case "dry_run":
+		if s.Field(seen, 5, "dry_run") {
+			r.DryRun = s.Bool()
+		}
+	case "reserve":
+		if s.Field(seen, 6, "reserve") {
+			if r.Reserve = s.Bool(); r.Reserve {
+				s.Fail("this server does not offer reservations yet")
+			}
+		}
+	default:
+		s.Unknown(name)
+	}
+}
+
+func (r *CheckRequest) validate(s *Scanner) {
+	switch {
+	case r.Account == "":
+		s.failField("account", "required")
+	case !ledger.ValidAccount(r.Account):
+		s.failField("account", BadAccount)
+	case r.Model == "" && r.Category == "":
+		s.failField("model", "model or category is required")
+	}
+}
+
+// BadAccount says what an account's id must be.
+const BadAccount = "want 1 to 128 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit"
+
+// CheckResponse is a decision as a client reads it.
+type CheckResponse struct {
+	Allowed      bool          `json:"allowed"`
+	Reason       string        `json:"reason"`
+	Account      string        `json:"account"`
+	Tier         int           `json:"tier"`
+	Category     string        `json:"category"`
+	Limits       []LimitStatus `json:"limits"`
+	RequiredTier *int          `json:"required_tier"` // free_tier and tier_access
+	SpendNeeded  *string       `json:"spend_needed"`  // likewise
+	LimitHit     *string       `json:"limit_hit"`     // rate_limited: the limit's name
+	NeverFits    bool          `json:"never_fits"`
+	RetryAfterMS *int64        `json:"retry_after_ms"` // nil when it never fits
+	DecidedBy    string        `json:"decided_by"`
+	Node         string        `json:"node"`
+	Degraded     bool          `json:"degraded"`
+
+	Status int             `json:"-"` // of the HTTP answer: 200, 402, 403 or 429
+	Index  uint64          `json:"-"` // the deciding node's applied index
+	Raw    json.RawMessage `json:"-"` // the body as it came
+}
+
+// LimitStatus is a limit as an account has it; in a decision also how it
+// stands.
+type LimitStatus struct {
+	Name      string `json:"name"`
+	Unit      string `json:"unit"`
+	Limit     int64  `json:"limit"`
+	Burst     int64  `json:"burst"`
+	Window    string `json:"window"`
+	Remaining int64  `json:"remaining"`
+	ResetMS   int64  `json:"reset_ms"`
+	Source    string `json:"source"`
+}

@@ -1,0 +1,72 @@
+package wire
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// Code is the machine-readable name of a problem.
+type Code string
+
+// The codes of the API.
+const (
+	InvalidRequest      Code = "invalid_request"
+	UnknownModel        Code = "unknown_model"
+	UnknownAccount      Code = "unknown_account"
+	NotFound            Code = "not_found"
+	MethodNotAllowed    Code = "method_not_allowed"
+	KeyReused           Code = "key_reused"
+	TooLarge            Code = "too_large"
+	InsufficientCredits Code = "insufficient_credits"
+	Overflow            Code = "overflow"
+	NoQuorum            Code = "no_quorum"
+	OutcomeUnknown      Code = "outcome_unknown"
+	Behind              Code = "behind"
+	Overloaded          Code = "overloaded"
+	Unavailable         Code = "unavailable"
+	Internal            Code = "internal"
+)
+
+// Problem is an RFC 9457 problem: every answer that is neither a success nor a
+// decision. Its type is about:blank, because the code says all there is.
+type Problem struct {
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   Code   `json:"code"`
+	Field  string `json:"field,omitempty"` // the one at fault, if one is
+}
+
+// Append appends the problem as a JSON object.
+func (p *Problem) Append(dst []byte) []byte { return append(p.AppendMembers(append(dst, '{')), '}') }
+
+// AppendMembers appends the problem's members without the braces, for an item
+// of a list that failed alone.
+func (p *Problem) AppendMembers(dst []byte) []byte {
+	dst = append(dst, `"type":"about:blank","title":`...)
+	dst = AppendString(dst, http.StatusText(p.Status))
+	dst = append(dst, `,"status":`...)
+	dst = strconv.AppendInt(dst, int64(p.Status), 10)
+	dst = append(dst, `,"detail":`...)
+	dst = AppendString(dst, p.Detail)
+	dst = append(dst, `,"code":`...)
+	dst = AppendString(dst, string(p.Code))
+	if p.Field != "" {
+		dst = append(dst, `,"field":`...)
+		dst = AppendString(dst, p.Field)
+	}
+	return dst
+}
+
+// FieldError is a request that cannot be read or has a value out of bounds.
+type FieldError struct {
+	Field  string // empty when no one field is at fault
+	Detail string
+}
+
+// Error returns the detail with the field it is about.
+func (e *FieldError) Error() string {
+	if e.Field == "" {
+		return e.Detail
+	}
+	return e.Field + ": " + e.Detail
+}
