@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -56,7 +55,7 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// Serve serves one connection until it ends.
+// Serve serves one connection, whose Magic has been read, until it ends.
 func (s *Server) Serve(conn net.Conn) {
 	s.mu.Lock()
 	if s.conns == nil {
@@ -82,12 +81,6 @@ func (s *Server) Serve(conn net.Conn) {
 
 func (s *Server) read(conn net.Conn, out *outbox) {
 	in := bufio.NewReaderSize(conn, 64<<10)
-	var magic [len(Magic)]byte
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.ReadFull(in, magic[:]); err != nil || string(magic[:]) != Magic {
-		return
-	}
-	_ = conn.SetReadDeadline(time.Time{})
 	slow := make(chan struct{}, maxSlow)
 	var buf []byte
 	var q bucket.Check

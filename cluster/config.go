@@ -1,0 +1,87 @@
+// Package cluster makes processes into one cluster: gossip finds the nodes,
+// Raft agrees on the state, the leader keeps the ownership map, and the peer
+// protocol carries checks and writes between nodes.
+//
+// Gossip is only an address book and a hint; what counts is in Raft.
+package cluster
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"quorate/fsm/ledger"
+)
+
+// The errors of Open.
+var (
+	ErrDataDir = errors.New("data directory cannot be used")
+	ErrAddress = errors.New("address cannot be used")
+)
+
+// FSM is what the log is applied to and what this package reads of it.
+type FSM interface {
+	raft.FSM
+	Map() *ledger.Map
+	ClusterID() string
+	Index() uint64
+}
+
+// Config is what a Node is made of.
+type Config struct {
+	NodeID  string
+	DataDir string
+	Version string // of the program
+
+	Peer   net.Listener // Raft and peer traffic; the node closes it
+	Gossip string       // host:port, UDP and TCP
+
+	AdvertiseHTTP   string // host:port, as others see it
+	AdvertisePeer   string
+	AdvertiseGossip string
+
+	Join            []string // gossip addresses; this node's own is fine
+	BootstrapExpect int      // nodes that form a new cluster; 0: only ever join one
+
+	FSM FSM
+	Log *slog.Logger
+
+	Timing Timing
+}
+
+// Timing is how quickly the cluster notices things.
+type Timing struct {
+	Heartbeat time.Duration // Raft's heartbeat and election timeout
+	Lease     time.Duration // how long a leader leads without a majority
+	Commit    time.Duration // how soon an idle follower learns of a commit
+	Ping      time.Duration // between health checks of a node
+	Lost      time.Duration // without an answer before an owner is replaced
+	Settle    time.Duration // how long a first map waits for every node
+	Gossip    time.Duration // between gossip probes
+	Rejoin    time.Duration // between attempts to reach nodes that gossip lost
+}
+
+// DefaultTiming suits nodes that are milliseconds apart.
+func DefaultTiming() Timing {
+	return Timing{
+		Heartbeat: time.Second,
+		Lease:     500 * time.Millisecond,
+		Commit:    10 * time.Millisecond,
+		Ping:      200 * time.Millisecond,
+		Lost:      time.Second,
+		Settle:    5 * time.Second,
+		Gossip:    time.Second,
+		Rejoin:    5 * time.Second,
+	}
+}
+
+// logWriter hands the lines of a library's logger to slog.
+type logWriter struct {
+	log *slog.Logger
+}
+
+var _ io.Writer = logWriter{}

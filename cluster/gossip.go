@@ -1,0 +1,195 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"quorate/fsm/ledger"
+	"quorate/limiter/bucket"
+)
+
+// meta is what each node tells the others about itself; memberlist carries 512
+// bytes of it.
+type meta struct {
+	ID      string
+	Boot    uint64
+	HTTP    string
+	Peer    string
+	Version string
+	Expect  int  // nodes that it waits for to form a cluster
+	Formed  bool // it has Raft state: nobody may form a new cluster with it
+}
+
+const maxAddr = 96 // bytes of a host:port in meta
+
+func (m *meta) encode() ([]byte, error) {
+	var buf bytes.Buffer
+	e := msgpack.NewEncoder(&buf)
+	err := bucket.Fields(
+		func() error { return e.EncodeArrayLen(7) },
+		func() error { return e.EncodeString(m.ID) },
+		func() error { return e.EncodeUint(m.Boot) },
+		func() error { return e.EncodeString(m.HTTP) },
+		func() error { return e.EncodeString(m.Peer) },
+		func() error { return e.EncodeString(m.Version) },
+		func() error { return e.EncodeInt(int64(m.Expect)) },
+		func() error { return e.EncodeBool(m.Formed) },
+	)
+	if err == nil && buf.Len() > memberlist.MetaMaxSize {
+		err = fmt.Errorf("node meta of %d bytes, at most %d", buf.Len(), memberlist.MetaMaxSize)
+	}
+	return buf.Bytes(), err
+}
+
+func decodeMeta(b []byte) (m meta, err error) {
+	d := msgpack.NewDecoder(bytes.NewReader(b))
+	if _, err = bucket.ReadLen(d, 7); err != nil {
+		return m, err
+	}
+	err = bucket.Fields(
+		func() (err error) { m.ID, err = bucket.ReadString(d, ledger.MaxNodeID); return err },
+		func() (err error) { m.Boot, err = d.DecodeUint64(); return err },
+		func() (err error) { m.HTTP, err = bucket.ReadString(d, maxAddr); return err },
+		func() (err error) { m.Peer, err = bucket.ReadString(d, maxAddr); return err },
+		func() (err error) { m.Version, err = bucket.ReadString(d, 64); return err },
+		func() error { return bucket.Int(d, &m.Expect) },
+		func() (err error) { m.Formed, err = d.DecodeBool(); return err },
+	)
+	return m, err
+}
+
+// member is a node as gossip knows it.
+type member struct {
+	meta
+	gossip string
+	state  string // alive, suspect, left or dead
+}
+
+// openGossip listens and begins to look for the others.
+func (n *Node) openGossip() error {
+	host, port, err := splitAddr(n.cfg.Gossip)
+	if err != nil {
+		return fmt.Errorf("%w: gossip %s: %w", ErrAddress, n.cfg.Gossip, err)
+	}
+	c := memberlist.DefaultLANConfig()
+	// A name for each life: a node that comes back at another address is not a
+	// conflict with its former self.
+	c.Name = n.cfg.NodeID + "." + strconv.FormatUint(n.disk.boot, 10)
+	c.BindAddr, c.BindPort = host, port
+	c.AdvertiseAddr, c.AdvertisePort = "", 0
+	if c.AdvertiseAddr, c.AdvertisePort, err = resolveAddr(n.cfg.AdvertiseGossip); err != nil {
+		return fmt.Errorf("%w: advertise-gossip %s: %w", ErrAddress, n.cfg.AdvertiseGossip, err)
+	}
+	c.ProbeInterval, c.ProbeTimeout = n.cfg.Timing.Gossip, n.cfg.Timing.Gossip/2
+	c.SuspicionMult = 5
+	c.PushPullInterval = 15 * time.Second
+	c.GossipToTheDeadTime = time.Minute
+	c.MsgpackUseNewTimeFormat = true
+	c.LogOutput = logWriter{n.cfg.Log.With("part", "gossip")}
+	c.Delegate = gossipDelegate{n}
+	list, err := memberlist.Create(c)
+	if err != nil {
+		return fmt.Errorf("%w: gossip %s: %w", ErrAddress, n.cfg.Gossip, err)
+	}
+	n.gossip = list
+	return nil
+}
+
+// gossipDelegate hands out the node's meta; nothing else goes by gossip.
+type gossipDelegate struct{ n *Node }
+
+// NodeMeta is memberlist.Delegate.
+func (g gossipDelegate) NodeMeta(int) []byte {
+	b, err := g.n.meta().encode()
+	if err != nil {
+		return nil // Open has encoded it once; only Formed changes
+	}
+	return b
+}
+
+func (gossipDelegate) NotifyMsg([]byte)                {}
+func (gossipDelegate) GetBroadcasts(int, int) [][]byte { return nil }
+func (gossipDelegate) LocalState(bool) []byte          { return nil }
+func (gossipDelegate) MergeRemoteState([]byte, bool)   {}
+
+func (n *Node) meta() *meta {
+	return &meta{
+		ID: n.cfg.NodeID, Boot: n.disk.boot, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer,
+		Version: n.cfg.Version, Expect: n.cfg.BootstrapExpect, Formed: n.formed.Load(),
+	}
+}
+
+// members returns what gossip knows, of each node its latest life.
+func (n *Node) members() map[string]member {
+	out := map[string]member{}
+	for _, m := range n.gossip.Members() {
+		d, err := decodeMeta(m.Meta)
+		if err != nil || !ledger.ValidAccount(d.ID) {
+			continue // a node of another kind; it can take no part
+		}
+		if was, ok := out[d.ID]; ok && was.Boot > d.Boot {
+			continue
+		}
+		state := "alive"
+		switch m.State {
+		case memberlist.StateSuspect:
+			state = "suspect"
+		case memberlist.StateDead:
+			state = "dead"
+		case memberlist.StateLeft:
+			state = "left"
+		}
+		out[d.ID] = member{meta: d, gossip: m.Address(), state: state}
+	}
+	return out
+}
+
+// rejoin asks the seeds for the others while there are some that gossip does
+// not know.
+func (n *Node) rejoin() {
+	known := map[string]bool{}
+	for _, m := range n.gossip.Members() {
+		known[m.Address()] = true
+	}
+	for _, seed := range n.cfg.Join {
+		host, port, err := resolveAddr(seed)
+		if err != nil {
+			n.cfg.Log.Debug("join address does not resolve", "addr", seed, "err", err)
+			continue
+		}
+		addr := net.JoinHostPort(host, strconv.Itoa(port))
+		if known[addr] {
+			continue
+		}
+		if _, err := n.gossip.Join([]string{addr}); err != nil {
+			n.cfg.Log.Debug("join", "addr", addr, "err", err)
+		}
+	}
+}
+
+func splitAddr(addr string) (host string, port int, err error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	port, err = strconv.Atoi(p)
+	return host, port, err
+}
+
+// resolveAddr returns the address with its name resolved.
+func resolveAddr(addr string) (host string, port int, err error) {
+	a, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return "", 0, err
+	}
+	return a.IP.String(), a.Port, nil
+}

@@ -1,0 +1,43 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Write logs one line of memberlist's, whose level stands in brackets.
+func (w logWriter) Write(line []byte) (int, error) {
+	text := string(bytes.TrimSpace(line))
+	level := slog.LevelInfo
+	for name, l := range map[string]slog.Level{
+		"[DEBUG]": slog.LevelDebug, "[INFO]": slog.LevelInfo, "[WARN]": slog.LevelWarn, "[ERR]": slog.LevelError,
+	} {
+		if i := strings.Index(text, name); i >= 0 {
+			level, text = l, strings.TrimSpace(text[i+len(name):])
+			break
+		}
+	}
+	w.log.Log(context.Background(), level, text)
+	return len(line), nil
+}
+
+// hclogSink hands Raft's log lines to slog.
+type hclogSink struct{ log *slog.Logger }
+
+// Accept is hclog.SinkAdapter.
+func (s hclogSink) Accept(_ string, level hclog.Level, msg string, args ...any) {
+	l := slog.LevelDebug
+	switch {
+	case level >= hclog.Error:
+		l = slog.LevelError
+	case level >= hclog.Warn:
+		l = slog.LevelWarn
+	case level >= hclog.Info:
+		l = slog.LevelInfo
+	}
+	s.log.Log(context.Background(), l, msg, args...)
+}

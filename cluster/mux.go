@@ -1,0 +1,146 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"quorate/cluster/peer"
+)
+
+// raftMagic opens a connection of Raft's; peer.Magic one of the peer protocol.
+// They have the same length.
+const raftMagic = "QRAFT\x01"
+
+// maxConns bounds the connections to the peer port.
+const maxConns = 4096
+
+// mux shares the peer port between Raft and the peer protocol. It is Raft's
+// stream layer.
+type mux struct {
+	ln     net.Listener
+	addr   net.Addr // as others see it
+	server *peer.Server
+	raft   chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	wg     sync.WaitGroup
+}
+
+var _ raft.StreamLayer = (*mux)(nil)
+
+func newMux(ln net.Listener, addr net.Addr, server *peer.Server) *mux {
+	m := &mux{ln: ln, addr: addr, server: server, raft: make(chan net.Conn), closed: make(chan struct{})}
+	m.wg.Add(1)
+	go m.accept()
+	return m
+}
+
+func (m *mux) accept() {
+	defer m.wg.Done()
+	slots := make(chan struct{}, maxConns)
+	for {
+		conn, err := m.ln.Accept()
+		if err != nil {
+			select {
+			case <-m.closed:
+				return
+			case <-time.After(10 * time.Millisecond): // out of descriptors, say
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				continue
+			}
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			conn.Close()
+			continue
+		}
+		m.wg.Add(1)
+		go func() {
+			defer m.wg.Done()
+			defer func() { <-slots }()
+			m.route(conn)
+		}()
+	}
+}
+
+// route reads the magic and hands the connection over.
+func (m *mux) route(conn net.Conn) {
+	var magic [len(raftMagic)]byte
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.ReadFull(conn, magic[:]); err != nil {
+		conn.Close()
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	switch string(magic[:]) {
+	case raftMagic:
+		select {
+		case m.raft <- conn:
+		case <-m.closed:
+			conn.Close()
+		}
+	case peer.Magic:
+		m.server.Serve(conn)
+	default:
+		conn.Close()
+	}
+}
+
+// Accept returns the next connection of Raft's.
+func (m *mux) Accept() (net.Conn, error) {
+	select {
+	case conn := <-m.raft:
+		return conn, nil
+	case <-m.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close stops listening. Connections of the peer protocol end when its server
+// is closed.
+func (m *mux) Close() (err error) {
+	m.once.Do(func() {
+		close(m.closed)
+		err = m.ln.Close()
+	})
+	return err
+}
+
+// Addr returns the address that others reach this node at.
+func (m *mux) Addr() net.Addr { return m.addr }
+
+// Dial connects to another node's Raft.
+func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := dial(ctx, string(addr))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write([]byte(raftMagic)); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// dial connects with keep-alives that notice a vanished host in seconds.
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3}}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// advertised is an address by name or number.
+type advertised string
+
+func (a advertised) Network() string { return "tcp" }
+func (a advertised) String() string  { return string(a) }

@@ -1,0 +1,215 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
+
+	"quorate/cluster/peer"
+	"quorate/fsm/ledger"
+	"quorate/limiter/bucket"
+)
+
+// Node is this process's part in the cluster. Its methods may overlap.
+type Node struct {
+	cfg       Config
+	disk      *disk
+	mux       *mux
+	server    *peer.Server
+	transport *raft.NetworkTransport
+	raft      *raft.Raft
+	gossip    *memberlist.Memberlist
+
+	hadState  bool        // there was Raft state when the node started
+	lastStart uint64      // last index of the log when the node started
+	formed    atomic.Bool // there is Raft state
+	ready     atomic.Bool // the log as it stood at the start has been applied
+	checks    atomic.Pointer[Checks]
+
+	peers   peers
+	writes  chan *write
+	kick    chan struct{} // reconcile soon
+	cancel  context.CancelFunc
+	ctx     context.Context
+	wg      sync.WaitGroup
+	closing sync.Once
+}
+
+// Checks decides checks from this node's own buckets; the limiter's half of a
+// forwarded check.
+type Checks func(ctx context.Context, c *bucket.Check, d *bucket.Decision) error
+
+// Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
+// errors wrap ErrDataDir or ErrAddress where those are at fault.
+func Open(cfg Config) (_ *Node, err error) {
+	n := &Node{cfg: cfg, writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1)}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.peers.clients = map[string]*remote{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.shutdown())
+		}
+	}()
+	// The disk first: it tells whether we may be who we say we are.
+	if n.disk, err = openDisk(cfg.DataDir, cfg.NodeID); err != nil {
+		cfg.Peer.Close()
+		return nil, err
+	}
+	if _, err = n.meta().encode(); err != nil {
+		cfg.Peer.Close()
+		return nil, fmt.Errorf("%w: advertised addresses: %w", ErrAddress, err)
+	}
+	n.server = peer.NewServer(handler{n})
+	n.mux = newMux(cfg.Peer, advertised(cfg.AdvertisePeer), n.server)
+	if n.lastStart, err = n.openRaft(); err != nil {
+		return nil, err
+	}
+	n.formed.Store(n.hadState)
+	// Gossip last: who hears of us may ask us at once.
+	if err = n.openGossip(); err != nil {
+		return nil, err
+	}
+	for _, loop := range []func(){n.tickLoop, n.writeLoop, n.leaderLoop} {
+		n.wg.Add(1)
+		go func() { defer n.wg.Done(); loop() }()
+	}
+	return n, nil
+}
+
+// SetChecks names who decides the checks that other nodes forward to this one.
+// Before it is called they are refused.
+func (n *Node) SetChecks(c Checks) { n.checks.Store(&c) }
+
+// Close hands leadership over if the node has it, stops everything and waits,
+// for as long as ctx allows. The node stays a member.
+func (n *Node) Close(ctx context.Context) error {
+	var err error
+	n.closing.Do(func() {
+		if n.raft.State() == raft.Leader {
+			// Only on the way out: an interrupted transfer can leave a leader
+			// refusing writes for good (hashicorp/raft#696).
+			f := n.raft.LeadershipTransfer()
+			done := make(chan error, 1)
+			go func() { done <- f.Error() }() // ends with Raft's shutdown at the latest
+			select {
+			case terr := <-done:
+				if terr != nil {
+					n.cfg.Log.Info("leadership was not handed over", "err", terr)
+				}
+			case <-ctx.Done():
+			}
+		}
+		err = n.shutdown()
+	})
+	return err
+}
+
+func (n *Node) shutdown() error {
+	var errs []error
+	n.cancel()
+	n.wg.Wait()
+	if n.gossip != nil {
+		// No Leave: the node is to come back, and others should look for it.
+		errs = append(errs, n.gossip.Shutdown())
+	}
+	if n.raft != nil {
+		errs = append(errs, n.raft.Shutdown().Error())
+	}
+	if n.transport != nil {
+		errs = append(errs, n.transport.Close())
+	}
+	if n.mux != nil {
+		errs = append(errs, n.mux.Close())
+		n.server.Close()
+		n.mux.wg.Wait()
+	}
+	n.peers.close()
+	if n.disk != nil {
+		errs = append(errs, n.disk.log.Close())
+	}
+	return ignoreClosed(errors.Join(errs...))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// tickLoop does what is due at every ping: refresh who is known, ping them,
+// note readiness, form the cluster, look for lost nodes.
+func (n *Node) tickLoop() {
+	t := time.NewTicker(n.cfg.Timing.Ping)
+	defer t.Stop()
+	var sought time.Time
+	for {
+		n.tick(&sought)
+		select {
+		case <-t.C:
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) tick(sought *time.Time) {
+	if !n.ready.Load() && n.cfg.FSM.Index() >= n.lastStart {
+		n.ready.Store(true)
+	}
+	members := n.members()
+	n.peers.update(members, n)
+	n.peers.pingAll(n)
+	wait := n.cfg.Timing.Rejoin
+	if len(members) <= 1 {
+		wait = n.cfg.Timing.Ping
+	}
+	if now := time.Now(); now.Sub(*sought) >= wait {
+		*sought = now
+		n.wg.Add(1) // join may take seconds
+		go func() { defer n.wg.Done(); n.rejoin() }()
+	}
+	if !n.formed.Load() {
+		n.tryBootstrap(members)
+	}
+}
+
+// Ready reports whether this node may decide: it has applied its log as it
+// stood when it started.
+func (n *Node) Ready() bool { return n.ready.Load() }
+
+// Owner returns the owner of the account and after it its successors.
+func (n *Node) Owner(account string) ([3]string, int) { return n.cfg.FSM.Map().Owner(account) }
+
+// Reachable reports false for a node that has not answered for a while.
+func (n *Node) Reachable(id string) bool { return n.peers.reachable(id, n.cfg.Timing.Lost/2) }
+
+// Check has another node decide from its own buckets.
+func (n *Node) Check(ctx context.Context, id string, c *bucket.Check, d *bucket.Decision) error {
+	r := n.peers.get(id)
+	if r == nil {
+		return fmt.Errorf("node %s: %w: not known", id, peer.ErrNotSent)
+	}
+	err := r.client.Check(ctx, c, d)
+	if errors.Is(err, peer.ErrBehind) {
+		return fmt.Errorf("node %s: %w", id, ledger.ErrBehind)
+	}
+	return err
+}
+
+// MapChanged is the hook of the state machine: the leader looks again soon.
+func (n *Node) MapChanged(*ledger.Map) { n.wake() }
+
+func (n *Node) wake() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}

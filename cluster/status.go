@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"strconv"
+
+	"github.com/hashicorp/raft"
+)
+
+// Status is the cluster as this node sees it.
+type Status struct {
+	Leader string // empty: none known
+	Term   uint64
+	Nodes  []NodeStatus // by id
+}
+
+// NodeStatus is one node of the cluster, whether it lives or not.
+type NodeStatus struct {
+	ID, HTTP, Peer, Gossip string
+	State                  string // alive, suspect, left or dead
+	Voter                  bool
+	AppliedIndex           uint64 // as of the last ping
+	Version                string
+}
+
+// Status returns the cluster as this node sees it.
+func (n *Node) Status() Status {
+	_, leader := n.raft.LeaderWithID()
+	s := Status{Leader: string(leader)}
+	s.Term, _ = strconv.ParseUint(n.raft.Stats()["term"], 10, 64) // Raft formats it
+	nodes := map[string]*NodeStatus{
+		n.cfg.NodeID: {
+			ID: n.cfg.NodeID, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer, Gossip: n.gossip.LocalNode().Address(),
+			State: "alive", AppliedIndex: n.cfg.FSM.Index(), Version: n.cfg.Version,
+		},
+	}
+	for id, r := range n.peers.all() {
+		m, h, _ := r.state()
+		nodes[id] = &NodeStatus{
+			ID: id, HTTP: m.HTTP, Peer: m.Peer, Gossip: m.gossip, State: m.state, AppliedIndex: h.applied, Version: m.Version,
+		}
+	}
+	if f := n.raft.GetConfiguration(); f.Error() == nil {
+		for _, srv := range f.Configuration().Servers {
+			k := nodes[string(srv.ID)]
+			if k == nil { // never seen in this life
+				k = &NodeStatus{ID: string(srv.ID), Peer: string(srv.Address), State: "dead"}
+				nodes[k.ID] = k
+			}
+			k.Voter = srv.Suffrage == raft.Voter
+		}
+	}
+	for _, id := range sortedIDs(nodes) {
+		s.Nodes = append(s.Nodes, *nodes[id])
+	}
+	return s
+}
+
+// HasLeader reports whether a leader is known.
+func (n *Node) HasLeader() bool {
+	_, leader := n.raft.LeaderWithID()
+	return leader != ""
+}

@@ -1,0 +1,254 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"quorate/cluster/peer"
+	"quorate/fsm/ledger"
+)
+
+// Bounds of writing.
+const (
+	maxQueued   = 4096                    // writes of this node that wait
+	maxGathered = 256                     // operations gathered into one entry of the log
+	proposeFor  = 4500 * time.Millisecond // how long a write looks for a leader
+	retryAfter  = 50 * time.Millisecond   // between two looks
+)
+
+var (
+	errNotLeader = errors.New("not the leader")
+	errStarting  = errors.New("the node is starting")
+)
+
+// write is the operations of one caller, on their way into an entry.
+type write struct {
+	ctx  context.Context
+	ops  []ledger.Op
+	done chan struct{}
+
+	results []ledger.Result // valid after done
+	index   uint64
+	err     error
+}
+
+// Propose writes operations through the leader, wherever it is, and returns a
+// result for each and the log index of the entry. Its error wraps
+// ledger.ErrNoQuorum when they were not sent, ledger.ErrOutcomeUnknown when
+// what became of them is not known, ledger.ErrOverloaded when too many wait.
+func (n *Node) Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
+	if len(ops) == 0 || len(ops) > ledger.MaxOps {
+		return nil, 0, fmt.Errorf("propose %d operations: %w", len(ops), ledger.ErrOverloaded)
+	}
+	w := &write{ctx: ctx, ops: ops, done: make(chan struct{})}
+	select {
+	case n.writes <- w:
+	default:
+		return nil, 0, ledger.ErrOverloaded
+	}
+	select {
+	case <-w.done:
+		return w.results, w.index, w.err
+	case <-n.ctx.Done():
+		return nil, 0, ledger.ErrOutcomeUnknown
+	}
+}
+
+// writeLoop sends what waits as one entry, and while that is under way gathers
+// the next: no timer, and few entries under load.
+func (n *Node) writeLoop() {
+	var next *write
+	for {
+		first := next
+		next = nil
+		if first == nil {
+			select {
+			case first = <-n.writes:
+			case <-n.ctx.Done():
+				return
+			}
+		}
+		batch := []*write{first}
+		total := len(first.ops)
+	gather:
+		for total < maxGathered {
+			select {
+			case w := <-n.writes:
+				if total+len(w.ops) > maxGathered {
+					next = w
+					break gather
+				}
+				batch, total = append(batch, w), total+len(w.ops)
+			default:
+				break gather
+			}
+		}
+		n.send(batch)
+	}
+}
+
+func (n *Node) send(batch []*write) {
+	var ops []ledger.Op
+	for _, w := range batch {
+		ops = append(ops, w.ops...)
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, proposeFor)
+	results, index, err := n.commit(ctx, ops)
+	cancel()
+	if err == nil && len(results) != len(ops) {
+		err = fmt.Errorf("%d results for %d operations: %w", len(results), len(ops), ledger.ErrOutcomeUnknown)
+	}
+	for _, w := range batch {
+		if w.index, w.err = index, err; err == nil {
+			w.results, results = results[:len(w.ops)], results[len(w.ops):]
+		}
+		close(w.done)
+	}
+}
+
+// commit tries the leader of the moment until one takes the operations.
+func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
+	encoded, err := ledger.EncodeOps(ops)
+	if err != nil {
+		return nil, 0, err
+	}
+	for {
+		results, index, err := n.tryCommit(ctx, ops, encoded)
+		if err == nil {
+			return results, index, nil
+		}
+		if !notSent(err) {
+			return nil, 0, fmt.Errorf("%w: %w", ledger.ErrOutcomeUnknown, err)
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, err)
+		}
+	}
+}
+
+func (n *Node) tryCommit(ctx context.Context, ops []ledger.Op, encoded []byte) ([]ledger.Result, uint64, error) {
+	_, leader := n.raft.LeaderWithID()
+	switch {
+	case leader == "":
+		return nil, 0, errNotLeader
+	case string(leader) == n.cfg.NodeID:
+		return n.apply(ctx, ops)
+	}
+	r := n.peers.get(string(leader))
+	if r == nil {
+		return nil, 0, errNotLeader
+	}
+	reply, err := r.client.Call(ctx, methodWrite, encoded)
+	if err != nil {
+		return nil, 0, err
+	}
+	return decodeReply(reply)
+}
+
+// apply writes one entry of this node's log, which must be the leader's.
+func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
+	c := ledger.Command{Time: time.Now().UnixMilli(), Ops: ops}
+	b, err := c.Encode()
+	if err != nil {
+		return nil, 0, err
+	}
+	f := n.raft.Apply(b, time.Second)
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }() // ends when leadership does, at the latest
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	switch out := f.Response().(type) {
+	case []ledger.Result:
+		return out, f.Index(), nil
+	case error:
+		return nil, 0, out
+	default:
+		return nil, 0, fmt.Errorf("state machine answered %T", out)
+	}
+}
+
+// notSent reports whether an error means that the write is in no log and never
+// will be. All others leave that open.
+func notSent(err error) bool {
+	for _, known := range []error{
+		errNotLeader, peer.ErrNotSent, raft.ErrNotLeader, raft.ErrEnqueueTimeout, raft.ErrLeadershipTransferInProgress,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// The outcomes of a forwarded write.
+const (
+	replyDone byte = iota
+	replyNotSent
+	replyUnknown
+)
+
+// serveWrite applies what another node forwarded. It never forwards.
+func (n *Node) serveWrite(ctx context.Context, arg []byte) ([]byte, error) {
+	ops, err := ledger.DecodeOps(arg)
+	if err != nil {
+		return nil, err
+	}
+	results, index, err := n.apply(ctx, ops)
+	switch {
+	case err == nil:
+		return encodeReply(results, index)
+	case notSent(err):
+		return []byte{replyNotSent}, nil
+	}
+	return append([]byte{replyUnknown}, err.Error()...), nil
+}
+
+func encodeReply(results []ledger.Result, index uint64) ([]byte, error) {
+	b, err := ledger.EncodeResults(results)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 9, 9+len(b))
+	out[0] = replyDone
+	for i := range 8 {
+		out[1+i] = byte(index >> (56 - 8*i))
+	}
+	return append(out, b...), nil
+}
+
+func decodeReply(b []byte) ([]ledger.Result, uint64, error) {
+	switch {
+	case len(b) > 9 && b[0] == replyDone:
+		var index uint64
+		for _, c := range b[1:9] {
+			index = index<<8 | uint64(c)
+		}
+		results, err := ledger.DecodeResults(b[9:])
+		return results, index, err
+	case len(b) > 0 && b[0] == replyNotSent:
+		return nil, 0, errNotLeader
+	case len(b) > 0:
+		return nil, 0, fmt.Errorf("leader: %s", b[1:])
+	}
+	return nil, 0, errors.New("leader: empty reply")
+}
+
+// asPeerError turns the sentinel of the state machine into the protocol's.
+func asPeerError(err error) error {
+	if errors.Is(err, ledger.ErrBehind) {
+		return fmt.Errorf("%w: %w", peer.ErrBehind, err)
+	}
+	return err
+}
