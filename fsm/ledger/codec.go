@@ -73,11 +73,12 @@ func (r *reader) string(most int) (v string) {
 	return v
 }
 
-// small reads an unsigned number below limit.
+// small reads an unsigned number below limit; 0 where it is not.
 func (r *reader) small(limit int) uint8 {
 	v := r.uint()
 	if r.err == nil && v >= uint64(limit) {
 		r.err = fmt.Errorf("number %d, want less than %d: %w", v, limit, bucket.ErrTooLong)
+		return 0
 	}
 	return uint8(v)
 }
