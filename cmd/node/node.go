@@ -1,0 +1,141 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"quorate/api/rest"
+	"quorate/cluster"
+	"quorate/fsm"
+	"quorate/fsm/ledger"
+	"quorate/limiter"
+)
+
+// sweepEvery is how often buckets that owe nothing are dropped.
+const sweepEvery = 10 * time.Second
+
+// Node is one running quorate node.
+type Node struct {
+	log      *slog.Logger
+	http     *rest.Server
+	listener net.Listener
+	cluster  *cluster.Node
+	failed   chan error
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+}
+
+// Open starts a node: the addresses are taken first, so that nothing is joined
+// by a node that could not serve, and HTTP answers last, when there is
+// something to ask. It returns as soon as the node runs; whether it is ready,
+// /readyz tells.
+func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
+	n := &Node{log: log, failed: make(chan error, 1)}
+	if n.listener, err = listen(ctx, "http-addr", cfg.HTTPAddr); err != nil {
+		return nil, err
+	}
+	peer, err := listen(ctx, "peer-addr", cfg.PeerAddr)
+	if err != nil {
+		return nil, errors.Join(err, n.listener.Close())
+	}
+
+	// The state machine's hook fires from Raft, which starts before Open of the
+	// cluster returns.
+	var running atomic.Pointer[cluster.Node]
+	machine, err := fsm.New(func(m *ledger.Map) {
+		if c := running.Load(); c != nil {
+			c.MapChanged(m)
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, peer.Close(), n.listener.Close())
+	}
+	n.cluster, err = cluster.Open(cluster.Config{
+		NodeID: cfg.NodeID, DataDir: cfg.DataDir, Version: version,
+		Peer: peer, Gossip: cfg.GossipAddr,
+		AdvertiseHTTP:   orElse(cfg.AdvertiseHTTP, n.listener.Addr().String()),
+		AdvertisePeer:   orElse(cfg.AdvertisePeer, peer.Addr().String()),
+		AdvertiseGossip: orElse(cfg.AdvertiseGossip, cfg.GossipAddr),
+		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect,
+		FSM: machine, Log: log, Timing: cluster.DefaultTiming(),
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.listener.Close())
+	}
+	running.Store(n.cluster)
+
+	start := time.Now()
+	local := limiter.NewLocal(cfg.NodeID, machine, func() time.Duration { return time.Since(start) })
+	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
+	n.cluster.SetChecks(router.Serve)
+	n.http = rest.New(rest.Config{
+		NodeID: cfg.NodeID, Checker: router, Proposer: n.cluster, View: machine,
+		Operator: operator{cfg.NodeID, n.cluster, machine},
+		Metrics:  newMetrics(cfg.NodeID, n.cluster, machine, router, local),
+		Logger:   log,
+	})
+
+	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	n.wg.Add(2)
+	go func() { defer n.wg.Done(); n.serve() }()
+	go func() { defer n.wg.Done(); sweep(ctx, local) }()
+	return n, nil
+}
+
+func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", setting, err)
+	}
+	return l, nil
+}
+
+func orElse(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func (n *Node) serve() {
+	if err := n.http.Serve(n.listener); err != nil {
+		n.failed <- err
+	}
+}
+
+func sweep(ctx context.Context, local *limiter.Local) {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			local.Sweep()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// HTTPAddr returns the address that HTTP listens on.
+func (n *Node) HTTPAddr() string { return n.listener.Addr().String() }
+
+// Failed delivers an error that the node cannot go on from.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Close stops the node in the reverse order of its start: no new requests, then
+// leadership handed over, then everything else. It waits for as long as ctx
+// allows.
+func (n *Node) Close(ctx context.Context) error {
+	err := n.http.Shutdown(ctx)
+	n.cancel()
+	err = errors.Join(err, n.cluster.Close(ctx))
+	n.wg.Wait()
+	return err
+}
