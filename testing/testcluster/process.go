@@ -1,0 +1,157 @@
+package testcluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Node is one process of a cluster, or the place of one.
+type Node struct {
+	ID      string
+	URL     string   // http://HTTP
+	HTTP    string   // host:port, as Peer and Gossip
+	Peer    string   //
+	Gossip  string   //
+	DataDir string   //
+	Args    []string // what it is started with; may be changed while it does not run
+
+	logFile string
+
+	mu     sync.Mutex
+	life   *life
+	killed bool // the last life was ended from here
+}
+
+// life is one run of a node's process.
+type life struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process was waited for
+}
+
+// Running reports whether the process runs.
+func (n *Node) Running() bool {
+	l := n.current()
+	return l != nil && !l.over()
+}
+
+// PID returns the id of the process that runs, else 0.
+func (n *Node) PID() int {
+	if l := n.current(); l != nil && !l.over() {
+		return l.cmd.Process.Pid
+	}
+	return 0
+}
+
+// exited reports whether the process ended without being asked to.
+func (n *Node) exited() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.life != nil && n.life.over() && !n.killed
+}
+
+func (n *Node) current() *life {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.life
+}
+
+func (l *life) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *Node) start(binary string) error {
+	if n.Running() {
+		return errors.New("it runs already")
+	}
+	log, err := os.OpenFile(n.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the child has its own
+	cmd := exec.Command(binary, n.Args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = cleanEnv()
+	if err := startBound(cmd); err != nil {
+		return err
+	}
+	l := &life{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // the exit code is read from cmd.ProcessState
+		close(l.done)
+	}()
+	n.mu.Lock()
+	n.life, n.killed = l, false
+	n.mu.Unlock()
+	return nil
+}
+
+func (n *Node) kill() error {
+	l := n.ending()
+	if l == nil {
+		return nil
+	}
+	if err := l.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-l.done
+	return nil
+}
+
+func (n *Node) stop(within time.Duration) (code int, err error) {
+	l := n.ending()
+	if l == nil {
+		return 0, errors.New("it does not run")
+	}
+	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return 0, err
+	}
+	select {
+	case <-l.done:
+		return l.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(within):
+		return 0, fmt.Errorf("still there %s after SIGTERM", within)
+	}
+}
+
+// ending returns the life that runs and notes that its end is wanted.
+func (n *Node) ending() *life {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.life == nil || n.life.over() {
+		return nil
+	}
+	n.killed = true
+	return n.life
+}
+
+// logTail returns the last lines of the node's log.
+func (n *Node) logTail(lines int) string {
+	b, err := os.ReadFile(n.logFile)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// cleanEnv is the environment without the variables that would configure a
+// node.
+func cleanEnv() (env []string) {
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "QUORATE_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}

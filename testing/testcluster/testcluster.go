@@ -1,0 +1,205 @@
+// Package testcluster runs clusters of real quorate processes on loopback for
+// tests: it builds the binary once, picks ports, starts, kills and restarts
+// nodes, and waits for conditions, never for a time. What it knows of quorate
+// is its command line and its HTTP API, nothing from inside.
+package testcluster
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ReadyWithin is how long a cluster may take to be ready.
+const ReadyWithin = 30 * time.Second
+
+// Partitions is how many parts the owners of a cluster share.
+const Partitions = 4096
+
+// Cluster is a cluster of processes. Its methods are for one goroutine; those
+// of its nodes that only talk HTTP may overlap.
+type Cluster struct {
+	Nodes []*Node
+
+	tb testing.TB
+}
+
+// Start starts n nodes and waits until they are ready. When tb ends, what
+// still runs is killed, and if tb failed the end of each node's log is printed.
+func Start(tb testing.TB, n int) *Cluster {
+	tb.Helper()
+	c := New(tb, n)
+	for i := range c.Nodes {
+		c.Restart(i)
+	}
+	c.WaitReady()
+	return c
+}
+
+// New lays out n nodes and starts none.
+func New(tb testing.TB, n int) *Cluster {
+	tb.Helper()
+	c := &Cluster{tb: tb}
+	dir := tb.TempDir()
+	for i := range n {
+		id := "n" + strconv.Itoa(i+1)
+		node := &Node{
+			ID: id, HTTP: FreeAddr(tb), Peer: FreeAddr(tb), Gossip: FreeAddr(tb),
+			DataDir: filepath.Join(dir, id), logFile: filepath.Join(dir, id+".log"),
+		}
+		node.URL = "http://" + node.HTTP
+		c.Nodes = append(c.Nodes, node)
+	}
+	for i, node := range c.Nodes {
+		var others []string
+		for j, other := range c.Nodes {
+			if j != i {
+				others = append(others, other.Gossip)
+			}
+		}
+		node.Args = []string{
+			"serve", "--node-id", node.ID, "--data-dir", node.DataDir,
+			"--http-addr", node.HTTP, "--peer-addr", node.Peer, "--gossip-addr", node.Gossip,
+			"--bootstrap-expect", strconv.Itoa(n),
+		}
+		if len(others) > 0 {
+			node.Args = append(node.Args, "--join", strings.Join(others, ","))
+		}
+	}
+	tb.Cleanup(c.close)
+	return c
+}
+
+// Kill ends a node at once (SIGKILL).
+func (c *Cluster) Kill(i int) {
+	c.tb.Helper()
+	if err := c.Nodes[i].kill(); err != nil {
+		c.tb.Fatalf("kill %s: %v", c.Nodes[i].ID, err)
+	}
+}
+
+// Stop asks a node to leave (SIGTERM), waits for it and returns its exit code.
+func (c *Cluster) Stop(i int) int {
+	c.tb.Helper()
+	code, err := c.Nodes[i].stop(20 * time.Second)
+	if err != nil {
+		c.tb.Fatalf("stop %s: %v", c.Nodes[i].ID, err)
+	}
+	return code
+}
+
+// Restart starts a node that does not run, with the flags it always has.
+func (c *Cluster) Restart(i int) {
+	c.tb.Helper()
+	if err := c.Nodes[i].start(Binary(c.tb)); err != nil {
+		c.tb.Fatalf("start %s: %v", c.Nodes[i].ID, err)
+	}
+}
+
+// WaitReady waits until every running node is ready and all of them see the
+// same leader, term and ownership, in which each of them has a part and those
+// that do not run have none.
+func (c *Cluster) WaitReady() {
+	c.tb.Helper()
+	Eventually(c.tb, ReadyWithin, "the cluster is ready", c.ready)
+}
+
+func (c *Cluster) ready() error {
+	running := map[string]bool{}
+	for _, n := range c.Nodes {
+		if n.Running() {
+			running[n.ID] = true
+		} else if n.exited() {
+			return Permanent(fmt.Errorf("%s has exited by itself:\n%s", n.ID, n.logTail(20)))
+		}
+	}
+	var first *Status
+	for _, n := range c.Nodes {
+		if !running[n.ID] {
+			continue
+		}
+		s, err := n.status()
+		if err != nil {
+			return err
+		}
+		if err := s.complete(running); err != nil {
+			return fmt.Errorf("%s says: %w", n.ID, err)
+		}
+		if first == nil {
+			first = s
+		}
+		if *s.Leader != *first.Leader || s.Epoch != first.Epoch || s.Term != first.Term {
+			return fmt.Errorf("%s is at epoch %d, term %d, leader %s; another at %d, %d, %s",
+				n.ID, s.Epoch, s.Term, *s.Leader, first.Epoch, first.Term, *first.Leader)
+		}
+	}
+	return nil
+}
+
+// complete says what is missing of a cluster in which all that run take part.
+func (s *Status) complete(running map[string]bool) error {
+	switch {
+	case s.Leader == nil:
+		return fmt.Errorf("no leader")
+	case !running[*s.Leader]:
+		return fmt.Errorf("the leader is %s, which does not run", *s.Leader)
+	case s.Epoch == 0:
+		return fmt.Errorf("epoch 0")
+	}
+	owned, owners := 0, 0
+	for _, n := range s.Nodes {
+		if !running[n.ID] {
+			continue
+		}
+		if n.State != "alive" || n.Partitions == 0 {
+			return fmt.Errorf("%s is %s and owns %d partitions", n.ID, n.State, n.Partitions)
+		}
+		owned += n.Partitions
+		owners++
+	}
+	if owners != len(running) || owned != Partitions {
+		return fmt.Errorf("%d of %d nodes own %d partitions", owners, len(running), owned)
+	}
+	return nil
+}
+
+// Leader returns the position of the leader among the nodes.
+func (c *Cluster) Leader() int {
+	c.tb.Helper()
+	at := -1
+	Eventually(c.tb, ReadyWithin, "a node knows the leader", func() error {
+		for _, n := range c.Nodes {
+			if !n.Running() {
+				continue
+			}
+			s, err := n.status()
+			if err != nil || s.Leader == nil {
+				continue
+			}
+			for i, other := range c.Nodes {
+				if other.ID == *s.Leader && other.Running() {
+					at = i
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("no running node names a running leader")
+	})
+	return at
+}
+
+func (c *Cluster) close() {
+	for _, n := range c.Nodes {
+		if err := n.kill(); err != nil {
+			c.tb.Errorf("kill %s: %v", n.ID, err)
+		}
+	}
+	if c.tb.Failed() {
+		for _, n := range c.Nodes {
+			c.tb.Logf("the end of %s's log:\n%s", n.ID, n.logTail(60))
+		}
+	}
+}
