@@ -3,6 +3,7 @@ package rest
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,11 +29,11 @@ func (l *listener) Accept() (net.Conn, error) {
 // lose the answer that says why.
 type conn struct {
 	net.Conn
-	linger bool // set by the goroutine that serves, and closes, the connection
+	linger atomic.Bool // set before the answer is written
 }
 
 func (c *conn) Close() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger.Load() {
 		if w.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 			// What is read, or why it ends, matters to no one.
 			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)

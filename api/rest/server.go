@@ -93,8 +93,8 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.common(ctx)
 	reply(ctx, p.Status, wire.TypeProblem, p.Append(nil))
-	if c, ok := ctx.Conn().(*conn); ok {
-		c.linger = true
+	if c, ok := ctx.Conn().(*conn); ok && p.Code == wire.TooLarge {
+		c.linger.Store(true)
 	}
 }
 

@@ -17,17 +17,22 @@ func (s *Scanner) Text() string {
 	s.pos++
 	start := s.pos
 	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
+		i := s.pos // a local, so that the plain bytes of a name cost little
+		for i < len(s.data) && plain[s.data[i]] {
+			i++
+		}
+		if s.pos = i; i == len(s.data) {
+			break
+		}
+		switch c := s.data[i]; {
 		case c == '"':
 			s.pos++
-			return view(s.data[start : s.pos-1])
+			return view(s.data[start:i])
 		case c == '\\':
 			return s.escaped(start)
 		case c < ' ':
 			s.syntax("no control character in a string")
 			return ""
-		case c < utf8.RuneSelf:
-			s.pos++
 		default:
 			if !s.rune() {
 				return ""
@@ -37,6 +42,14 @@ func (s *Scanner) Text() string {
 	s.syntax(`a closing "`)
 	return ""
 }
+
+// plain are the bytes of a string that stand for themselves.
+var plain = func() (p [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		p[c] = c != '"' && c != '\\'
+	}
+	return p
+}()
 
 // escaped reads on at the first escape of the string that began at start.
 func (s *Scanner) escaped(start int) string {

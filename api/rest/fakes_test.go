@@ -1,0 +1,151 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"quorate/fsm/ledger"
+	"quorate/limiter/bucket"
+)
+
+// node is all that a Server asks, in one process and without a log: a write is
+// applied at once, at the next index.
+type node struct {
+	mu       sync.Mutex
+	state    *ledger.State
+	asked    bucket.Check    // the last check
+	decision bucket.Decision // what each check is answered with
+	err      error           // of Check, Propose and Metrics.Write
+	probes   []Probe
+	cluster  ClusterStatus
+	waited   uint64
+	counted  []string // what the metrics were told
+}
+
+func (n *node) Check(_ context.Context, c *bucket.Check, d *bucket.Decision) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked = *c
+	// Copies, as a Checker must make: the strings are the request's.
+	n.asked.Account, n.asked.Model, n.asked.Category = string([]byte(c.Account)), string([]byte(c.Model)), string([]byte(c.Category))
+	if n.err != nil {
+		return n.err
+	}
+	limits := append(d.Limits, n.decision.Limits...)
+	*d = n.decision
+	d.Limits = limits
+	return nil
+}
+
+func (n *node) Propose(_ context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err != nil {
+		return nil, 0, n.err
+	}
+	index := n.state.Index() + 1
+	return n.state.Apply(index, &ledger.Command{Time: 1, Ops: ops}), index, nil
+}
+
+func (n *node) Account(id string) *ledger.Account { return n.state.Account(id) }
+func (n *node) Table() *ledger.Table              { return n.state.Table() }
+func (n *node) Index() uint64                     { return n.state.Index() }
+
+func (n *node) WaitIndex(_ context.Context, index uint64) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.waited = index
+	if index > 1000 {
+		return ledger.ErrBehind
+	}
+	n.state.Skip(index)
+	return nil
+}
+
+func (n *node) Cluster() ClusterStatus { return n.cluster }
+func (n *node) Ready() []Probe         { return n.probes }
+
+func (n *node) Write(w io.Writer) error {
+	if n.err != nil {
+		return n.err
+	}
+	_, err := io.WriteString(w, "quorate_checks_total 1\n")
+	return err
+}
+
+func (n *node) Checked(r bucket.Reason, seconds float64) { n.note(fmt.Sprint(r, " ", seconds >= 0)) }
+
+func (n *node) Entered(t ledger.EntryType, outcome string) { n.note(fmt.Sprint(t, " ", outcome)) }
+
+func (n *node) note(s string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.counted = append(n.counted, s)
+}
+
+// newServer returns a server over a node at log index 7 on which nothing has
+// happened.
+func newServer(tb testing.TB) (*Server, *node) {
+	tb.Helper()
+	st, err := ledger.NewState()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	st.Skip(7)
+	n := &node{state: st}
+	cfg := Config{NodeID: "n1", Checker: n, Proposer: n, View: n, Operator: n, Metrics: n}
+	if err := cfg.Validate(); err != nil {
+		tb.Fatal(err)
+	}
+	return New(cfg), n
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header *fasthttp.ResponseHeader
+	body   string
+}
+
+// get returns a header. Peek would look for Ratelimit.
+func (a answer) get(name string) string {
+	for k, v := range a.header.All() {
+		if string(k) == name {
+			return string(v)
+		}
+	}
+	return ""
+}
+
+// code returns the code of a problem, or the reason of a decision.
+func (a answer) code(tb testing.TB) (code, field string) {
+	tb.Helper()
+	var v struct{ Code, Reason, Field, Type, Title, Detail string }
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		tb.Fatalf("%s: %v", a.body, err)
+	}
+	return v.Code + v.Reason, v.Field
+}
+
+// ask sends a request to the handler; headers are pairs of name and value.
+func ask(s *Server, method, target, body string, headers ...string) answer {
+	var ctx fasthttp.RequestCtx
+	var req fasthttp.Request
+	req.Header.SetMethod(method)
+	req.SetRequestURI(target)
+	req.SetBodyString(body)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	ctx.Init(&req, nil, nil)
+	s.Handler()(&ctx)
+	h := &fasthttp.ResponseHeader{}
+	ctx.Response.Header.CopyTo(h)
+	return answer{ctx.Response.StatusCode(), h, string(ctx.Response.Body())}
+}

@@ -1,0 +1,93 @@
+package rest
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRouterAnswersWhatIsNotThere(t *testing.T) {
+	s, _ := newServer(t)
+	for _, path := range []string{
+		"/", "/v1", "/v1/", "/v1/check/", "//v1/check", "/v1//check", "/v2/check", "/V1/check", "/v1/accounts", "/v1/accounts/", "/v1/accounts/a/",
+		"/v1/accounts//ledger", "/v1/accounts/a/ledger/k", "/v1/accounts/a/b", "/v1/check/batch", "/v1/settle", "/v1/authz", "/v1/explain", "/v1/tokens",
+		"/v1/backup", "/openapi.yaml", "/livez/", "/v1%2Fcheck", "/v1/accounts/../check", "/v1/./check", "/v1/cluster/drain", "/%zz",
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			a := ask(s, method, path, "")
+			if code, _ := a.code(t); a.status != 404 || code != "not_found" || a.get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+			}
+			if a.get("X-Quorate-Index") != "7" || a.get("Cache-Control") != "no-store" {
+				t.Errorf("%s %s: %s", method, path, a.header)
+			}
+		}
+	}
+}
+
+func TestRouterRefusesMethods(t *testing.T) {
+	s, _ := newServer(t)
+	for path, allow := range map[string]string{
+		"/v1/check": "POST", "/v1/accounts/a": "GET, HEAD, PATCH", "/v1/accounts/a/ledger": "POST", "/v1/ledger": "POST",
+		"/v1/policy": "GET, HEAD", "/v1/cluster": "GET, HEAD", "/livez": "GET, HEAD", "/readyz": "GET, HEAD", "/metrics": "GET, HEAD",
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "BREW"} {
+			if strings.Contains(allow, method) {
+				continue
+			}
+			a := ask(s, method, path, "{}")
+			if code, _ := a.code(t); a.status != 405 || code != "method_not_allowed" || a.get("Allow") != allow {
+				t.Errorf("%s %s: %d, Allow %q", method, path, a.status, a.get("Allow"))
+			}
+		}
+	}
+}
+
+func TestRouterDecodesSegmentsOnce(t *testing.T) {
+	s, _ := newServer(t)
+	for _, path := range []string{"/v1/accounts/a%3Ab%40c", "/v1/accounts/a:b@c", "/v1/%61ccounts/a:b%40c?x=y"} {
+		if a := ask(s, "PATCH", path, "{}"); a.status != 200 || !strings.HasPrefix(a.body, `{"id":"a:b@c"`) {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	for _, path := range []string{
+		"/v1/accounts/a%2Fledger", "/v1/accounts/a%2fb", "/v1/accounts/%61%2562", "/v1/accounts/a%", "/v1/accounts/a%zz", "/v1/accounts/a%00",
+		"/v1/accounts/a+b", "/v1/accounts/a%20b", "/v1/accounts/-a", "/v1/accounts/%2e%2e", "/v1/accounts/..", "/v1/accounts/" + strings.Repeat("a", 129),
+	} {
+		for _, method := range []string{"GET", "PATCH"} {
+			a := ask(s, method, path, "{}")
+			if code, field := a.code(t); a.status != 400 || code != "invalid_request" || field != "account" {
+				t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+			}
+		}
+	}
+}
+
+func TestMinIndex(t *testing.T) {
+	s, n := newServer(t)
+	for _, v := range []string{"", " ", "-1", "+1", "x", "1x", "1.0", "0x1", "1_0", "18446744073709551616"} {
+		for _, path := range []string{"/v1/check", "/v1/ledger"} {
+			a := ask(s, "POST", path, aCheck, "X-Quorate-Min-Index", v)
+			if code, field := a.code(t); a.status != 400 || code != "invalid_request" || field != "X-Quorate-Min-Index" {
+				t.Errorf("%s with %q: %d %s", path, v, a.status, a.body)
+			}
+		}
+	}
+	if a := ask(s, "GET", "/v1/policy", "", "X-Quorate-Min-Index", "7"); a.status != 200 || n.waited != 0 {
+		t.Errorf("an index applied: %d, waited for %d", a.status, n.waited)
+	}
+	if a := ask(s, "GET", "/v1/policy", "", "X-Quorate-Min-Index", "12"); a.status != 200 || n.waited != 12 || a.get("X-Quorate-Index") != "12" {
+		t.Errorf("an index to wait for: %d, waited for %d, index %s", a.status, n.waited, a.get("X-Quorate-Index"))
+	}
+	a := ask(s, "GET", "/v1/policy", "", "X-Quorate-Min-Index", "18446744073709551615")
+	if code, _ := a.code(t); a.status != 503 || code != "behind" {
+		t.Errorf("an index out of reach: %d %s", a.status, a.body)
+	}
+}
+
+func TestConsistencyIsNotIgnored(t *testing.T) {
+	s, _ := newServer(t)
+	a := ask(s, "GET", "/v1/policy?consistency=strong", "")
+	if _, field := a.code(t); a.status != 400 || field != "consistency" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
