@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -34,7 +35,10 @@ func (n *Node) Status() Status {
 		},
 	}
 	for id, r := range n.peers.all() {
-		m, h, _ := r.state()
+		m, h, heard := r.state()
+		if m.state == "alive" && time.Since(heard) > n.cfg.Timing.Lost {
+			m.state = "suspect" // our own pings notice before gossip does
+		}
 		nodes[id] = &NodeStatus{
 			ID: id, HTTP: m.HTTP, Peer: m.Peer, Gossip: m.gossip, State: m.state, AppliedIndex: h.applied, Version: m.Version,
 		}

@@ -38,6 +38,9 @@ func Next(prev Table, members []string, parts int) Table {
 	}
 	b.floor = parts / len(members)
 	b.most = (parts*105/100 + len(members) - 1) / len(members)
+	if joined(prev.Members, members) {
+		b.most = (parts + len(members) - 1) / len(members) // a newcomer gets its whole share
+	}
 	for i := range b.places {
 		b.places[i] = Place{Nobody, Nobody, Nobody}
 		if i < len(prev.Places) {
@@ -59,6 +62,16 @@ func Next(prev Table, members []string, parts int) Table {
 		b.succeed(i)
 	}
 	return Table{members, b.places}
+}
+
+// joined reports whether there is a member that was not one before.
+func joined(before, members []string) bool {
+	for _, id := range members {
+		if _, ok := slices.BinarySearch(before, id); !ok {
+			return true
+		}
+	}
+	return false
 }
 
 type builder struct {

@@ -1,0 +1,154 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"quorate/cluster/peer"
+	"quorate/fsm/ledger"
+)
+
+func server(id string, s raft.ServerSuffrage) raft.Server {
+	return raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id + ":9"), Suffrage: s}
+}
+
+func living(boot uint64) func(string) nodeView {
+	return func(id string) nodeView {
+		return nodeView{peer: id + ":9", alive: true, up: true, ready: true, boot: boot}
+	}
+}
+
+func three() view {
+	v := view{clusterID: "c", owners: &ledger.Map{}, nodes: map[string]nodeView{}, settle: time.Second}
+	for _, id := range []string{"n1", "n2", "n3"} {
+		v.servers = append(v.servers, server(id, raft.Voter))
+		v.nodes[id] = living(1)(id)
+	}
+	return v
+}
+
+func TestDecide(t *testing.T) {
+	placed := &ledger.Map{Epoch: 1, Members: []ledger.Member{{ID: "n1", Boot: 1}, {ID: "n2", Boot: 1}, {ID: "n3", Boot: 1}}}
+	set := func(id string, change func(*nodeView)) func(*view) {
+		return func(v *view) { k := v.nodes[id]; change(&k); v.nodes[id] = k }
+	}
+	down := func(k *nodeView) { k.up, k.alive = false, false }
+	for name, c := range map[string]struct {
+		change []func(*view)
+		want   string
+	}{
+		"a cluster without an id gets one": {[]func(*view){func(v *view) { v.clusterID = "" }}, "name"},
+		"the first map has all nodes":      {nil, "place [{n1 1} {n2 1} {n3 1}]"},
+		"the first map waits for a node":   {[]func(*view){set("n3", down)}, ""},
+		"but not for ever":                 {[]func(*view){set("n3", down), func(v *view) { v.leading = time.Second }}, "place [{n1 1} {n2 1}]"},
+		"nothing to do":                    {[]func(*view){func(v *view) { v.owners = placed }}, ""},
+		"a lost node is replaced":          {[]func(*view){func(v *view) { v.owners = placed }, set("n2", down)}, "place [{n1 1} {n3 1}]"},
+		"a restarted node is named anew": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.boot = 2 })},
+			"place [{n1 1} {n2 2} {n3 1}]"},
+		"but not before it is ready": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.boot, k.ready = 2, false })},
+			"place [{n1 1} {n3 1}]"},
+		"an owner that lags stays": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.ready = false })}, ""},
+		"a fourth node joins without a vote": {[]func(*view){func(v *view) { v.owners = placed; v.nodes["n4"] = living(1)("n4") }},
+			"join {Nonvoter n4 n4:9}"},
+		"a new address is taken over": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.peer = "n2:10" })},
+			"join {Voter n2 n2:10}"},
+		"a dead node's address is left alone": {[]func(*view){func(v *view) {
+			v.owners = &ledger.Map{Epoch: 2, Members: []ledger.Member{{ID: "n1", Boot: 1}, {ID: "n3", Boot: 1}}}
+		}, set("n2", func(k *nodeView) { down(k); k.peer = "n2:10" })}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := three()
+			for _, change := range c.change {
+				change(&v)
+			}
+			got := ""
+			switch a := decide(v); {
+			case a.name:
+				got = "name"
+			case a.join != nil:
+				got = fmt.Sprint("join ", *a.join)
+			case a.place != nil:
+				got = fmt.Sprint("place ", a.place)
+			}
+			if got != c.want {
+				t.Errorf("decided %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// What a write's error means decides whether money may be sent again.
+func TestNotSent(t *testing.T) {
+	for err, want := range map[error]bool{
+		errNotLeader:                          true,
+		peer.ErrNotSent:                       true,
+		raft.ErrNotLeader:                     true,
+		raft.ErrEnqueueTimeout:                true,
+		raft.ErrLeadershipTransferInProgress:  true,
+		raft.ErrLeadershipLost:                false,
+		raft.ErrRaftShutdown:                  false,
+		raft.ErrAbortedByRestore:              false,
+		peer.ErrLost:                          false,
+		peer.ErrRefused:                       false,
+		errors.New("something else entirely"): false,
+	} {
+		if got := notSent(fmt.Errorf("propose: %w", err)); got != want {
+			t.Errorf("notSent(%v) = %v, want %v", err, got, want)
+		}
+	}
+}
+
+func TestForwardedReplyRoundTrip(t *testing.T) {
+	in := []ledger.Result{{Replayed: true, Entry: ledger.Entry{Key: "k", Amount: 5, Index: 3}, Account: ledger.NewAccount("a")}, {Err: ledger.ErrKeyReused, Account: ledger.NewAccount("b")}}
+	b, err := encodeReply(in, 1<<40+7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, index, err := decodeReply(b)
+	if err != nil || index != 1<<40+7 || len(out) != 2 || out[0] != in[0] || !errors.Is(out[1].Err, ledger.ErrKeyReused) {
+		t.Fatalf("%v %d %+v", err, index, out)
+	}
+	if _, _, err := decodeReply([]byte{replyNotSent}); !notSent(err) {
+		t.Errorf("not sent came back as %v", err)
+	}
+	for _, b := range [][]byte{nil, {replyUnknown, 'x'}, {replyDone}, {77}} {
+		if _, _, err := decodeReply(b); err == nil || notSent(err) {
+			t.Errorf("%v came back as %v", b, err)
+		}
+	}
+}
+
+func TestMetaFitsGossip(t *testing.T) {
+	long := string(make([]byte, maxAddr))
+	m := meta{ID: string(make([]byte, ledger.MaxNodeID)), Boot: 1 << 62, HTTP: long, Peer: long, Version: string(make([]byte, 64)), Expect: 7, Formed: true}
+	b, err := m.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodeMeta(b); err != nil || got != m {
+		t.Fatalf("%v %+v", err, got)
+	}
+}
+
+func TestDiskCountsLivesAndKeepsOthersOut(t *testing.T) {
+	dir := t.TempDir()
+	for life := uint64(1); life <= 2; life++ {
+		d, err := openDisk(dir, "n1")
+		if err != nil || d.boot != life {
+			t.Fatalf("life %d: %v %+v", life, err, d)
+		}
+		if _, err := openDisk(dir, "n1"); !errors.Is(err, ErrDataDir) {
+			t.Fatalf("a second process got in: %v", err)
+		}
+		if err := d.log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := openDisk(dir, "n2"); !errors.Is(err, ErrDataDir) {
+		t.Fatalf("another node got in: %v", err)
+	}
+}

@@ -1,0 +1,140 @@
+package fsm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"quorate/fsm/ledger"
+	"quorate/limiter/bucket"
+)
+
+func entry(t *testing.T, index uint64, ops ...ledger.Op) *raft.Log {
+	t.Helper()
+	b, err := (&ledger.Command{Time: int64(index), Ops: ops}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &raft.Log{Index: index, Data: b}
+}
+
+func purchase(account, key string, amount ledger.Micros) ledger.Op {
+	return ledger.Op{Kind: ledger.OpEntry, Account: account, Key: key, Type: ledger.Purchase, Amount: amount}
+}
+
+func machine(t *testing.T, onMap func(*ledger.Map)) *Machine {
+	t.Helper()
+	m, err := New(onMap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// sink is a raft.SnapshotSink in memory.
+type sink struct{ bytes.Buffer }
+
+func (s *sink) ID() string    { return "test" }
+func (s *sink) Cancel() error { return nil }
+func (s *sink) Close() error  { return nil }
+
+func TestSnapshotCarriesEverything(t *testing.T) {
+	m := machine(t, func(*ledger.Map) {})
+	places := make([][3]uint16, ledger.Partitions)
+	m.Apply(entry(t, 1, ledger.Op{Kind: ledger.OpClusterID, ClusterID: "c1"}))
+	m.Apply(entry(t, 2, ledger.Op{Kind: ledger.OpMap, Map: &ledger.Map{Epoch: 1, Members: []ledger.Member{{ID: "n1", Boot: 3}}, Places: places}}))
+	m.Apply(entry(t, 3, purchase("a", "k", 5*ledger.Dollar)))
+	var out sink
+	snap, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Apply(entry(t, 4, purchase("b", "k", ledger.Dollar))) // must not be in it
+	if err := snap.Persist(&out); err != nil {
+		t.Fatal(err)
+	}
+	var hooked *ledger.Map
+	r := machine(t, func(m *ledger.Map) { hooked = m })
+	if err := r.Restore(io.NopCloser(bytes.NewReader(out.Bytes()))); err != nil {
+		t.Fatal(err)
+	}
+	if r.Index() != 3 || r.ClusterID() != "c1" || r.Account("b") != nil || *r.Account("a") != *m.Account("a") {
+		t.Fatalf("index %d, id %q, a %+v, b %+v", r.Index(), r.ClusterID(), r.Account("a"), r.Account("b"))
+	}
+	if hooked == nil || hooked.Epoch != 1 || hooked.Members[0].Boot != 3 {
+		t.Fatalf("the hook got %+v", hooked)
+	}
+	again := r.Apply(entry(t, 4, purchase("a", "k", 5*ledger.Dollar))).([]ledger.Result)
+	if !again[0].Replayed || again[0].Entry.Index != 3 || r.Account("a").Purchased != 5*ledger.Dollar {
+		t.Fatalf("a restored key was applied again: %+v", again)
+	}
+}
+
+func TestDamagedSnapshotChangesNothing(t *testing.T) {
+	m := machine(t, func(*ledger.Map) {})
+	m.Apply(entry(t, 1, purchase("a", "k", 5*ledger.Dollar)))
+	var out sink
+	snap, _ := m.Snapshot()
+	if err := snap.Persist(&out); err != nil {
+		t.Fatal(err)
+	}
+	whole := out.Bytes()
+	for at := 0; at < len(whole); at += 1 + len(whole)/200 {
+		flipped := bytes.Clone(whole)
+		flipped[at] ^= 0x10
+		for name, b := range map[string][]byte{"flipped": flipped, "cut": whole[:at]} {
+			if err := m.Restore(io.NopCloser(bytes.NewReader(b))); !errors.Is(err, ledger.ErrSnapshot) {
+				t.Fatalf("%s at %d of %d: %v", name, at, len(whole), err)
+			}
+		}
+	}
+	if m.Account("a").Purchased != 5*ledger.Dollar {
+		t.Fatal("a damaged snapshot changed the state")
+	}
+}
+
+func TestUndecodableEntryChangesNothingAndIsPassed(t *testing.T) {
+	m := machine(t, func(*ledger.Map) {})
+	if err, ok := m.Apply(&raft.Log{Index: 5, Data: []byte{0x93, 99, 0, 0x90}}).(error); !ok || !errors.Is(err, ledger.ErrUnknownCommand) {
+		t.Fatalf("an unknown version gave %v", err)
+	}
+	if m.Index() != 5 {
+		t.Fatalf("index %d, want 5", m.Index())
+	}
+}
+
+func TestWaitIndex(t *testing.T) {
+	m := machine(t, func(*ledger.Map) {})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.WaitIndex(gone, 1); !errors.Is(err, ledger.ErrBehind) {
+		t.Fatalf("err = %v, want behind", err)
+	}
+	done := make(chan error, 8)
+	for i := range 8 {
+		go func() { done <- m.WaitIndex(context.Background(), uint64(1+i%2)) }()
+	}
+	m.Apply(entry(t, 1, purchase("a", "k", 1)))
+	m.StoreConfiguration(2, raft.Configuration{})
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAPurchaseIsInForceOnceApplied(t *testing.T) {
+	m := machine(t, func(*ledger.Map) {})
+	c := &bucket.Check{Account: "a", Category: "llm", Requests: 1}
+	if r := m.Rule(c); r.Reason != bucket.FreeTier || r.RequiredTier != 1 || r.SpendNeeded != int64(5*ledger.Dollar) {
+		t.Fatalf("before: %+v", r)
+	}
+	m.Apply(entry(t, 1, purchase("a", "k", 5*ledger.Dollar)))
+	if r := m.Rule(c); r.Reason != bucket.OK || r.Limits[0].Limit.Limit != 600 {
+		t.Fatalf("after: %+v", r)
+	}
+}

@@ -1,0 +1,167 @@
+package limiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// fixed is Rules that always rule the same.
+type fixed struct{ ruling bucket.Ruling }
+
+func (f *fixed) Rule(*bucket.Check) bucket.Ruling { return f.ruling }
+func (f *fixed) Index() uint64                    { return 7 }
+
+var errBehind = errors.New("behind")
+
+func (f *fixed) WaitIndex(context.Context, uint64) error { return errBehind }
+
+func perMinute(scope string, unit bucket.Unit, n int64) bucket.Scoped {
+	return bucket.NewScoped(scope, bucket.Limit{Unit: unit, Limit: n, Burst: n, Window: time.Minute}, bucket.SourceTier)
+}
+
+func newLocal(limits ...bucket.Scoped) (l *Local, rules *fixed, now *time.Duration) {
+	rules = &fixed{bucket.Ruling{Tier: 1, Category: "llm", Limits: limits}}
+	now = new(time.Duration)
+	return NewLocal("n1", rules, func() time.Duration { return *now }), rules, now
+}
+
+func take(t *testing.T, l *Local, c bucket.Check) bucket.Decision {
+	t.Helper()
+	var d bucket.Decision
+	if err := l.Take(t.Context(), &c, &d); err != nil {
+		t.Fatalf("Take(%+v): %v", c, err)
+	}
+	return d
+}
+
+func TestTakeStopsAtTheLimitAndSaysWhen(t *testing.T) {
+	l, _, now := newLocal(perMinute("llm", bucket.Requests, 600))
+	for i := range 600 {
+		if d := take(t, l, bucket.Check{Account: "a", Requests: 1}); d.Reason != bucket.OK || d.Limits[0].Remaining != int64(599-i) {
+			t.Fatalf("check %d: %+v", i, d)
+		}
+	}
+	d := take(t, l, bucket.Check{Account: "a", Requests: 1})
+	if d.Reason != bucket.RateLimited || d.RetryAfter != 100*time.Millisecond || d.Hit != 0 {
+		t.Fatalf("above the limit: %+v", d)
+	}
+	*now += d.RetryAfter - 1
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 1}); d.Reason != bucket.RateLimited || d.RetryAfter != 1 {
+		t.Fatalf("a nanosecond early: %+v", d)
+	}
+	*now++
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 1}); d.Reason != bucket.OK {
+		t.Fatalf("in time: %+v", d)
+	}
+	if d := take(t, l, bucket.Check{Account: "b", Requests: 1}); d.Reason != bucket.OK {
+		t.Fatalf("another account: %+v", d)
+	}
+}
+
+func TestTakeAllOrNone(t *testing.T) {
+	l, _, _ := newLocal(perMinute("llm", bucket.Requests, 10), perMinute("llm", bucket.Tokens, 100))
+	take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 90})
+	d := take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 20})
+	if d.Reason != bucket.RateLimited || d.Hit != 1 || d.Limits[0].Remaining != 9 || d.Limits[1].Remaining != 10 {
+		t.Fatalf("a denial must consume nothing: %+v", d)
+	}
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 101}); !d.NeverFits || d.RetryAfter != 0 {
+		t.Fatalf("larger than the burst: %+v", d)
+	}
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 10, DryRun: true}); d.Reason != bucket.OK || d.Limits[1].Remaining != 10 {
+		t.Fatalf("a dry run must consume nothing: %+v", d)
+	}
+}
+
+func TestPromotionKeepsWhatWasUsed(t *testing.T) {
+	l, rules, _ := newLocal(perMinute("llm", bucket.Requests, 600))
+	take(t, l, bucket.Check{Account: "a", Requests: 600})
+	rules.ruling.Limits = []bucket.Scoped{perMinute("llm", bucket.Requests, 1800)}
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 0}); d.Limits[0].Remaining != 1200 {
+		t.Fatalf("after the promotion: %+v", d)
+	}
+}
+
+func TestDenialByRuleTouchesNoBucket(t *testing.T) {
+	l, rules, _ := newLocal(perMinute("llm", bucket.Requests, 600))
+	rules.ruling.Reason = bucket.FreeTier
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 1}); d.Reason != bucket.FreeTier || len(d.Limits) != 0 {
+		t.Fatalf("%+v", d)
+	}
+	if l.Len() != 0 {
+		t.Fatal("a denied account has buckets")
+	}
+}
+
+func TestSweepDropsOnlyWhatOwesNothing(t *testing.T) {
+	l, _, now := newLocal(perMinute("llm", bucket.Requests, 60))
+	for i := range 100 {
+		take(t, l, bucket.Check{Account: fmt.Sprint(i), Requests: int64(1 + i%2)})
+	}
+	*now = time.Second
+	l.Sweep()
+	if l.Len() != 50 {
+		t.Fatalf("%d accounts left, want 50", l.Len())
+	}
+	if d := take(t, l, bucket.Check{Account: "1", Requests: 0}); d.Limits[0].Remaining != 59 {
+		t.Fatalf("a swept shard lost what was owed: %+v", d)
+	}
+}
+
+func TestTakeWaitsForTheIndex(t *testing.T) {
+	l, _, _ := newLocal()
+	var d bucket.Decision
+	if err := l.Take(t.Context(), &bucket.Check{Account: "a", MinIndex: 8}, &d); !errors.Is(err, errBehind) {
+		t.Fatalf("err = %v, want behind", err)
+	}
+}
+
+// Concurrent takers together get exactly the limit while the clock stands.
+func TestConcurrentTakesAreExact(t *testing.T) {
+	l, _, _ := newLocal(perMinute("llm", bucket.Requests, 1000))
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	admitted := 0
+	for range 8 {
+		wg.Go(func() {
+			for range 400 {
+				var d bucket.Decision
+				if err := l.Take(context.Background(), &bucket.Check{Account: "a", Requests: 1}, &d); err != nil {
+					t.Error(err)
+				}
+				if d.Reason == bucket.OK {
+					mu.Lock()
+					admitted++
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if admitted != 1000 {
+		t.Fatalf("admitted %d, want 1000", admitted)
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	l, _, now := newLocal(perMinute("llm", bucket.Requests, bucket.MaxLimit))
+	accounts := make([]string, 1_000_000)
+	var d bucket.Decision
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("account-%d", i)
+		_ = l.Take(b.Context(), &bucket.Check{Account: accounts[i], Requests: 1}, &d)
+	}
+	b.ReportAllocs()
+	c := bucket.Check{Requests: 1}
+	for i := 0; b.Loop(); i++ {
+		*now++
+		c.Account = accounts[i*7919%len(accounts)]
+		_ = l.Take(b.Context(), &c, &d)
+	}
+}
