@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"quorate/api/wire"
+)
+
+func newAccount() *cobra.Command {
+	var a asker
+	get := &cobra.Command{
+		Use:   "get ACCOUNT",
+		Short: "Show an account: its tier, balances and limits",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client(a.urls())
+			if err != nil {
+				return err
+			}
+			acc, err := c.Account(cmd.Context(), args[0])
+			if err != nil {
+				return fmt.Errorf("get account %s: %w", args[0], err)
+			}
+			return a.print(cmd.OutOrStdout(), acc.Raw, func(w io.Writer) { printAccount(w, acc) })
+		},
+	}
+	return clientVerb(group("account", "Look at and change accounts", get, newAccountSet(&a)), &a)
+}
+
+func printAccount(w io.Writer, acc *wire.AccountResponse) {
+	fmt.Fprintf(w, "account\t%s\n", acc.ID)
+	fmt.Fprintf(w, "plan\t%s\n", acc.Plan)
+	fmt.Fprintf(w, "tier\t%d %s\n", acc.Tier, acc.TierName)
+	if acc.NextTier != nil {
+		fmt.Fprintf(w, "next tier\t%d, for $%s more\n", acc.NextTier.Tier, acc.NextTier.SpendNeeded)
+	}
+	fmt.Fprintf(w, "lifetime spend\t$%s\n", acc.LifetimeSpend)
+	fmt.Fprintf(w, "credits\t$%s free, $%s purchased\n", acc.Credits.Free, acc.Credits.Purchased)
+	fmt.Fprintf(w, "open bill\t$%s\n", acc.OpenBill)
+	if acc.UsageLimit != nil {
+		fmt.Fprintf(w, "usage limit\t$%s\n", *acc.UsageLimit)
+	}
+	if acc.BlockedBy != nil {
+		fmt.Fprintf(w, "blocked by\t%s\n", *acc.BlockedBy)
+	}
+	for _, category := range slices.Sorted(maps.Keys(acc.Limits)) {
+		for _, l := range acc.Limits[category] {
+			fmt.Fprintf(w, "%s\t%d %s per %s\n", category, l.Limit, l.Unit, l.Window)
+		}
+	}
+}
+
+// none takes a usage limit away.
+const none = "none"
+
+func newAccountSet(a *asker) *cobra.Command {
+	var plan, usageLimit string
+	var suspended bool
+	cmd := &cobra.Command{
+		Use:   "set ACCOUNT",
+		Short: "Change an account's plan, usage limit or suspension",
+		Args:  cobra.ExactArgs(1),
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&plan, "plan", "", "build, scale or enterprise")
+	fs.StringVar(&usageLimit, "usage-limit", "", "open bill in dollars from which on checks are denied, or "+none)
+	fs.BoolVar(&suspended, "suspended", false, "deny every check; --suspended=false ends it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		fields := map[string]any{}
+		if fs.Changed("plan") {
+			fields["plan"] = plan
+		}
+		if fs.Changed("usage-limit") {
+			fields["usage_limit"] = usageLimit
+			if usageLimit == none {
+				fields["usage_limit"] = nil
+			}
+		}
+		if fs.Changed("suspended") {
+			fields["suspended"] = suspended
+		}
+		if len(fields) == 0 {
+			return usage(errors.New("want --plan, --usage-limit or --suspended"))
+		}
+		c, err := a.client(a.urls())
+		if err != nil {
+			return err
+		}
+		acc, err := c.Patch(cmd.Context(), args[0], fields)
+		if err != nil {
+			return fmt.Errorf("set account %s: %w", args[0], err)
+		}
+		return a.print(cmd.OutOrStdout(), acc.Raw, func(w io.Writer) { printAccount(w, acc) })
+	}
+	return cmd
+}

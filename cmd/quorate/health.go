@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quorate/api/client"
+)
+
+var errUnhealthy = errors.New("not healthy")
+
+// healthTime is less than what container engines usually give a health check.
+const healthTime = 2 * time.Second
+
+func newHealth() *cobra.Command {
+	var a asker
+	var ready bool
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Tell by the exit code whether the first endpoint lives",
+		Long: `Ask the first endpoint, and no other, whether its process lives, or with
+--ready whether it serves. Meant for the health checks of containers.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether it serves")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := context.WithTimeout(cmd.Context(), healthTime)
+		defer cancel()
+		first, path := a.urls()[0], "/livez"
+		if ready {
+			path = "/readyz"
+		}
+		if err := probe(ctx, first+path); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "ok")
+		return err
+	}
+	return clientVerb(cmd, &a)
+}
+
+// probe wants nothing of the answer but its status; both paths are open to
+// all.
+func probe(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return usage(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w: %w", client.ErrUnavailable, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %w: status %d", url, errUnhealthy, resp.StatusCode)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"quorate/api/wire"
+)
+
+func newLedger() *cobra.Command {
+	var a asker
+	return clientVerb(group("ledger", "Record money",
+		entryVerb(&a, "purchase", "Record that credits were bought"),
+		entryVerb(&a, "free_credit", "Give free credits, which never count as spend"),
+		entryVerb(&a, "usage", "Charge usage to the credits, then to the open bill"),
+		entryVerb(&a, "payment", "Record a payment of the open bill"),
+		entryVerb(&a, "refund", "Take purchased credits back"),
+	), &a)
+}
+
+// entryVerb is the verb of one type of entry.
+func entryVerb(a *asker, entryType, short string) *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   strings.ReplaceAll(entryType, "_", "-") + " ACCOUNT AMOUNT --key KEY",
+		Short: short,
+		Long: short + ` (US dollars, such as 12.50).
+
+The key makes it safe to repeat the command: the same key with the same amount
+is applied once.`,
+		Args: cobra.ExactArgs(2),
+	}
+	cmd.Flags().StringVar(&key, "key", "", "idempotency `KEY` of this entry, required")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if key == "" {
+			return usage(errors.New("want --key, an idempotency key that is this entry's alone"))
+		}
+		c, err := a.client(a.urls())
+		if err != nil {
+			return err
+		}
+		account := args[0]
+		r, err := c.Entry(cmd.Context(), account, wire.EntryRequest{Key: key, Type: entryType, Amount: args[1]})
+		if err != nil {
+			return fmt.Errorf("record %s %s for %s: %w", entryType, args[1], account, err)
+		}
+		return a.print(cmd.OutOrStdout(), r.Raw, func(w io.Writer) {
+			state := "applied"
+			if r.Replayed {
+				state = "was applied before"
+			}
+			fmt.Fprintf(w, "%s $%s\t%s at index %d\n", r.Entry.Type, r.Entry.Amount, state, r.Entry.Index)
+			printAccount(w, &r.Account)
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+
+	"quorate/cmd/node"
+)
+
+const (
+	envPrefix  = "QUORATE_"
+	configFlag = "config"
+)
+
+// addServeFlags declares every setting of a node. The flags are the list of
+// all settings: names in files and in the environment are theirs.
+func addServeFlags(fs *pflag.FlagSet) {
+	d := node.DefaultConfig()
+	fs.String(configFlag, "", "YAML `FILE` with the settings below, named as the flags")
+	fs.String("node-id", d.NodeID, "this node's name, unique in the cluster and the same after a restart")
+	fs.String("data-dir", d.DataDir, "`DIR` with this node's data, made if missing")
+	fs.String("http-addr", d.HTTPAddr, "`HOST:PORT` of the API")
+	fs.String("peer-addr", d.PeerAddr, "`HOST:PORT` for Raft and the other nodes")
+	fs.String("gossip-addr", d.GossipAddr, "`HOST:PORT` for membership, TCP and UDP")
+	fs.String("advertise-http", d.AdvertiseHTTP, "`HOST:PORT` of the API as others reach it (default --http-addr)")
+	fs.String("advertise-peer", d.AdvertisePeer, "likewise for --peer-addr")
+	fs.String("advertise-gossip", d.AdvertiseGossip, "likewise for --gossip-addr")
+	fs.StringSlice("join", d.Join, "gossip addresses `A,B` of other nodes; this node's own is fine")
+	fs.Int("bootstrap-expect", d.BootstrapExpect, "how many nodes found a new cluster: 1, 3, 5 or 7; 0 only joins")
+	fs.Bool("insecure", d.Insecure, "listen beyond loopback without TLS and tokens")
+	fs.String("log-level", d.LogLevel, "debug, info, warn or error")
+	fs.String("log-format", d.LogFormat, "text or json")
+}
+
+// loadConfig reads the settings: flag, else environment, else file, else
+// default. It does not validate them.
+func loadConfig(fs *pflag.FlagSet, environ func() []string) (node.Config, error) {
+	k := koanf.New(".")
+	fromEnv := environment(fs, environ)
+
+	path := fs.Lookup(configFlag).Value.String()
+	if path == "" {
+		early := koanf.New(".")
+		if err := early.Load(fromEnv, nil); err != nil {
+			return node.Config{}, fmt.Errorf("read the environment: %w", err)
+		}
+		path = early.String(configFlag)
+	}
+	if path != "" {
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return node.Config{}, fmt.Errorf("read --config %s: %w", path, err)
+		}
+		if err := knownKeys(fs, k.Keys()); err != nil {
+			return node.Config{}, fmt.Errorf("read --config %s: %w", path, err)
+		}
+	}
+	if err := k.Load(fromEnv, nil); err != nil {
+		return node.Config{}, fmt.Errorf("read the environment: %w", err)
+	}
+	if err := k.Load(posflag.Provider(fs, ".", k), nil); err != nil {
+		return node.Config{}, fmt.Errorf("read the flags: %w", err)
+	}
+
+	cfg := node.DefaultConfig()
+	cfg.Join = nil
+	err := k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result:           &cfg,
+		TagName:          "koanf",
+		WeaklyTypedInput: true, // the environment knows only strings
+		DecodeHook:       mapstructure.StringToSliceHookFunc(","),
+	}})
+	if err != nil {
+		return node.Config{}, fmt.Errorf("read the settings: %w", err)
+	}
+	for i, a := range cfg.Join {
+		cfg.Join[i] = strings.TrimSpace(a)
+	}
+	return cfg, nil
+}
+
+// environment reads QUORATE_NODE_ID and so on. Other QUORATE_ names are left
+// alone: client verbs have some, and orchestrators add their own (a Kubernetes
+// service named quorate sets QUORATE_PORT). Empty counts as not set.
+func environment(fs *pflag.FlagSet, environ func() []string) *env.Env {
+	return env.Provider(".", env.Opt{
+		Prefix:      envPrefix,
+		EnvironFunc: environ,
+		TransformFunc: func(k, v string) (string, any) {
+			name := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(k, envPrefix)), "_", "-")
+			if v == "" || !setting(fs, name) {
+				return "", nil
+			}
+			return name, v
+		},
+	})
+}
+
+// knownKeys refuses a key that is no setting: a misspelt one would silently
+// leave its default in force.
+func knownKeys(fs *pflag.FlagSet, keys []string) error {
+	slices.Sort(keys)
+	for _, key := range keys {
+		if key == configFlag || !setting(fs, key) {
+			return fmt.Errorf("unknown key %q", key)
+		}
+	}
+	return nil
+}
+
+func setting(fs *pflag.FlagSet, name string) bool {
+	return name != "help" && fs.Lookup(name) != nil
+}
