@@ -1,0 +1,49 @@
+# Every target below works on a machine with Go; those under "containers" want
+# Docker too.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+TOOL    := go tool -modfile=testing/tools/go.mod
+COMPOSE := docker-compose
+FOLDERS := api cluster cmd fsm limiter testing
+
+# The output of `make dev` is for programs too.
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help build dev test lint fmt image up down clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/quorate
+	@$(BUILD) -o bin/quorate ./cmd/quorate
+
+# exec, so that a signal to make's child is a signal to the cluster.
+dev: build ## build and run a three-node cluster on this machine
+	@exec bin/quorate dev
+
+test: ## run all tests with the race detector
+	go test -race -shuffle=on ./...
+
+lint: ## check formatting, vet and staticcheck
+	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+fmt: ## format all Go files
+	$(TOOL) gofumpt -w $(FOLDERS)
+
+image: ## containers: build the image quorate:dev, nothing is pulled
+	rm -rf bin/rootfs && mkdir -p bin/rootfs/data && touch bin/rootfs/data/.keep
+	$(BUILD) -o bin/rootfs/quorate ./cmd/quorate
+	docker build --pull=false --network=none -t quorate:dev .
+
+up: image ## containers: run three nodes, API on 127.0.0.1:8081 to 8083
+	$(COMPOSE) up -d
+
+down: ## containers: stop the three nodes and remove their data
+	$(COMPOSE) down --volumes
+
+clean: ## remove what was built
+	rm -rf bin
