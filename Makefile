@@ -4,7 +4,9 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
 TOOL    := go tool -modfile=testing/tools/go.mod
-COMPOSE := docker-compose
+# The plugin where there is one: the old program fails on newer engines when it
+# recreates a container.
+COMPOSE  = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 FOLDERS := api cluster cmd fsm limiter testing
 
 # The output of `make dev` is for programs too.

@@ -11,6 +11,7 @@ import (
 
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // disk is a node's data directory: raft.db, snapshots, and who it belongs to.
@@ -42,7 +43,7 @@ func tryOpenDisk(dir, nodeID string) (*disk, error) {
 		},
 		MsgpackUseNewTimeFormat: true,
 	})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, errors.New("another process is using it")
 	}
 	if err != nil {
