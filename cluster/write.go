@@ -27,7 +27,6 @@ var (
 
 // write is the operations of one caller, on their way into an entry.
 type write struct {
-	ctx  context.Context
 	ops  []ledger.Op
 	done chan struct{}
 
@@ -44,7 +43,7 @@ func (n *Node) Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, u
 	if len(ops) == 0 || len(ops) > ledger.MaxOps {
 		return nil, 0, fmt.Errorf("propose %d operations: %w", len(ops), ledger.ErrOverloaded)
 	}
-	w := &write{ctx: ctx, ops: ops, done: make(chan struct{})}
+	w := &write{ops: ops, done: make(chan struct{})}
 	select {
 	case n.writes <- w:
 	default:
@@ -53,9 +52,10 @@ func (n *Node) Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, u
 	select {
 	case <-w.done:
 		return w.results, w.index, w.err
+	case <-ctx.Done(): // it is queued, or on its way
 	case <-n.ctx.Done():
-		return nil, 0, ledger.ErrOutcomeUnknown
 	}
+	return nil, 0, ledger.ErrOutcomeUnknown
 }
 
 // writeLoop sends what waits as one entry, and while that is under way gathers
