@@ -78,10 +78,7 @@ func dev(o devOptions, stdout, stderr io.Writer) (err error) {
 
 	c := newDevCluster(plan, stderr)
 	defer c.stop()
-	if err := c.start(o.logLevel); err != nil {
-		return err
-	}
-	if err := c.waitReady(ctx); err != nil {
+	if err := c.start(ctx, o.logLevel); err != nil {
 		if ctx.Err() != nil {
 			return nil // interrupted, not failed
 		}

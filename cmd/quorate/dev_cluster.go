@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,9 +18,10 @@ import (
 // devNode is one process of the cluster.
 type devNode struct {
 	planned
-	cmd  *exec.Cmd
-	log  *logPrefix
-	dead bool // its end was taken from devCluster.ended
+	expect int // its --bootstrap-expect
+	cmd    *exec.Cmd
+	log    *logPrefix
+	dead   bool // its end was taken from devCluster.ended
 }
 
 func (n *devNode) pid() int { return n.cmd.Process.Pid }
@@ -40,14 +42,39 @@ type devCluster struct {
 func newDevCluster(plan []planned, stderr io.Writer) *devCluster {
 	c := &devCluster{ended: make(chan ended, len(plan))}
 	out := &lockedWriter{w: stderr}
-	for _, p := range plan {
-		c.nodes = append(c.nodes, &devNode{planned: p, log: &logPrefix{to: out, prefix: p.ID + " | "}})
+	for i, p := range plan {
+		n := &devNode{planned: p, log: &logPrefix{to: out, prefix: p.ID + " | "}}
+		if i < founders(len(plan)) {
+			n.expect = founders(len(plan))
+		}
+		c.nodes = append(c.nodes, n)
 	}
 	return c
 }
 
-// start starts all nodes; those it started before an error are left to stop.
-func (c *devCluster) start(logLevel string) error {
+// start starts the cluster and returns when all of it serves. The nodes it
+// started before an error are left to stop.
+func (c *devCluster) start(ctx context.Context, logLevel string) error {
+	// A cluster is founded by nodes that see only each other. One that was there
+	// before starts whole: those who joined may be needed for its majority.
+	first := len(c.nodes)
+	if _, err := os.Stat(c.nodes[0].DataDir); errors.Is(err, fs.ErrNotExist) {
+		first = founders(len(c.nodes))
+	}
+	for _, part := range [][]*devNode{c.nodes[:first], c.nodes[first:]} {
+		if err := c.launch(part, logLevel); err != nil {
+			return err
+		}
+		if err := c.waitReady(ctx, c.nodes[:first]); err != nil {
+			return err
+		}
+		first = len(c.nodes)
+	}
+	return nil
+}
+
+// launch starts processes.
+func (c *devCluster) launch(nodes []*devNode, logLevel string) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
@@ -56,12 +83,12 @@ func (c *devCluster) start(logLevel string) error {
 	for _, n := range c.nodes {
 		gossip = append(gossip, n.Gossip)
 	}
-	for i, n := range c.nodes {
+	for _, n := range nodes {
 		n.cmd = exec.Command(exe, "serve",
 			"--node-id", n.ID, "--data-dir", n.DataDir,
 			"--http-addr", n.HTTP, "--peer-addr", n.Peer, "--gossip-addr", n.Gossip,
 			"--join", strings.Join(gossip, ","),
-			"--bootstrap-expect", fmt.Sprint(founders(i, len(c.nodes))),
+			"--bootstrap-expect", fmt.Sprint(n.expect),
 			"--log-level", logLevel)
 		n.cmd.Env = withoutSettings(os.Environ())
 		n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
@@ -81,17 +108,12 @@ func (c *devCluster) start(logLevel string) error {
 	return nil
 }
 
-// founders is the --bootstrap-expect of node i of n: the first three found the
-// cluster, or the first alone if there are fewer; the others join it.
-func founders(i, n int) int {
-	first := 1
-	if n >= 3 {
-		first = 3
+// founders is how many of n nodes found the cluster; the others join it.
+func founders(n int) int {
+	if n < 3 {
+		return 1
 	}
-	if i < first {
-		return first
-	}
-	return 0
+	return 3
 }
 
 // withoutSettings drops what would change a node's settings behind our back.
@@ -105,13 +127,13 @@ func withoutSettings(environ []string) []string {
 	return kept
 }
 
-// waitReady returns when every node serves and the cluster is whole. A node
+// waitReady returns when the given nodes serve and are a whole cluster. A node
 // that dies before is an error.
-func (c *devCluster) waitReady(ctx context.Context) error {
+func (c *devCluster) waitReady(ctx context.Context, nodes []*devNode) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	ready := make(chan error, 1)
-	go func() { ready <- c.pollReady(ctx) }()
+	go func() { ready <- pollReady(ctx, nodes) }()
 	select {
 	case e := <-c.ended:
 		e.node.dead = true
@@ -123,14 +145,14 @@ func (c *devCluster) waitReady(ctx context.Context) error {
 	}
 }
 
-func (c *devCluster) pollReady(ctx context.Context) error {
-	for _, n := range c.nodes {
+func pollReady(ctx context.Context, nodes []*devNode) error {
+	for _, n := range nodes {
 		api, err := client.New(client.Config{Endpoints: []string{"http://" + n.HTTP}, Timeout: time.Second})
 		if err != nil {
 			return fmt.Errorf("reach node %s: %w", n.ID, err)
 		}
 		for {
-			if err = serves(ctx, api, len(c.nodes)); err == nil {
+			if err = serves(ctx, api, len(nodes)); err == nil {
 				break
 			}
 			select {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -49,9 +50,9 @@ func TestPlanNamesAPortThatIsTaken(t *testing.T) {
 func TestFounders(t *testing.T) {
 	want := map[int][]int{1: {1}, 2: {1, 0}, 3: {3, 3, 3}, 5: {3, 3, 3, 0, 0}}
 	for n, expect := range want {
-		for i, w := range expect {
-			if got := founders(i, n); got != w {
-				t.Errorf("founders(%d, %d) = %d, want %d", i, n, got, w)
+		for i, node := range newDevCluster(make([]planned, n), io.Discard).nodes {
+			if node.expect != expect[i] {
+				t.Errorf("node %d of %d expects %d, want %d", i, n, node.expect, expect[i])
 			}
 		}
 	}
