@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"fmt"
+	"log"
 	"net"
 	"strconv"
 	"time"
@@ -71,34 +72,51 @@ type member struct {
 	state  string // alive, suspect, left or dead
 }
 
-// openGossip listens and begins to look for the others.
-func (n *Node) openGossip() error {
+// bindGossip takes the gossip address, and says nothing on it yet.
+func (n *Node) bindGossip() error {
 	host, port, err := splitAddr(n.cfg.Gossip)
+	if err == nil {
+		n.packets, err = memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+			BindAddrs: []string{host}, BindPort: port, Logger: n.gossipLogger(),
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("%w: gossip %s: %w", ErrAddress, n.cfg.Gossip, err)
 	}
+	return nil
+}
+
+// openGossip begins to look for the others on the address that was bound.
+func (n *Node) openGossip() error {
 	c := memberlist.DefaultLANConfig()
 	// A name for each life: a node that comes back at another address is not a
 	// conflict with its former self.
 	c.Name = n.cfg.NodeID + "." + strconv.FormatUint(n.disk.boot, 10)
-	c.BindAddr, c.BindPort = host, port
-	c.AdvertiseAddr, c.AdvertisePort = "", 0
+	c.Transport = n.packets
+	var err error
 	if c.AdvertiseAddr, c.AdvertisePort, err = resolveAddr(n.cfg.AdvertiseGossip); err != nil {
 		return fmt.Errorf("%w: advertise-gossip %s: %w", ErrAddress, n.cfg.AdvertiseGossip, err)
 	}
+	if c.AdvertisePort == 0 {
+		c.AdvertisePort = n.packets.GetAutoBindPort()
+	}
+	c.BindPort = c.AdvertisePort
 	c.ProbeInterval, c.ProbeTimeout = n.cfg.Timing.Gossip, n.cfg.Timing.Gossip/2
 	c.SuspicionMult = 5
 	c.PushPullInterval = 15 * time.Second
 	c.GossipToTheDeadTime = time.Minute
 	c.MsgpackUseNewTimeFormat = true
-	c.LogOutput = logWriter{n.cfg.Log.With("part", "gossip")}
+	c.Logger = n.gossipLogger()
 	c.Delegate = gossipDelegate{n}
-	list, err := memberlist.Create(c)
-	if err != nil {
+	if n.gossip, err = memberlist.Create(c); err != nil {
 		return fmt.Errorf("%w: gossip %s: %w", ErrAddress, n.cfg.Gossip, err)
 	}
-	n.gossip = list
 	return nil
+}
+
+// gossipLogger writes memberlist's lines to the node's log.
+func (n *Node) gossipLogger() *log.Logger {
+	return log.New(logWriter{n.cfg.Log.With("part", "gossip")}, "", 0)
 }
 
 // gossipDelegate hands out the node's meta; nothing else goes by gossip.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -38,6 +39,11 @@ func (s hclogSink) Accept(_ string, level hclog.Level, msg string, args ...any) 
 		l = slog.LevelWarn
 	case level >= hclog.Info:
 		l = slog.LevelInfo
+	}
+	for i, arg := range args {
+		if f, ok := arg.(hclog.Format); ok && len(f) > 0 {
+			args[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
 	}
 	s.log.Log(context.Background(), l, msg, args...)
 }

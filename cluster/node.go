@@ -25,6 +25,7 @@ type Node struct {
 	server    *peer.Server
 	transport *raft.NetworkTransport
 	raft      *raft.Raft
+	packets   *memberlist.NetTransport // of gossip
 	gossip    *memberlist.Memberlist
 
 	hadState  bool        // there was Raft state when the node started
@@ -65,6 +66,10 @@ func Open(cfg Config) (_ *Node, err error) {
 	if _, err = n.meta().encode(); err != nil {
 		cfg.Peer.Close()
 		return nil, fmt.Errorf("%w: advertised addresses: %w", ErrAddress, err)
+	}
+	if err = n.bindGossip(); err != nil {
+		cfg.Peer.Close()
+		return nil, err
 	}
 	n.server = peer.NewServer(handler{n})
 	n.mux = newMux(cfg.Peer, advertised(cfg.AdvertisePeer), n.server)
@@ -117,7 +122,9 @@ func (n *Node) shutdown() error {
 	n.wg.Wait()
 	if n.gossip != nil {
 		// No Leave: the node is to come back, and others should look for it.
-		errs = append(errs, n.gossip.Shutdown())
+		errs = append(errs, n.gossip.Shutdown()) // and its transport
+	} else if n.packets != nil {
+		errs = append(errs, n.packets.Shutdown())
 	}
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())
