@@ -20,3 +20,14 @@ func (f fixed) Check(_ context.Context, _ *bucket.Check, d *bucket.Decision) err
 type uncounted struct{ Metrics }
 
 func (uncounted) Checked(bucket.Reason, float64) {}
+
+// keeper keeps the account of the last check.
+type keeper struct {
+	Checker
+	account string
+}
+
+func (k *keeper) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
+	k.account = c.Account
+	return k.Checker.Check(ctx, c, d)
+}

@@ -16,9 +16,9 @@ import (
 
 // Checker decides checks, wherever in the cluster their buckets are.
 type Checker interface {
-	// Check fills d, whose Limits may have room to append to. It must not keep c
-	// or any of its strings: they are views of the request. It must end by
-	// itself within a few seconds, because ctx has no deadline. An error wraps ledger.ErrBehind when c.MinIndex could not
+	// Check fills d, whose Limits may have room to append to. Of c it may keep
+	// the Account and nothing else: the other strings are views of the request.
+	// It must end by itself within a few seconds, because ctx has no deadline. An error wraps ledger.ErrBehind when c.MinIndex could not
 	// be waited for; a check that no node may decide is no error but
 	// bucket.Unavailable.
 	Check(ctx context.Context, c *bucket.Check, d *bucket.Decision) error
