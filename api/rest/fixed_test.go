@@ -21,13 +21,3 @@ type uncounted struct{ Metrics }
 
 func (uncounted) Checked(bucket.Reason, float64) {}
 
-// keeper keeps the account of the last check.
-type keeper struct {
-	Checker
-	account string
-}
-
-func (k *keeper) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
-	k.account = c.Account
-	return k.Checker.Check(ctx, c, d)
-}

@@ -16,11 +16,11 @@ import (
 
 // Checker decides checks, wherever in the cluster their buckets are.
 type Checker interface {
-	// Check fills d, whose Limits may have room to append to. Of c it may keep
-	// the Account and nothing else: the other strings are views of the request.
-	// It must end by itself within a few seconds, because ctx has no deadline. An error wraps ledger.ErrBehind when c.MinIndex could not
-	// be waited for; a check that no node may decide is no error but
-	// bucket.Unavailable.
+	// Check fills d, whose Limits may have room to append to. It keeps none of
+	// the strings of c, which are views of the request, and ends by itself
+	// within a few seconds, because ctx has no deadline. An error wraps
+	// ledger.ErrBehind when c.MinIndex could not be waited for; a check that no
+	// node may decide is no error but bucket.Unavailable.
 	Check(ctx context.Context, c *bucket.Check, d *bucket.Decision) error
 }
 
