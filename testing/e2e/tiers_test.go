@@ -168,3 +168,28 @@ func testPromotion(t *testing.T, c *testcluster.Cluster) {
 		t.Errorf("600 more than there are: %s", d.Reply)
 	}
 }
+
+// testOtherRequests: what an account has used does not depend on what else
+// comes over the connection that used it.
+func testOtherRequests(t *testing.T, c *testcluster.Cluster) {
+	var accounts []string
+	for range 30 { // enough that each node owns some
+		accounts = append(accounts, buy(t, c, "5"))
+	}
+	for _, node := range c.Nodes {
+		// No two requests alike, so that whatever is kept of one is overwritten
+		// by the next.
+		for i, account := range accounts {
+			body := fmt.Sprintf(`{%*s"account":"%s","category":"embeddings","requests":1000}`, i*7%31, "", account)
+			if r := node.MustDo(t, "POST", "/v1/check", body); r.Status != 200 {
+				t.Errorf("%s at %s: %s", account, node.ID, r)
+			}
+		}
+	}
+	for i, account := range accounts {
+		node := c.Nodes[i%len(c.Nodes)]
+		if d := node.Check(t, costing(account, "embeddings", 1500)); d.Allowed {
+			t.Errorf("%s used 3000 of 3000, and 1500 more are allowed: %s", account, d.Reply)
+		}
+	}
+}

@@ -31,23 +31,36 @@ func testMinIndex(t *testing.T, c *testcluster.Cluster) {
 			}
 		}
 	}
-	// An index that will not come.
+	testFarIndex(t, c)
+}
+
+// testFarIndex waits for an index that will not come.
+func testFarIndex(t *testing.T, c *testcluster.Cluster) {
 	far := c.Nodes[0].MustDo(t, "GET", "/v1/cluster", nil).Index() + 1_000_000
-	for name, ask := range map[string]func(*testcluster.Node) *testcluster.Reply{
-		"a check": func(n *testcluster.Node) *testcluster.Reply {
-			return n.MustDo(t, "POST", "/v1/check", testcluster.Check{Account: "acme", Category: "llm"}, testcluster.MinIndex(far))
-		},
-		"a read": func(n *testcluster.Node) *testcluster.Reply {
-			return n.MustDo(t, "GET", "/v1/policy", nil, testcluster.MinIndex(far))
-		},
+	var wg sync.WaitGroup
+	for _, ask := range []struct {
+		method, path string
+		body         any
+	}{
+		{"POST", "/v1/check", testcluster.Check{Account: "acme", Category: "llm"}},
+		{"GET", "/v1/policy", nil},
+		{"POST", "/v1/accounts/acme/ledger", testcluster.Entry{Key: "far", Type: "purchase", Amount: "5"}},
 	} {
-		start := time.Now()
-		r := ask(c.Nodes[1])
-		wantProblem(t, name+" of the far future", r, 503, "behind", "")
-		if took := time.Since(start); took > 4*time.Second {
-			t.Errorf("%s of the far future took %s, want about 2 s", name, took)
-		}
+		wg.Go(func() {
+			start := time.Now()
+			r, err := c.Nodes[1].Do(t.Context(), ask.method, ask.path, ask.body, testcluster.MinIndex(far))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			wantProblem(t, ask.path+" of the far future", r, 503, "behind", "")
+			if took := time.Since(start); took > 4*time.Second {
+				t.Errorf("%s of the far future took %s, want about 2 s", ask.path, took)
+			}
+		})
 	}
+	wg.Wait()
+	wantProblem(t, "the account of a write that waited in vain", c.Nodes[1].MustDo(t, "GET", "/v1/accounts/acme", nil), 404, "unknown_account", "")
 }
 
 // testVisibility measures how soon a purchase counts at the other nodes of
@@ -93,7 +106,9 @@ func testVisibility(t *testing.T, c *testcluster.Cluster) {
 		took = append(took, time.Since(acknowledged))
 	}
 	slices.Sort(took)
-	at := func(p float64) string { return fmt.Sprintf("%.1f ms", took[int(p*float64(len(took)-1))].Seconds()*1000) }
+	at := func(p float64) string {
+		return fmt.Sprintf("%.1f ms", took[int(p*float64(len(took)-1))].Seconds()*1000)
+	}
 	t.Logf("from a purchase's answer to its being in force at both other nodes: p50 %s, p90 %s, p99 %s, max %s",
 		at(0.5), at(0.9), at(0.99), at(1))
 }
