@@ -20,4 +20,3 @@ func (f fixed) Check(_ context.Context, _ *bucket.Check, d *bucket.Decision) err
 type uncounted struct{ Metrics }
 
 func (uncounted) Checked(bucket.Reason, float64) {}
-
