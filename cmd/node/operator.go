@@ -43,7 +43,7 @@ func (o operator) Cluster() rest.ClusterStatus {
 // still answer.
 func (o operator) Ready() []rest.Probe {
 	return []rest.Probe{
-		{Name: "log", OK: o.cluster.Ready(), Fatal: true},
+		{Name: "raft", OK: o.cluster.Ready(), Fatal: true},
 		{Name: "ownership", OK: o.machine.Map().Epoch > 0, Fatal: true},
 		{Name: "leader", OK: o.cluster.HasLeader()},
 	}
