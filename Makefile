@@ -13,7 +13,7 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint fmt image up down clean
+.PHONY: help build dev test bench lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ dev: build ## build and run a three-node cluster on this machine
 
 test: ## run all tests with the race detector
 	go test -race -shuffle=on ./...
+
+bench: ## measure checks/s beside nginx; wants wrk and nginx
+	@go test -count=1 -v ./testing/bench -rounds 3
 
 lint: ## check formatting, vet and staticcheck
 	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }

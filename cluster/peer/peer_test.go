@@ -171,7 +171,7 @@ func TestGarbageEndsOnlyItsConnection(t *testing.T) {
 		"huge frame":     {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 1},
 		"unknown kind":   {0, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1},
 		"not a check":    {0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xc1},
-		"huge string":    {0, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x97, 0xdb, 0xff, 0xff, 0xff, 0xff},
+		"huge string":    {0, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x98, 0xdb, 0xff, 0xff, 0xff, 0xff},
 		"call of nobody": {0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

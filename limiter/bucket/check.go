@@ -10,6 +10,7 @@ type Check struct {
 	Requests int64  // 0 to MaxCost
 	Tokens   int64  // 0 to MaxCost
 	DryRun   bool   // decide without consuming
+	Reserve  bool   // give a reservation with an allowed decision; never with DryRun
 	MinIndex uint64 // the log index that who decides must have applied; 0: any
 }
 
@@ -81,7 +82,31 @@ type Decision struct {
 	Hit          int           // RateLimited: index in Limits of the longest wait, else -1
 	RetryAfter   time.Duration // RateLimited: the largest wait of the limits hit
 	NeverFits    bool          // RateLimited: the cost is above a limit's burst
+	Reservation  string        // OK and Reserve: to settle or release by; empty when there was no room for one
 	DecidedBy    string        // node id
 	Degraded     bool          // decided by someone other than the owner
 	Index        uint64        // the deciding node's applied index
 }
+
+// MaxReservation is the longest id of a reservation, in bytes.
+const MaxReservation = 64
+
+// Settlement corrects or gives back what a reservation took.
+type Settlement struct {
+	Account     string
+	Reservation string
+	Release     bool  // give requests and tokens back; Tokens and Amount do not count
+	Tokens      int64 // what was really used, 0 to MaxCost
+	Amount      int64 // micro-dollars recorded with it; only compared, to tell a repetition
+}
+
+// Settled is what became of a Settlement.
+type Settled uint8
+
+// The outcomes of a Settlement.
+const (
+	SettledNow       Settled = iota
+	SettledBefore            // the same settlement again: nothing was changed
+	SettledOtherwise         // it was settled with other numbers, or released
+	SettledUnknown           // expired, lost, or of another account
+)

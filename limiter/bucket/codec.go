@@ -70,16 +70,17 @@ func Int[T ~int | ~int64 | ~uint8](d *msgpack.Decoder, p *T) error {
 	return err
 }
 
-// EncodeMsgpack writes the check as an array of seven.
+// EncodeMsgpack writes the check as an array of eight.
 func (c *Check) EncodeMsgpack(e *msgpack.Encoder) error {
 	return Fields(
-		func() error { return e.EncodeArrayLen(7) },
+		func() error { return e.EncodeArrayLen(8) },
 		func() error { return e.EncodeString(c.Account) },
 		func() error { return e.EncodeString(c.Model) },
 		func() error { return e.EncodeString(c.Category) },
 		func() error { return e.EncodeInt(c.Requests) },
 		func() error { return e.EncodeInt(c.Tokens) },
 		func() error { return e.EncodeBool(c.DryRun) },
+		func() error { return e.EncodeBool(c.Reserve) },
 		func() error { return e.EncodeUint(c.MinIndex) },
 	)
 }
@@ -87,7 +88,7 @@ func (c *Check) EncodeMsgpack(e *msgpack.Encoder) error {
 // DecodeMsgpack reads what EncodeMsgpack wrote and refuses what is out of
 // bounds.
 func (c *Check) DecodeMsgpack(d *msgpack.Decoder) (err error) {
-	if _, err = ReadLen(d, 7); err != nil {
+	if _, err = ReadLen(d, 8); err != nil {
 		return err
 	}
 	if c.Account, err = ReadString(d, MaxAccount); err != nil {
@@ -108,6 +109,9 @@ func (c *Check) DecodeMsgpack(d *msgpack.Decoder) (err error) {
 	if c.DryRun, err = d.DecodeBool(); err != nil {
 		return err
 	}
+	if c.Reserve, err = d.DecodeBool(); err != nil {
+		return err
+	}
 	if c.MinIndex, err = d.DecodeUint64(); err != nil {
 		return err
 	}
@@ -117,10 +121,10 @@ func (c *Check) DecodeMsgpack(d *msgpack.Decoder) (err error) {
 	return nil
 }
 
-// EncodeMsgpack writes the decision as an array of twelve.
+// EncodeMsgpack writes the decision as an array of thirteen.
 func (v *Decision) EncodeMsgpack(e *msgpack.Encoder) error {
 	err := Fields(
-		func() error { return e.EncodeArrayLen(12) },
+		func() error { return e.EncodeArrayLen(13) },
 		func() error { return e.EncodeInt(int64(v.Reason)) },
 		func() error { return e.EncodeInt(int64(v.Tier)) },
 		func() error { return e.EncodeString(v.Category) },
@@ -129,6 +133,7 @@ func (v *Decision) EncodeMsgpack(e *msgpack.Encoder) error {
 		func() error { return e.EncodeInt(int64(v.Hit)) },
 		func() error { return e.EncodeInt(int64(v.RetryAfter)) },
 		func() error { return e.EncodeBool(v.NeverFits) },
+		func() error { return e.EncodeString(v.Reservation) },
 		func() error { return e.EncodeString(v.DecidedBy) },
 		func() error { return e.EncodeBool(v.Degraded) },
 		func() error { return e.EncodeUint(v.Index) },
@@ -147,7 +152,7 @@ func (v *Decision) EncodeMsgpack(e *msgpack.Encoder) error {
 
 // DecodeMsgpack reads what EncodeMsgpack wrote.
 func (v *Decision) DecodeMsgpack(d *msgpack.Decoder) (err error) {
-	if _, err = ReadLen(d, 12); err != nil {
+	if _, err = ReadLen(d, 13); err != nil {
 		return err
 	}
 	if err = Fields(
@@ -159,6 +164,7 @@ func (v *Decision) DecodeMsgpack(d *msgpack.Decoder) (err error) {
 		func() error { return Int(d, &v.Hit) },
 		func() error { return Int(d, &v.RetryAfter) },
 		func() error { v.NeverFits, err = d.DecodeBool(); return err },
+		func() error { v.Reservation, err = ReadString(d, MaxReservation); return err },
 		func() error { v.DecidedBy, err = ReadString(d, MaxAccount); return err },
 		func() error { v.Degraded, err = d.DecodeBool(); return err },
 		func() error { v.Index, err = d.DecodeUint64(); return err },
@@ -189,9 +195,10 @@ func (v *Decision) DecodeMsgpack(d *msgpack.Decoder) (err error) {
 // the numbers.
 func (s *Status) encode(e *msgpack.Encoder) error {
 	return Fields(
-		func() error { return e.EncodeArrayLen(9) },
+		func() error { return e.EncodeArrayLen(10) },
 		func() error { return e.EncodeString(s.Name) },
 		func() error { return e.EncodeInt(int64(s.Unit)) },
+		func() error { return e.EncodeInt(int64(s.Algorithm)) },
 		func() error { return e.EncodeInt(s.Limit.Limit) },
 		func() error { return e.EncodeInt(s.Burst) },
 		func() error { return e.EncodeInt(int64(s.Window)) },
@@ -203,12 +210,13 @@ func (s *Status) encode(e *msgpack.Encoder) error {
 }
 
 func (s *Status) decode(d *msgpack.Decoder) error {
-	if _, err := ReadLen(d, 9); err != nil {
+	if _, err := ReadLen(d, 10); err != nil {
 		return err
 	}
 	return Fields(
 		func() (err error) { s.Name, err = ReadString(d, maxName); return err },
 		func() error { return Int(d, &s.Unit) },
+		func() error { return Int(d, &s.Algorithm) },
 		func() error { return Int(d, &s.Limit.Limit) },
 		func() error { return Int(d, &s.Burst) },
 		func() error { return Int(d, &s.Window) },
@@ -219,6 +227,39 @@ func (s *Status) decode(d *msgpack.Decoder) error {
 		func() error {
 			if s.Window < time.Second || s.Limit.Limit < 1 {
 				return fmt.Errorf("limit out of bounds: %w", ErrTooLong)
+			}
+			return nil
+		},
+	)
+}
+
+// EncodeMsgpack writes the settlement as an array of five.
+func (s *Settlement) EncodeMsgpack(e *msgpack.Encoder) error {
+	return Fields(
+		func() error { return e.EncodeArrayLen(5) },
+		func() error { return e.EncodeString(s.Account) },
+		func() error { return e.EncodeString(s.Reservation) },
+		func() error { return e.EncodeBool(s.Release) },
+		func() error { return e.EncodeInt(s.Tokens) },
+		func() error { return e.EncodeInt(s.Amount) },
+	)
+}
+
+// DecodeMsgpack reads what EncodeMsgpack wrote and refuses what is out of
+// bounds.
+func (s *Settlement) DecodeMsgpack(d *msgpack.Decoder) error {
+	if _, err := ReadLen(d, 5); err != nil {
+		return err
+	}
+	return Fields(
+		func() (err error) { s.Account, err = ReadString(d, MaxAccount); return err },
+		func() (err error) { s.Reservation, err = ReadString(d, MaxReservation); return err },
+		func() (err error) { s.Release, err = d.DecodeBool(); return err },
+		func() error { return Int(d, &s.Tokens) },
+		func() error { return Int(d, &s.Amount) },
+		func() error {
+			if s.Tokens < 0 || s.Tokens > MaxCost || s.Amount < 0 {
+				return fmt.Errorf("settlement out of bounds: %w", ErrTooLong)
 			}
 			return nil
 		},

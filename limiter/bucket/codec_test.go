@@ -131,11 +131,11 @@ func TestDecodingRefuses(t *testing.T) {
 // cut to one that does (256 is no OK).
 func TestNumbersAreNotCut(t *testing.T) {
 	b := encode(t, &bucket.Decision{Reason: bucket.RateLimited, Hit: -1})
-	// The reason is the first element: 0x9c (array of twelve), then the number.
-	if b[0] != 0x9c || b[1] != byte(bucket.RateLimited) {
+	// The reason is the first element: 0x9d (array of thirteen), then the number.
+	if b[0] != 0x9d || b[1] != byte(bucket.RateLimited) {
 		t.Fatalf("encoding starts with % x", b[:2])
 	}
-	wide := append([]byte{0x9c, 0xcd, 0x01, 0x00}, b[2:]...)
+	wide := append([]byte{0x9d, 0xcd, 0x01, 0x00}, b[2:]...)
 	var d bucket.Decision
 	if err := decode(wide, &d); err == nil {
 		t.Errorf("reason 256 was read as %v", d.Reason)
@@ -146,8 +146,8 @@ func TestNumbersAreNotCut(t *testing.T) {
 // before anything is allocated for it.
 func TestLengthsAreCheckedFirst(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"string": {0x97, 0xdb, 0xff, 0xff, 0xff, 0xff},
-		"bytes":  {0x97, 0xc6, 0xff, 0xff, 0xff, 0xff},
+		"string": {0x98, 0xdb, 0xff, 0xff, 0xff, 0xff},
+		"bytes":  {0x98, 0xc6, 0xff, 0xff, 0xff, 0xff},
 		"array":  {0xdd, 0xff, 0xff, 0xff, 0xff},
 	} {
 		allocated := testing.AllocsPerRun(1, func() {
@@ -178,7 +178,7 @@ func TestDecodingPartOfAMessageFails(t *testing.T) {
 
 func FuzzCheck(f *testing.F) {
 	f.Add(encode(f, &bucket.Check{Account: "acme", Model: "meta-llama/Llama-3.3-70B", Requests: 1, MinIndex: 1}))
-	f.Add([]byte{0x97, 0xdb, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{0x98, 0xdb, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var first, second bucket.Check
 		if decode(b, &first) != nil {

@@ -49,13 +49,45 @@ func ParseUnit(s string) (u Unit, ok bool) {
 	return 0, false
 }
 
-// Limit is the size and speed of a bucket: Limit units a Window refill
-// continuously, and at most Burst units can be owed.
+// Algorithm is how what was used comes back.
+type Algorithm uint8
+
+// The algorithms. TokenBucket refills continuously: in any time t at most
+// burst + limit x t / window. SlidingWindow admits at most limit in any window,
+// whatever its start.
+const (
+	TokenBucket Algorithm = iota
+	SlidingWindow
+)
+
+var algorithmNames = []string{"token_bucket", "sliding_window"}
+
+// String returns the algorithm's name as users write it.
+func (a Algorithm) String() string {
+	if int(a) < len(algorithmNames) {
+		return algorithmNames[a]
+	}
+	return "unknown"
+}
+
+// ParseAlgorithm reads an algorithm's name; ok is false for any other word.
+func ParseAlgorithm(s string) (a Algorithm, ok bool) {
+	for i, n := range algorithmNames {
+		if n == s {
+			return Algorithm(i), true
+		}
+	}
+	return 0, false
+}
+
+// Limit is the size and speed of a bucket: Limit units a Window come back as
+// Algorithm says, and at most Burst units can be owed.
 type Limit struct {
-	Unit   Unit
-	Limit  int64         // units a window, 1 to MaxLimit
-	Burst  int64         // units, 1 to MaxLimit
-	Window time.Duration // whole seconds, 1 s to MaxWindow
+	Unit      Unit
+	Algorithm Algorithm
+	Limit     int64         // units a window, 1 to MaxLimit
+	Burst     int64         // units, 1 to MaxLimit; of a SlidingWindow, its Limit
+	Window    time.Duration // whole seconds, 1 s to MaxWindow
 }
 
 // Source says which rule a limit came from.
