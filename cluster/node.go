@@ -28,10 +28,11 @@ type Node struct {
 	packets   *memberlist.NetTransport // of gossip
 	gossip    *memberlist.Memberlist
 
-	hadState  bool        // there was Raft state when the node started
-	lastStart uint64      // last index of the log when the node started
-	formed    atomic.Bool // there is Raft state
-	ready     atomic.Bool // the log as it stood at the start has been applied
+	hadState  bool          // there was Raft state when the node started
+	lastStart uint64        // last index of the log when the node started
+	formed    atomic.Bool   // there is Raft state
+	ready     atomic.Bool   // the log as it stood at the start has been applied
+	confirmed atomic.Uint64 // term in which this leader has committed an entry
 	checks    atomic.Pointer[Checks]
 
 	peers   peers

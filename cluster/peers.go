@@ -126,6 +126,7 @@ func (p *peers) close() {
 const (
 	methodPing byte = iota + 1
 	methodWrite
+	methodReadIndex
 )
 
 // pingAll pings every node that has no ping under way.
@@ -219,6 +220,8 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 		return now.encode()
 	case methodWrite:
 		return h.n.serveWrite(ctx, arg)
+	case methodReadIndex:
+		return h.n.serveReadIndex(ctx)
 	}
 	return nil, fmt.Errorf("unknown method %d", method)
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,7 +26,7 @@ type NodeStatus struct {
 func (n *Node) Status() Status {
 	_, leader := n.raft.LeaderWithID()
 	s := Status{Leader: string(leader)}
-	s.Term, _ = strconv.ParseUint(n.raft.Stats()["term"], 10, 64) // Raft formats it
+	s.Term = n.term()
 	nodes := map[string]*NodeStatus{
 		n.cfg.NodeID: {
 			ID: n.cfg.NodeID, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer, Gossip: n.gossip.LocalNode().Address(),

@@ -23,6 +23,7 @@ const (
 var (
 	errNotLeader = errors.New("not the leader")
 	errStarting  = errors.New("the node is starting")
+	errNoAnswer  = errors.New("no answer in time")
 )
 
 // write is the operations of one caller, on their way into an entry.
@@ -159,14 +160,7 @@ func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uin
 		return nil, 0, err
 	}
 	f := n.raft.Apply(b, time.Second)
-	done := make(chan error, 1)
-	go func() { done <- f.Error() }() // ends when leadership does, at the latest
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
+	if err := n.wait(ctx, f); err != nil {
 		return nil, 0, err
 	}
 	switch out := f.Response().(type) {

@@ -119,6 +119,17 @@ func (m *Machine) ClusterID() string { return m.state.Load().ClusterID() }
 // KeysSince is ledger.State.KeysSince.
 func (m *Machine) KeysSince() int64 { return m.state.Load().KeysSince() }
 
+// List is ledger.State.List.
+func (m *Machine) List(q ledger.Query) []*ledger.Account { return m.state.Load().List(q) }
+
+// Entry is ledger.State.Entry.
+func (m *Machine) Entry(account, key string) (ledger.Entry, bool) {
+	return m.state.Load().Entry(account, key)
+}
+
+// State returns the state in force, for what the methods below do not cover.
+func (m *Machine) State() *ledger.State { return m.state.Load() }
+
 // Rule decides all of a check that needs no bucket.
 func (m *Machine) Rule(c *bucket.Check) bucket.Ruling {
 	s := m.state.Load()

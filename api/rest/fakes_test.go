@@ -26,6 +26,9 @@ type node struct {
 	cluster  ClusterStatus
 	waited   uint64
 	counted  []string // what the metrics were told
+
+	settlement bucket.Settlement // the last one asked
+	settled    bucket.Settled    // what each is answered with
 }
 
 func (n *node) Check(_ context.Context, c *bucket.Check, d *bucket.Decision) error {
@@ -52,6 +55,22 @@ func (n *node) Propose(_ context.Context, ops []ledger.Op) ([]ledger.Result, uin
 	index := n.state.Index() + 1
 	return n.state.Apply(index, &ledger.Command{Time: 1, Ops: ops}), index, nil
 }
+
+func (n *node) Settle(_ context.Context, s *bucket.Settlement) (bucket.Settled, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.settlement = *s
+	return n.settled, n.err
+}
+
+func (n *node) ReadIndex(context.Context) (uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.state.Index(), n.err
+}
+
+func (n *node) List(q ledger.Query) []*ledger.Account          { return n.state.List(q) }
+func (n *node) Entry(account, key string) (ledger.Entry, bool) { return n.state.Entry(account, key) }
 
 func (n *node) Account(id string) *ledger.Account { return n.state.Account(id) }
 func (n *node) Table() *ledger.Table              { return n.state.Table() }
@@ -99,7 +118,7 @@ func newServer(tb testing.TB) (*Server, *node) {
 	}
 	st.Skip(7)
 	n := &node{state: st}
-	cfg := Config{NodeID: "n1", Checker: n, Proposer: n, View: n, Operator: n, Metrics: n}
+	cfg := Config{NodeID: "n1", Checker: n, Settler: n, Reader: n, Proposer: n, View: n, Operator: n, Metrics: n}
 	if err := cfg.Validate(); err != nil {
 		tb.Fatal(err)
 	}

@@ -32,9 +32,25 @@ type Proposer interface {
 	Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error)
 }
 
+// Settler settles and releases reservations, wherever they are kept.
+type Settler interface {
+	// Settle answers within a few seconds. An error means that no node that
+	// could know the reservation was reached.
+	Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error)
+}
+
+// Reader makes reads linearizable.
+type Reader interface {
+	// ReadIndex returns a log index that covers every write acknowledged before
+	// the call, confirmed with a majority. Its error wraps ledger.ErrNoQuorum.
+	ReadIndex(ctx context.Context) (uint64, error)
+}
+
 // View reads this node's copy of the replicated state.
 type View interface {
 	Account(id string) *ledger.Account // nil: never seen
+	List(q ledger.Query) []*ledger.Account
+	Entry(account, key string) (ledger.Entry, bool)
 	Table() *ledger.Table
 	Index() uint64 // applied
 	// WaitIndex waits until the index is applied, or returns ledger.ErrBehind
@@ -76,6 +92,8 @@ type (
 type Config struct {
 	NodeID   string
 	Checker  Checker
+	Settler  Settler
+	Reader   Reader
 	Proposer Proposer
 	View     View
 	Operator Operator

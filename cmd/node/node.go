@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
 	n.cluster.SetChecks(router.Serve)
 	n.http = rest.New(rest.Config{
-		NodeID: cfg.NodeID, Checker: router, Proposer: n.cluster, View: machine,
+		NodeID: cfg.NodeID, Checker: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
 		Operator: operator{cfg.NodeID, n.cluster, machine},
 		Metrics:  newMetrics(cfg.NodeID, n.cluster, machine, router, local),
 		Logger:   log,

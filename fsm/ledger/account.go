@@ -55,7 +55,8 @@ type Account struct {
 	Free       Micros // free credits
 	Purchased  Micros // purchased credits
 	OpenBill   Micros
-	UsageLimit Micros // NoUsageLimit, or the open bill at which the account blocks
+	UsageLimit Micros     // NoUsageLimit, or the open bill at which the account blocks
+	Overrides  *Overrides // nil: none
 }
 
 // NewAccount returns an account that has paid nothing.

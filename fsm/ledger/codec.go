@@ -84,7 +84,7 @@ func (r *reader) small(limit int) uint8 {
 }
 
 func (a *Account) encode(w *writer) {
-	w.array(8)
+	w.array(9)
 	w.string(a.ID)
 	w.uint(uint64(a.Plan))
 	w.bool(a.Suspended)
@@ -93,10 +93,11 @@ func (a *Account) encode(w *writer) {
 	w.int(int64(a.Purchased))
 	w.int(int64(a.OpenBill))
 	w.int(int64(a.UsageLimit))
+	encodeOverrides(w, a.Overrides)
 }
 
 func (a *Account) decode(r *reader) {
-	r.array(8)
+	r.array(9)
 	a.ID = r.string(bucket.MaxAccount)
 	a.Plan = Plan(r.small(len(planNames)))
 	a.Suspended = r.bool()
@@ -105,4 +106,5 @@ func (a *Account) decode(r *reader) {
 	a.Purchased = Micros(r.int())
 	a.OpenBill = Micros(r.int())
 	a.UsageLimit = Micros(r.int())
+	a.Overrides = decodeOverrides(r)
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"github.com/vmihailenco/msgpack/v5"
+
+	"quorate/limiter/bucket"
 )
 
 // Bounds of one command.
 const (
 	MaxOps     = 1000    // operations
-	MaxCommand = 1 << 20 // bytes
+	MaxCommand = 3 << 19 // bytes; a policy of MaxPolicy fits
 )
 
 // commandVersion is the only encoding of a command there is.
@@ -26,22 +28,29 @@ const (
 	OpPatch
 	OpMap
 	OpClusterID
+	OpPolicy // replaces the policy
+	OpDelete // removes an empty account
+	OpTick   // changes nothing but the time
 	numOps
 )
 
 // Op is one operation of a command; the fields that its kind names hold.
 type Op struct {
 	Kind    OpKind
-	Account string // OpEntry, OpPatch
+	Account string // OpEntry, OpPatch, OpDelete
 
 	Key    string // OpEntry
 	Type   EntryType
 	Amount Micros
+	Issued int64 // milliseconds since 1970; 0: not said
 
 	Patch Patch // OpPatch
 
 	Map       *Map   // OpMap: the next one; its epoch must follow the one in force
 	ClusterID string // OpClusterID: set once
+
+	Doc     string // OpPolicy
+	IfMatch uint64 // OpPolicy: the revision it replaces; 0: any
 }
 
 // Patch changes the fields of an account that are not nil.
@@ -49,6 +58,7 @@ type Patch struct {
 	Plan       *Plan
 	UsageLimit *Micros // NoUsageLimit takes the limit away
 	Suspended  *bool
+	Overrides  *Overrides // the whole list; an empty one takes all away
 }
 
 // Command is one entry of the log: operations, and the time its proposer
@@ -123,14 +133,15 @@ func decodeOps(r *reader) []Op {
 func (o *Op) encode(w *writer) {
 	switch o.Kind {
 	case OpEntry:
-		w.array(5)
+		w.array(6)
 		w.uint(uint64(o.Kind))
 		w.string(o.Account)
 		w.string(o.Key)
 		w.uint(uint64(o.Type))
 		w.int(int64(o.Amount))
+		w.int(o.Issued)
 	case OpPatch:
-		w.array(5)
+		w.array(7)
 		w.uint(uint64(o.Kind))
 		w.string(o.Account)
 		encodeOptional(w, o.Patch.Plan)
@@ -143,6 +154,8 @@ func (o *Op) encode(w *writer) {
 			}
 		}
 		w.int(int64(suspended))
+		w.bool(o.Patch.Overrides != nil)
+		encodeOverrides(w, o.Patch.Overrides)
 	case OpMap:
 		w.array(2)
 		w.uint(uint64(o.Kind))
@@ -151,6 +164,18 @@ func (o *Op) encode(w *writer) {
 		w.array(2)
 		w.uint(uint64(o.Kind))
 		w.string(o.ClusterID)
+	case OpPolicy:
+		w.array(3)
+		w.uint(uint64(o.Kind))
+		w.string(o.Doc)
+		w.uint(o.IfMatch)
+	case OpDelete:
+		w.array(2)
+		w.uint(uint64(o.Kind))
+		w.string(o.Account)
+	case OpTick:
+		w.array(1)
+		w.uint(uint64(o.Kind))
 	default:
 		w.do(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
 	}
@@ -159,18 +184,19 @@ func (o *Op) encode(w *writer) {
 func (o *Op) decode(r *reader) {
 	n := r.arrayUpTo(8)
 	o.Kind = OpKind(r.small(int(numOps)))
-	want := [numOps]int{OpEntry: 5, OpPatch: 5, OpMap: 2, OpClusterID: 2}
+	want := [numOps]int{OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1}
 	if r.err == nil && n != want[o.Kind] {
 		r.err = fmt.Errorf("operation %d of %d elements: %w", o.Kind, n, ErrUnknownCommand)
 	}
 	switch o.Kind {
 	case OpEntry:
-		o.Account = r.string(128)
+		o.Account = r.string(bucket.MaxAccount)
 		o.Key = r.string(MaxKey)
 		o.Type = EntryType(r.small(len(entryNames)))
 		o.Amount = Micros(r.int())
+		o.Issued = r.int()
 	case OpPatch:
-		o.Account = r.string(128)
+		o.Account = r.string(bucket.MaxAccount)
 		if v := r.int(); v >= 0 && v < int64(len(planNames)) {
 			p := Plan(v)
 			o.Patch.Plan = &p
@@ -182,12 +208,24 @@ func (o *Op) decode(r *reader) {
 			b := v == 1
 			o.Patch.Suspended = &b
 		}
+		given := r.bool()
+		if list := decodeOverrides(r); given {
+			if list == nil {
+				list = &Overrides{}
+			}
+			o.Patch.Overrides = list
+		}
 	case OpMap:
 		if r.err == nil {
 			o.Map, r.err = decodeMap(r.d)
 		}
 	case OpClusterID:
 		o.ClusterID = r.string(MaxNodeID)
+	case OpPolicy:
+		o.Doc = r.string(MaxPolicy)
+		o.IfMatch = r.uint()
+	case OpDelete:
+		o.Account = r.string(bucket.MaxAccount)
 	}
 }
 
@@ -206,6 +244,7 @@ type Result struct {
 	Replayed bool  // OpEntry: the key had been applied before
 	Entry    Entry // OpEntry
 	Account  Account
+	Revision uint64 // OpPolicy: the one in force afterwards
 }
 
 // Entry is an applied entry of the ledger.
@@ -223,7 +262,7 @@ func EncodeResults(results []Result) ([]byte, error) {
 	w.array(len(results))
 	for i := range results {
 		res := &results[i]
-		w.array(7)
+		w.array(8)
 		w.uint(uint64(outcomeOf(res.Err)))
 		w.bool(res.Replayed)
 		w.string(res.Entry.Key)
@@ -231,6 +270,7 @@ func EncodeResults(results []Result) ([]byte, error) {
 		w.int(int64(res.Entry.Amount))
 		w.uint(res.Entry.Index)
 		res.Account.encode(w)
+		w.uint(res.Revision)
 	}
 	return buf.Bytes(), w.err
 }
@@ -241,7 +281,7 @@ func DecodeResults(b []byte) ([]Result, error) {
 	results := make([]Result, r.arrayUpTo(MaxOps))
 	for i := range results {
 		res := &results[i]
-		r.array(7)
+		r.array(8)
 		res.Err = outcomes[r.small(len(outcomes))]
 		res.Replayed = r.bool()
 		res.Entry.Key = r.string(MaxKey)
@@ -249,6 +289,7 @@ func DecodeResults(b []byte) ([]Result, error) {
 		res.Entry.Amount = Micros(r.int())
 		res.Entry.Index = r.uint()
 		res.Account.decode(r)
+		res.Revision = r.uint()
 	}
 	return results, r.err
 }

@@ -10,12 +10,19 @@ var (
 	ErrStaleEpoch          = errors.New("the ownership map has moved on")
 	ErrUnknownCommand      = errors.New("this version does not know the command")
 	ErrClusterID           = errors.New("the cluster has an id already")
+	ErrKeyExpired          = errors.New("the entry was issued before the time since which keys are remembered")
+	ErrRevision            = errors.New("the policy in force has another revision")
+	ErrInvalidPolicy       = errors.New("the policy does not validate")
+	ErrNotEmpty            = errors.New("the account still has credits or an open bill")
+	ErrUnknownAccount      = errors.New("the account was never seen")
+	ErrPastExpiry          = errors.New("an override would have expired already")
 )
 
 // outcomes lists the refusals in the order of their codes on the wire; code 0
 // is success. Append only.
 var outcomes = []error{
 	nil, ErrInsufficientCredits, ErrOverflow, ErrKeyReused, ErrStaleEpoch, ErrUnknownCommand, ErrClusterID,
+	ErrKeyExpired, ErrRevision, ErrInvalidPolicy, ErrNotEmpty, ErrUnknownAccount, ErrPastExpiry,
 }
 
 // The errors of a write or a read that the cluster could not finish.

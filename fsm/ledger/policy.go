@@ -4,80 +4,260 @@ import (
 	"bytes"
 	_ "embed"
 	"errors"
-	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"quorate/limiter/bucket"
 )
 
-// MaxPolicy is the largest policy document, in bytes.
-const MaxPolicy = 1 << 20
+// Bounds of a policy document.
+const (
+	MaxPolicy     = 1 << 20 // bytes
+	MaxLevel      = 100     // of a tier
+	MaxCategories = 1000
+	MaxRules      = 1000 // models, and exceptions
+	MaxLimits     = 8    // in one list
+	maxTierName   = 128  // bytes
+)
 
 //go:embed default.yaml
 var defaultPolicy []byte
 
 // Policy is the document that says what each tier may do.
 type Policy struct {
-	Schema      int                 `yaml:"schema" json:"schema"`
-	Partition   string              `yaml:"partition" json:"partition"`
-	Replication Replication         `yaml:"replication" json:"replication"`
-	Categories  map[string]Category `yaml:"categories" json:"categories"`
-	Tiers       []Tier              `yaml:"tiers" json:"tiers"`
-	Models      []Model             `yaml:"models" json:"models"`
+	Schema      int                 `json:"schema"`
+	Partition   string              `json:"partition"` // share, full or deny
+	Replication Replication         `json:"replication"`
+	Categories  map[string]Category `json:"categories"`
+	Tiers       []Tier              `json:"tiers"`
+	Models      []Model             `json:"models"`
+	Exceptions  []Exception         `json:"exceptions"`
 }
 
 // Replication says how far an owner may run ahead of its copies.
 type Replication struct {
-	Mode  string `yaml:"mode" json:"mode"`
-	Slack string `yaml:"slack" json:"slack"`
+	Mode  string `json:"mode"`  // bounded, sync or async
+	Slack string `json:"slack"` // whole percent of the burst
 }
 
 // Category is a kind of model. MinTier is 1 where it is not given.
 type Category struct {
-	MinTier *int `yaml:"min_tier" json:"min_tier,omitempty"`
+	MinTier int `json:"min_tier"`
 }
 
 // Tier is a level, the lifetime spend from which it holds, and its limits by
 // category.
 type Tier struct {
-	Level  int                    `yaml:"level" json:"level"`
-	Name   string                 `yaml:"name" json:"name"`
-	Spend  string                 `yaml:"spend" json:"spend"`
-	Limits map[string][]LimitRule `yaml:"limits" json:"limits"`
+	Level  int                    `json:"level"`
+	Name   string                 `json:"name"`
+	Spend  string                 `json:"spend"`
+	Limits map[string][]LimitRule `json:"limits"`
 }
 
 // LimitRule is a limit as the document writes it.
 type LimitRule struct {
-	Unit   string `yaml:"unit" json:"unit"`
-	Limit  int64  `yaml:"limit" json:"limit"`
-	Burst  int64  `yaml:"burst" json:"burst,omitempty"`
-	Window string `yaml:"window" json:"window"`
+	Unit      string `json:"unit"`
+	Limit     int64  `json:"limit"`
+	Burst     int64  `json:"burst,omitempty"` // 0: the limit
+	Window    string `json:"window"`
+	Algorithm string `json:"algorithm,omitempty"` // empty: token_bucket
 }
 
 // Model puts the models that match into a category and may ask for a tier.
 type Model struct {
-	Match    string `yaml:"match" json:"match"`
-	Category string `yaml:"category" json:"category"`
-	MinTier  int    `yaml:"min_tier" json:"min_tier"`
+	Match    string `json:"match"`
+	Category string `json:"category"`
+	MinTier  int    `json:"min_tier"`
+}
+
+// Exception gives the models that match limits of their own by tier. A tier
+// not listed takes those of the nearest lower one; where there is none, the
+// category's limits hold.
+type Exception struct {
+	Match    string                 `json:"match"`
+	Category string                 `json:"category,omitempty"`
+	MinTier  int                    `json:"min_tier"`
+	Limits   map[string][]LimitRule `json:"limits,omitempty"` // by level
 }
 
 // DefaultPolicy returns the built-in document's bytes.
 func DefaultPolicy() []byte { return bytes.Clone(defaultPolicy) }
 
-// ParsePolicy reads a YAML document whole. Unknown keys, a second document and
-// more than MaxPolicy bytes are errors.
+// ParsePolicy reads a YAML or JSON document whole. Its error is Faults, with
+// the path of everything that is wrong with the document's form; whether its
+// numbers make sense together, Compile tells.
 func ParsePolicy(doc []byte) (*Policy, error) {
+	w := &walk{}
 	if len(doc) > MaxPolicy {
-		return nil, fmt.Errorf("policy of %d bytes, at most %d", len(doc), MaxPolicy)
+		w.fault("", "%d bytes, at most %d", len(doc), MaxPolicy)
+		return nil, w.err()
 	}
 	d := yaml.NewDecoder(bytes.NewReader(doc))
-	d.KnownFields(true)
-	var p Policy
-	if err := d.Decode(&p); err != nil {
-		return nil, fmt.Errorf("parse policy: %w", err)
+	var root, more yaml.Node
+	if err := d.Decode(&root); err != nil {
+		w.fault("", "want a YAML or JSON document: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, w.err()
 	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("parse policy: more than one document")
+	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
+		w.fault("", "more than one document")
+		return nil, w.err()
 	}
-	return &p, nil
+	p := w.policy(root.Content[0])
+	return p, w.err()
+}
+
+func (w *walk) policy(n *yaml.Node) *Policy {
+	p := &Policy{
+		Partition: "share", Replication: Replication{Mode: "bounded", Slack: "5%"},
+		Categories: map[string]Category{}, Tiers: []Tier{}, Models: []Model{}, Exceptions: []Exception{},
+	}
+	w.object(n, "", map[string]field{
+		"schema":    func(n *yaml.Node, at string) { p.Schema = int(w.int(n, at, 1, 1)) },
+		"partition": func(n *yaml.Node, at string) { p.Partition = w.oneOf(n, at, "share", "full", "deny") },
+		"replication": func(n *yaml.Node, at string) {
+			w.object(n, at, map[string]field{
+				"mode":  func(n *yaml.Node, at string) { p.Replication.Mode = w.oneOf(n, at, "bounded", "sync", "async") },
+				"slack": func(n *yaml.Node, at string) { p.Replication.Slack = w.percent(n, at) },
+			})
+		},
+		"categories": func(n *yaml.Node, at string) {
+			w.mapping(n, at, func(name string, n *yaml.Node, at string) {
+				if !ValidCategory(name) {
+					w.fault(at, "want a name of 1 to %d bytes of A-Z a-z 0-9 . _ : @ -, the first a letter or digit", bucket.MaxCategory)
+				}
+				c := Category{MinTier: 1}
+				w.object(n, at, map[string]field{"min_tier": w.level(&c.MinTier)})
+				p.Categories[name] = c
+			})
+			if len(p.Categories) > MaxCategories {
+				w.fault(at, "%d categories, at most %d", len(p.Categories), MaxCategories)
+			}
+		},
+		"tiers": func(n *yaml.Node, at string) {
+			w.list(n, at, MaxLevel+1, func(n *yaml.Node, at string) { p.Tiers = append(p.Tiers, w.tier(n, at)) })
+		},
+		"models": func(n *yaml.Node, at string) {
+			w.list(n, at, MaxRules, func(n *yaml.Node, at string) {
+				var m Model
+				w.object(n, at, map[string]field{
+					"match": w.match(&m.Match), "category": w.text(&m.Category), "min_tier": w.level(&m.MinTier),
+				})
+				w.need(at, "match", m.Match)
+				w.need(at, "category", m.Category)
+				p.Models = append(p.Models, m)
+			})
+		},
+		"exceptions": func(n *yaml.Node, at string) {
+			w.list(n, at, MaxRules, func(n *yaml.Node, at string) { p.Exceptions = append(p.Exceptions, w.exception(n, at)) })
+		},
+	})
+	if p.Schema == 0 && n.Kind == yaml.MappingNode && !slices.ContainsFunc(w.faults, func(f Fault) bool { return f.Path == "schema" }) {
+		w.fault("schema", "missing; want 1")
+	}
+	return p
+}
+
+func (w *walk) tier(n *yaml.Node, at string) Tier {
+	t := Tier{Level: -1, Limits: map[string][]LimitRule{}}
+	w.object(n, at, map[string]field{
+		"level": w.level(&t.Level),
+		"name":  w.text(&t.Name),
+		"spend": func(n *yaml.Node, at string) {
+			t.Spend = w.str(n, at)
+			if _, err := ParseMoney(t.Spend); err != nil {
+				w.fault(at, "%v", err)
+			}
+		},
+		"limits": func(n *yaml.Node, at string) {
+			w.mapping(n, at, func(name string, n *yaml.Node, at string) { t.Limits[name] = w.limits(n, at) })
+		},
+	})
+	if t.Level < 0 {
+		w.fault(at+".level", "missing; want a number from 0 to %d", MaxLevel)
+	}
+	w.need(at, "spend", t.Spend)
+	if len(t.Name) > maxTierName {
+		w.fault(at+".name", "%d bytes, at most %d", len(t.Name), maxTierName)
+	}
+	return t
+}
+
+func (w *walk) exception(n *yaml.Node, at string) Exception {
+	var e Exception
+	w.object(n, at, map[string]field{
+		"match": w.match(&e.Match), "category": w.text(&e.Category), "min_tier": w.level(&e.MinTier),
+		"limits": func(n *yaml.Node, at string) {
+			e.Limits = map[string][]LimitRule{}
+			w.mapping(n, at, func(level string, n *yaml.Node, at string) {
+				if v, err := strconv.ParseUint(level, 10, 8); err != nil || v > MaxLevel || strconv.FormatUint(v, 10) != level {
+					w.fault(at, "want the level of a tier, 0 to %d", MaxLevel)
+				}
+				e.Limits[level] = w.limits(n, at)
+			})
+		},
+	})
+	w.need(at, "match", e.Match)
+	return e
+}
+
+func (w *walk) limits(n *yaml.Node, at string) []LimitRule {
+	rules := []LimitRule{}
+	w.list(n, at, MaxLimits, func(n *yaml.Node, at string) {
+		var r LimitRule
+		w.object(n, at, map[string]field{
+			"unit":      w.text(&r.Unit),
+			"limit":     func(n *yaml.Node, at string) { r.Limit = w.int(n, at, 1, bucket.MaxLimit) },
+			"burst":     func(n *yaml.Node, at string) { r.Burst = w.int(n, at, 1, bucket.MaxLimit) },
+			"window":    w.text(&r.Window),
+			"algorithm": w.text(&r.Algorithm),
+		})
+		rules = append(rules, r)
+	})
+	w.scoped("", at, rules, 0)
+	return rules
+}
+
+func (w *walk) text(into *string) field {
+	return func(n *yaml.Node, at string) { *into = w.str(n, at) }
+}
+
+func (w *walk) level(into *int) field {
+	return func(n *yaml.Node, at string) { *into = int(w.int(n, at, 0, MaxLevel)) }
+}
+
+func (w *walk) match(into *string) field {
+	return func(n *yaml.Node, at string) {
+		if *into = w.str(n, at); !ValidModel(*into) {
+			w.fault(at, "want 1 to %d printable ASCII bytes without space; * is any run of characters", bucket.MaxModel)
+		}
+	}
+}
+
+// need faults a string that was not given.
+func (w *walk) need(at, key, v string) {
+	path := join(at, key)
+	if v == "" && !slices.ContainsFunc(w.faults, func(f Fault) bool { return f.Path == path }) {
+		w.fault(path, "missing")
+	}
+}
+
+func (w *walk) oneOf(n *yaml.Node, at string, words ...string) string {
+	v := w.str(n, at)
+	if !slices.Contains(words, v) {
+		w.fault(at, "want %s", strings.Join(words, ", "))
+	}
+	return v
+}
+
+func (w *walk) percent(n *yaml.Node, at string) string {
+	s := w.str(n, at)
+	v, err := strconv.ParseUint(strings.TrimSuffix(s, "%"), 10, 8)
+	if err != nil || v > 100 || !strings.HasSuffix(s, "%") {
+		w.fault(at, `want whole percent from "0%%" to "100%%"`)
+	}
+	return s
 }

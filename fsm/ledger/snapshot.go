@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/vmihailenco/msgpack/v5"
@@ -16,67 +16,75 @@ import (
 // ErrSnapshot is a snapshot that is damaged or of another version.
 var ErrSnapshot = errors.New("the snapshot is damaged or of another version")
 
-const snapshotVersion = 1
+const snapshotVersion = 2
 
-// Frozen is the state as it stood at one log index.
+// Frozen is the state as it stood at one log index. It shares accounts and keys
+// with the state, which copies what it changes.
 type Frozen struct {
 	Index     uint64
 	now       int64
+	forgot    int64
 	clusterID string
 	table     *Table
 	owners    *Map
-	accounts  []*Account
-	keys      []*keyRecord
+	accounts  []map[string]*Account
+	keys      keyLog
+	hash      hashAt
 }
 
-// Freeze returns the state as it stands. Accounts and keys are shared with the
-// state, which never changes them in place. It must not overlap Apply.
+// Freeze returns the state as it stands, in a time that does not grow with the
+// number of accounts. It must not overlap Apply.
 func (s *State) Freeze() *Frozen {
 	s.mu.RLock()
-	f := &Frozen{
-		Index: s.index, now: s.now, clusterID: s.clusterID,
-		table: s.Table(), owners: s.Map(), keys: slices.Clone(s.order),
+	defer s.mu.RUnlock()
+	return &Frozen{
+		Index: s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID,
+		table: s.Table(), owners: s.Map(),
+		accounts: s.accounts.freeze(), keys: s.keys.freeze(), hash: s.hash.last,
 	}
-	s.mu.RUnlock()
-	for i := range s.accounts {
-		sh := &s.accounts[i]
-		sh.mu.RLock()
-		for _, a := range sh.m {
-			f.accounts = append(f.accounts, a)
-		}
-		sh.mu.RUnlock()
-	}
-	return f
 }
 
 // Write writes the snapshot and after it an xxHash64 of all its bytes.
 // Replicas of equal state write equal bytes.
 func (f *Frozen) Write(to io.Writer) error {
-	slices.SortFunc(f.accounts, func(a, b *Account) int { return strings.Compare(a.ID, b.ID) })
 	sum := xxhash.New()
 	buf := bufio.NewWriterSize(io.MultiWriter(to, sum), 64<<10)
 	w := &writer{e: msgpack.NewEncoder(buf)}
-	w.array(8)
+	w.array(11)
 	w.uint(snapshotVersion)
 	w.uint(f.Index)
 	w.int(f.now)
+	w.int(f.forgot)
 	w.string(f.clusterID)
+	w.uint(f.hash.index)
+	w.uint(f.hash.sum)
+	w.array(2)
 	w.uint(f.table.Revision)
 	w.bytes(f.table.Doc)
 	w.do(f.owners.encode(w.e))
-	w.array(len(f.accounts))
-	for _, a := range f.accounts {
-		a.encode(w)
+	n := 0
+	for _, m := range f.accounts {
+		n += len(m)
 	}
-	w.array(len(f.keys))
-	for _, k := range f.keys {
+	w.array(n)
+	var ids []string
+	for _, m := range f.accounts {
+		// Sorted shard by shard: the order of a Go map differs between replicas.
+		ids = slices.AppendSeq(ids[:0], maps.Keys(m))
+		slices.Sort(ids)
+		for _, id := range ids {
+			m[id].encode(w)
+		}
+	}
+	w.array(f.keys.len())
+	f.keys.each(func(k *keyRecord) {
 		w.array(5)
 		w.bytes(k.hash[:])
 		w.int(k.time)
 		w.uint(k.index)
 		w.int(int64(k.amount))
 		w.uint(uint64(k.typ))
-	}
+	})
 	w.do(buf.Flush())
 	if w.err == nil {
 		_, w.err = to.Write(binary.BigEndian.AppendUint64(nil, sum.Sum64()))
@@ -104,11 +112,13 @@ func readState(from io.Reader) (*State, error) {
 	in := bufio.NewReaderSize(from, 64<<10)
 	sum := &hashingReader{in: in, sum: xxhash.New()}
 	r := &reader{d: msgpack.NewDecoder(sum)}
-	r.array(8)
+	r.array(11)
 	if v := r.uint(); r.err == nil && v != snapshotVersion {
 		return nil, fmt.Errorf("version %d, want %d", v, snapshotVersion)
 	}
-	s.index, s.now, s.clusterID = r.uint(), r.int(), r.string(MaxNodeID)
+	s.index, s.now, s.forgot, s.clusterID = r.uint(), r.int(), r.int(), r.string(MaxNodeID)
+	s.hash.set(hashAt{r.uint(), r.uint()})
+	r.array(2)
 	revision, doc := r.uint(), r.string(MaxPolicy)
 	if r.err != nil {
 		return nil, r.err
@@ -128,18 +138,18 @@ func readState(from io.Reader) (*State, error) {
 		if a.decode(r); r.err != nil {
 			return nil, r.err
 		}
-		s.store(a)
+		s.accounts.put(a)
+		s.expiries.watch(a)
 	}
 	for range r.arrayUpTo(2 * MaxKeys) {
-		k := &keyRecord{}
+		var k keyRecord
 		r.array(5)
 		copy(k.hash[:], r.string(len(k.hash)))
 		k.time, k.index, k.amount, k.typ = r.int(), r.uint(), Micros(r.int()), EntryType(r.small(len(entryNames)))
 		if r.err != nil {
 			return nil, r.err
 		}
-		s.keys[k.hash] = k
-		s.order = append(s.order, k)
+		s.keys.add(k)
 	}
 	if r.err != nil {
 		return nil, r.err

@@ -1,9 +1,8 @@
 package ledger
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
-	"time"
 
 	"quorate/limiter/bucket"
 )
@@ -11,13 +10,13 @@ import (
 // Table is a policy compiled for look-up. It is immutable.
 type Table struct {
 	Revision uint64
-	Doc      []byte // the YAML document it was compiled from
+	Doc      []byte // the document it was compiled from
 	Policy   *Policy
 
 	tiers      []tier // by spend; tiers[0] is the free tier
-	byLevel    map[int]int
 	categories map[string]*category
 	models     []model
+	exceptions []exception
 }
 
 type tier struct {
@@ -39,106 +38,123 @@ type model struct {
 	minTier  int
 }
 
-// Compile parses and checks a document and builds its table.
+type exception struct {
+	model
+	limits [][]bucket.Scoped // by index of the tier; nil: the category's hold
+}
+
+// Compile parses and checks a document and builds its table. Its error is
+// Faults and names everything that is wrong.
 func Compile(revision uint64, doc []byte) (*Table, error) {
 	p, err := ParsePolicy(doc)
-	if err != nil {
+	if p == nil {
 		return nil, err
 	}
-	t := &Table{
-		Revision: revision, Doc: doc, Policy: p,
-		tiers:      []tier{{name: "Free"}},
-		byLevel:    map[int]int{0: 0},
-		categories: map[string]*category{},
+	c := compiler{
+		t: &Table{
+			Revision: revision, Doc: doc, Policy: p,
+			tiers:      []tier{{name: "Free", limits: map[string][]bucket.Scoped{}}},
+			categories: map[string]*category{},
+		},
+		highest: 0,
 	}
-	if p.Schema != 1 {
-		return nil, fmt.Errorf("schema: %d, want 1", p.Schema)
+	if faults, ok := err.(Faults); ok {
+		c.faults = faults
 	}
-	for name, c := range p.Categories {
-		if !ValidCategory(name) {
-			return nil, fmt.Errorf("categories.%s: not a valid name", name)
-		}
-		k := &category{name: name, minTier: 1}
-		if c.MinTier != nil {
-			k.minTier = *c.MinTier
-		}
-		t.categories[name] = k
+	for name, k := range p.Categories {
+		c.t.categories[name] = &category{name: name, minTier: k.MinTier}
 	}
 	for i, rule := range p.Tiers {
-		if err := t.addTier(rule); err != nil {
-			return nil, fmt.Errorf("tiers[%d].%w", i, err)
-		}
+		c.tier(rule, "tiers["+strconv.Itoa(i)+"]", i == 0)
+	}
+	for name, k := range p.Categories {
+		c.minTier(k.MinTier, "categories."+name+".min_tier")
 	}
 	for i, m := range p.Models {
-		if t.categories[m.Category] == nil {
-			return nil, fmt.Errorf("models[%d].category: %q is not among the categories", i, m.Category)
-		}
-		if _, ok := t.byLevel[m.MinTier]; !ok {
-			return nil, fmt.Errorf("models[%d].min_tier: no tier %d", i, m.MinTier)
-		}
-		t.models = append(t.models, model{strings.ToLower(m.Match), m.Category, m.MinTier})
+		at := "models[" + strconv.Itoa(i) + "]"
+		c.category(m.Category, at+".category")
+		c.minTier(m.MinTier, at+".min_tier")
+		c.t.models = append(c.t.models, model{strings.ToLower(m.Match), m.Category, m.MinTier})
 	}
-	for name, k := range t.categories {
-		if _, ok := t.byLevel[k.minTier]; !ok {
-			return nil, fmt.Errorf("categories.%s.min_tier: no tier %d", name, k.minTier)
-		}
+	for i, e := range p.Exceptions {
+		c.exception(e, "exceptions["+strconv.Itoa(i)+"]")
 	}
-	return t, nil
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	return c.t, nil
 }
 
-func (t *Table) addTier(rule Tier) error {
-	last := t.tiers[len(t.tiers)-1]
-	spend, err := ParseMoney(rule.Spend)
-	switch {
-	case err != nil:
-		return fmt.Errorf("spend: %w", err)
-	case rule.Level <= last.level || rule.Level > 100:
-		return fmt.Errorf("level: %d, want more than %d and at most 100", rule.Level, last.level)
-	case spend <= last.spend:
-		return fmt.Errorf("spend: %s, want more than %s", spend, last.spend)
+type compiler struct {
+	walk
+	t       *Table
+	highest int // level
+}
+
+func (c *compiler) category(name, at string) {
+	if name != "" && c.t.categories[name] == nil {
+		c.fault(at, "%q is not among the categories", name)
 	}
+}
+
+func (c *compiler) minTier(level int, at string) {
+	if level > c.highest {
+		c.fault(at, "no tier is at level %d or above", level)
+	}
+}
+
+func (c *compiler) tier(rule Tier, at string, first bool) {
+	spend, _ := ParseMoney(rule.Spend) // its fault is noted
 	k := tier{level: rule.Level, name: rule.Name, spend: spend, limits: map[string][]bucket.Scoped{}}
-	for name, rules := range rule.Limits {
-		c := t.categories[name]
-		if c == nil {
-			return fmt.Errorf("limits.%s: not among the categories", name)
-		}
-		c.limited = true
-		scoped := make([]bucket.Scoped, 0, len(rules))
-		for i, r := range rules {
-			l, err := r.compile()
-			if err != nil {
-				return fmt.Errorf("limits.%s[%d].%w", name, i, err)
-			}
-			for _, other := range scoped {
-				if other.Unit == l.Unit && other.Window == l.Window {
-					return fmt.Errorf("limits.%s[%d]: a second limit of one unit and window", name, i)
-				}
-			}
-			scoped = append(scoped, bucket.NewScoped(name, l, bucket.SourceTier))
-		}
-		k.limits[name] = scoped
+	last := c.t.tiers[len(c.t.tiers)-1]
+	free := rule.Level == 0 && first
+	switch {
+	case free && spend != 0:
+		c.fault(at+".spend", `want "0": tier 0 is where everybody begins`)
+	case !free && rule.Level >= 0 && rule.Level <= last.level:
+		c.fault(at+".level", "want more than the level before, %d", last.level)
+	case !free && rule.Spend != "" && spend <= last.spend:
+		c.fault(at+".spend", "want more than the spend before, %s", last.spend)
 	}
-	t.byLevel[rule.Level] = len(t.tiers)
-	t.tiers = append(t.tiers, k)
-	return nil
+	for name, rules := range rule.Limits {
+		if known := c.t.categories[name]; known != nil {
+			known.limited = true
+		}
+		c.category(name, at+".limits."+name)
+		quiet := walk{} // ParsePolicy has noted what is wrong with each limit
+		k.limits[name] = quiet.scoped(name, "", rules, bucket.SourceTier)
+	}
+	c.highest = max(c.highest, rule.Level)
+	if free {
+		if k.name == "" {
+			k.name = "Free"
+		}
+		c.t.tiers[0] = k
+		return
+	}
+	c.t.tiers = append(c.t.tiers, k)
 }
 
-func (r LimitRule) compile() (bucket.Limit, error) {
-	unit, ok := bucket.ParseUnit(r.Unit)
-	if !ok {
-		return bucket.Limit{}, fmt.Errorf("unit: %q, want requests or tokens", r.Unit)
+func (c *compiler) exception(e Exception, at string) {
+	c.category(e.Category, at+".category")
+	c.minTier(e.MinTier, at+".min_tier")
+	k := exception{model: model{strings.ToLower(e.Match), e.Category, e.MinTier}, limits: make([][]bucket.Scoped, len(c.t.tiers))}
+	known := map[int]bool{}
+	var nearest []bucket.Scoped
+	for i, t := range c.t.tiers {
+		known[t.level] = true
+		if rules, ok := e.Limits[strconv.Itoa(t.level)]; ok {
+			quiet := walk{}
+			nearest = quiet.scoped(k.match, "", rules, bucket.SourceException)
+		}
+		k.limits[i] = nearest
 	}
-	var window time.Duration
-	window, err := bucket.ParseWindow(r.Window)
-	if err != nil {
-		return bucket.Limit{}, err
+	for level := range e.Limits {
+		if v, err := strconv.Atoi(level); err == nil && !known[v] {
+			c.fault(at+".limits."+level, "no tier is at that level")
+		}
 	}
-	l := bucket.Limit{Unit: unit, Limit: r.Limit, Burst: r.Burst, Window: window}
-	if l.Burst == 0 {
-		l.Burst = l.Limit
-	}
-	return l, l.Validate()
+	c.t.exceptions = append(c.t.exceptions, k)
 }
 
 // matches reports whether s, in whatever case, matches the lower-case pattern,

@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/hashicorp/raft"
+
+	"quorate/fsm/ledger"
+)
+
+// ReadIndex returns a log index that covers every write acknowledged before
+// the call. The leader takes its commit index, then has a majority confirm
+// that it still leads, in the same term: an index taken after the confirmation
+// could belong to a leader that has been replaced since. Its error wraps
+// ledger.ErrNoQuorum.
+func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
+	_, leader := n.raft.LeaderWithID()
+	if leader == "" {
+		return 0, fmt.Errorf("read index: %w", ledger.ErrNoQuorum)
+	}
+	if string(leader) == n.cfg.NodeID {
+		return n.readIndex(ctx)
+	}
+	r := n.peers.get(string(leader))
+	if r == nil {
+		return 0, fmt.Errorf("read index from %s: %w", leader, ledger.ErrNoQuorum)
+	}
+	b, err := r.client.Call(ctx, methodReadIndex, nil)
+	if err != nil {
+		return 0, fmt.Errorf("read index from %s: %w: %w", leader, ledger.ErrNoQuorum, err)
+	}
+	if len(b) != 8 {
+		return 0, fmt.Errorf("read index from %s: %w: answer of %d bytes", leader, ledger.ErrNoQuorum, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+// readIndex is ReadIndex on the leader.
+func (n *Node) readIndex(ctx context.Context) (uint64, error) {
+	term := n.term()
+	// The commit index of a new leader may lack what its predecessor
+	// acknowledged until an entry of its own term is committed.
+	if n.confirmed.Load() != term {
+		if err := n.wait(ctx, n.raft.Barrier(0)); err != nil {
+			return 0, fmt.Errorf("read index: %w: %w", ledger.ErrNoQuorum, err)
+		}
+		if n.term() != term {
+			return 0, fmt.Errorf("read index: the term changed: %w", ledger.ErrNoQuorum)
+		}
+		n.confirmed.Store(term)
+	}
+	index := n.raft.CommitIndex()
+	if err := n.wait(ctx, n.raft.VerifyLeader()); err != nil {
+		return 0, fmt.Errorf("read index: %w: %w", ledger.ErrNoQuorum, err)
+	}
+	if n.term() != term {
+		return 0, fmt.Errorf("read index: the term changed: %w", ledger.ErrNoQuorum)
+	}
+	return index, nil
+}
+
+func (n *Node) serveReadIndex(ctx context.Context) ([]byte, error) {
+	if n.raft.State() != raft.Leader {
+		return nil, errNotLeader
+	}
+	index, err := n.readIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return binary.BigEndian.AppendUint64(nil, index), nil
+}
+
+func (n *Node) term() uint64 {
+	term, _ := strconv.ParseUint(n.raft.Stats()["term"], 10, 64) // Raft formats it
+	return term
+}
+
+// wait waits for a future of Raft's, or for ctx; the future then ends by
+// itself when leadership does.
+func (n *Node) wait(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), errNoAnswer)
+	}
+}

@@ -1,0 +1,141 @@
+package ledger
+
+// Apply applies the command at a log index and returns a result for each of
+// its operations. It changes the state by nothing but the command.
+func (s *State) Apply(index uint64, c *Command) []Result {
+	results := make([]Result, len(c.Ops))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = max(s.now, c.Time)
+	s.expireLocked()
+	for i := range c.Ops {
+		results[i] = s.applyLocked(index, &c.Ops[i])
+	}
+	s.index = index
+	s.hash.add(index, s.now, results)
+	return results
+}
+
+func (s *State) applyLocked(index uint64, o *Op) Result {
+	switch o.Kind {
+	case OpEntry:
+		return s.applyEntryLocked(index, o)
+	case OpPatch:
+		return s.applyPatchLocked(o)
+	case OpDelete:
+		return s.applyDelete(o)
+	case OpPolicy:
+		return s.applyPolicy(o)
+	case OpMap:
+		if o.Map.Epoch != s.Map().Epoch+1 || len(o.Map.Places) != Partitions {
+			return Result{Err: ErrStaleEpoch}
+		}
+		s.owners.Store(o.Map)
+		return Result{}
+	case OpClusterID:
+		if s.clusterID != "" {
+			return Result{Err: ErrClusterID}
+		}
+		s.clusterID = o.ClusterID
+		return Result{}
+	case OpTick:
+		return Result{}
+	}
+	return Result{Err: ErrUnknownCommand}
+}
+
+// current returns a copy of the account, new if it was never seen.
+func (s *State) current(id string) Account {
+	if a := s.Account(id); a != nil {
+		return *a
+	}
+	return NewAccount(id)
+}
+
+func (s *State) applyEntryLocked(index uint64, o *Op) Result {
+	a := s.current(o.Account)
+	res := Result{Account: a, Entry: Entry{Key: o.Key, Type: o.Type, Amount: o.Amount, Index: index}}
+	s.forgetLocked()
+	hash := hashKey(o.Account, o.Key)
+	if k := s.keys.get(hash); k != nil {
+		res.Entry.Index = k.index
+		if k.typ != o.Type || k.amount != o.Amount {
+			return Result{Err: ErrKeyReused, Account: a}
+		}
+		res.Replayed = true
+		return res
+	}
+	if o.Issued != 0 && o.Issued < s.keysSinceLocked() {
+		return Result{Err: ErrKeyExpired, Account: a}
+	}
+	next, err := Charge(a, o.Type, o.Amount)
+	if err != nil {
+		return Result{Err: err, Account: a}
+	}
+	s.accounts.put(&next)
+	s.keys.add(keyRecord{hash: hash, time: s.now, index: index, amount: o.Amount, typ: o.Type})
+	res.Account = next
+	return res
+}
+
+// forgetLocked forgets a few of the keys that are past the window.
+func (s *State) forgetLocked() {
+	for range evictions {
+		oldest := s.keys.oldest()
+		if oldest == nil || s.keys.len() < MaxKeys && oldest.time > s.now-KeyWindow {
+			return
+		}
+		s.forgot = max(s.forgot, oldest.time)
+		s.keys.forget()
+	}
+}
+
+func (s *State) applyPatchLocked(o *Op) Result {
+	a := s.current(o.Account)
+	if p := o.Patch.Plan; p != nil {
+		a.Plan = *p
+	}
+	if l := o.Patch.UsageLimit; l != nil {
+		a.UsageLimit = *l
+	}
+	if v := o.Patch.Suspended; v != nil {
+		a.Suspended = *v
+	}
+	if v := o.Patch.Overrides; v != nil {
+		left := v.without(s.now)
+		if n := len(v.List); n > 0 && (left == nil || len(left.List) < n) {
+			return Result{Err: ErrPastExpiry, Account: s.current(o.Account)}
+		}
+		a.Overrides = left
+		s.expiries.watch(&a)
+	}
+	s.accounts.put(&a)
+	return Result{Account: a}
+}
+
+func (s *State) applyDelete(o *Op) Result {
+	a := s.Account(o.Account)
+	switch {
+	case a == nil:
+		return Result{Err: ErrUnknownAccount, Account: NewAccount(o.Account)}
+	case a.Free != 0 || a.Purchased != 0 || a.OpenBill != 0:
+		return Result{Err: ErrNotEmpty, Account: *a}
+	}
+	s.accounts.remove(o.Account)
+	return Result{Account: *a}
+}
+
+// applyPolicy replaces the policy whole. The node that proposed it has
+// compiled it too; what does not compile here changes nothing.
+func (s *State) applyPolicy(o *Op) Result {
+	was := s.Table()
+	if o.IfMatch != 0 && o.IfMatch != was.Revision {
+		return Result{Err: ErrRevision, Revision: was.Revision}
+	}
+	t, err := Compile(was.Revision+1, []byte(o.Doc))
+	if err != nil {
+		return Result{Err: ErrInvalidPolicy, Revision: was.Revision}
+	}
+	s.table.Store(t)
+	return Result{Revision: t.Revision}
+}

@@ -1,0 +1,89 @@
+package ledger
+
+import "crypto/sha256"
+
+// How long and how many idempotency keys are remembered.
+const (
+	KeyWindow = 24 * 60 * 60 * 1000 // milliseconds of the log's time
+	MaxKeys   = 4_000_000
+)
+
+// evictions bounds the keys that one operation forgets.
+const evictions = 8
+
+// keyHash names an idempotency key within its account; 128 bits of SHA-256,
+// because a caller who could make two collide could lose an entry.
+type keyHash [16]byte
+
+func hashKey(account, key string) (h keyHash) {
+	var room [1 + 128 + MaxKey]byte
+	b := append(room[:0], byte(len(account)))
+	b = append(append(b, account...), key...)
+	sum := sha256.Sum256(b)
+	copy(h[:], sum[:])
+	return h
+}
+
+// keyRecord is an applied entry as its key remembers it.
+type keyRecord struct {
+	hash   keyHash
+	time   int64
+	index  uint64
+	amount Micros
+	typ    EntryType
+}
+
+const chunkLen = 4096
+
+type chunk [chunkLen]keyRecord
+
+// keyLog holds the records oldest first. A record once written never changes,
+// so that a copy of the list of chunks is a copy of the log.
+type keyLog struct {
+	chunks     []*chunk
+	head, tail int // of the records kept: head in the first chunk, tail behind the last
+	byHash     map[keyHash]*keyRecord
+}
+
+func newKeyLog() *keyLog { return &keyLog{byHash: map[keyHash]*keyRecord{}} }
+
+func (l *keyLog) len() int { return l.tail - l.head }
+
+func (l *keyLog) get(h keyHash) *keyRecord { return l.byHash[h] }
+
+func (l *keyLog) add(r keyRecord) {
+	if l.tail == len(l.chunks)*chunkLen {
+		l.chunks = append(l.chunks, new(chunk))
+	}
+	at := &l.chunks[l.tail/chunkLen][l.tail%chunkLen]
+	*at = r
+	l.tail++
+	l.byHash[r.hash] = at
+}
+
+func (l *keyLog) oldest() *keyRecord {
+	if l.head == l.tail {
+		return nil
+	}
+	return &l.chunks[0][l.head]
+}
+
+func (l *keyLog) forget() {
+	delete(l.byHash, l.chunks[0][l.head].hash)
+	if l.head++; l.head == chunkLen {
+		l.chunks = append([]*chunk(nil), l.chunks[1:]...)
+		l.head, l.tail = 0, l.tail-chunkLen
+	}
+}
+
+// freeze returns the log as it stands, without its index.
+func (l *keyLog) freeze() keyLog {
+	return keyLog{chunks: append([]*chunk(nil), l.chunks...), head: l.head, tail: l.tail}
+}
+
+// each calls fn for every record, oldest first.
+func (l *keyLog) each(fn func(*keyRecord)) {
+	for i := l.head; i < l.tail; i++ {
+		fn(&l.chunks[i/chunkLen][i%chunkLen])
+	}
+}
