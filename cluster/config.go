@@ -29,6 +29,7 @@ type FSM interface {
 	Map() *ledger.Map
 	ClusterID() string
 	Index() uint64
+	State() *ledger.State
 }
 
 // Config is what a Node is made of.
@@ -47,8 +48,9 @@ type Config struct {
 	Join            []string // gossip addresses; this node's own is fine
 	BootstrapExpect int      // nodes that form a new cluster; 0: only ever join one
 
-	FSM FSM
-	Log *slog.Logger
+	FSM  FSM
+	Log  *slog.Logger
+	Wall func() time.Time // the wall clock; nil: the machine's
 
 	Timing Timing
 }

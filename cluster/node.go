@@ -35,6 +35,10 @@ type Node struct {
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
 	checks    atomic.Pointer[Checks]
 
+	// Diverged counts the times that another node's state was found to differ.
+	Diverged atomic.Uint64
+
+	clock   clock
 	peers   peers
 	writes  chan *write
 	kick    chan struct{} // reconcile soon
@@ -51,6 +55,9 @@ type Checks func(ctx context.Context, c *bucket.Check, d *bucket.Decision) error
 // Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
 // errors wrap ErrDataDir or ErrAddress where those are at fault.
 func Open(cfg Config) (_ *Node, err error) {
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
 	n := &Node{cfg: cfg, writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.clients = map[string]*remote{}

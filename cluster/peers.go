@@ -38,6 +38,9 @@ type health struct {
 	ready   bool
 	applied uint64
 	epoch   uint64
+	wall    int64  // its clock, in milliseconds since 1970
+	hashed  uint64 // index of its last command, and the running hash there
+	hash    uint64
 }
 
 // update takes over what gossip knows. A node that gossip has lost keeps its
@@ -164,31 +167,49 @@ func (r *remote) ping(n *Node) {
 	if fresh {
 		n.wake()
 	}
+	n.compare(&h, r)
+}
+
+// compare raises the alarm when another node's state, at an index that this
+// one remembers, is not this one's.
+func (n *Node) compare(h *health, r *remote) {
+	ours, ok := n.cfg.FSM.State().HashAt(h.hashed)
+	if !ok || ours == h.hash {
+		return
+	}
+	n.Diverged.Add(1)
+	m, _, _ := r.state()
+	n.cfg.Log.Error("the state differs between nodes", "other", m.ID, "index", h.hashed, "ours", ours, "theirs", h.hash)
 }
 
 func (n *Node) health() health {
-	return health{
+	h := health{
 		boot: n.disk.boot, ready: n.ready.Load(),
-		applied: n.cfg.FSM.Index(), epoch: n.cfg.FSM.Map().Epoch,
+		applied: n.cfg.FSM.Index(), epoch: n.cfg.FSM.Map().Epoch, wall: n.cfg.Wall().UnixMilli(),
 	}
+	h.hashed, h.hash = n.cfg.FSM.State().Hash()
+	return h
 }
 
 func (h *health) encode() ([]byte, error) {
 	var buf bytes.Buffer
 	e := msgpack.NewEncoder(&buf)
 	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(4) },
+		func() error { return e.EncodeArrayLen(7) },
 		func() error { return e.EncodeUint(h.boot) },
 		func() error { return e.EncodeBool(h.ready) },
 		func() error { return e.EncodeUint(h.applied) },
 		func() error { return e.EncodeUint(h.epoch) },
+		func() error { return e.EncodeInt(h.wall) },
+		func() error { return e.EncodeUint(h.hashed) },
+		func() error { return e.EncodeUint(h.hash) },
 	)
 	return buf.Bytes(), err
 }
 
 func decodeHealth(b []byte) (h health, err error) {
 	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if _, err = bucket.ReadLen(d, 4); err != nil {
+	if _, err = bucket.ReadLen(d, 7); err != nil {
 		return h, err
 	}
 	err = bucket.Fields(
@@ -196,6 +217,9 @@ func decodeHealth(b []byte) (h health, err error) {
 		func() (err error) { h.ready, err = d.DecodeBool(); return err },
 		func() (err error) { h.applied, err = d.DecodeUint64(); return err },
 		func() (err error) { h.epoch, err = d.DecodeUint64(); return err },
+		func() (err error) { h.wall, err = d.DecodeInt64(); return err },
+		func() (err error) { h.hashed, err = d.DecodeUint64(); return err },
+		func() (err error) { h.hash, err = d.DecodeUint64(); return err },
 	)
 	return h, err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/hashicorp/raft"
 
@@ -74,10 +73,7 @@ func (n *Node) serveReadIndex(ctx context.Context) ([]byte, error) {
 	return binary.BigEndian.AppendUint64(nil, index), nil
 }
 
-func (n *Node) term() uint64 {
-	term, _ := strconv.ParseUint(n.raft.Stats()["term"], 10, 64) // Raft formats it
-	return term
-}
+func (n *Node) term() uint64 { return n.raft.CurrentTerm() }
 
 // wait waits for a future of Raft's, or for ctx; the future then ends by
 // itself when leadership does.

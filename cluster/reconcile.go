@@ -54,6 +54,7 @@ type view struct {
 	owners    *ledger.Map
 	servers   []raft.Server
 	nodes     map[string]nodeView // by id, this one too
+	expiry    bool                // an override has run out
 	leading   time.Duration
 	settle    time.Duration
 }
@@ -75,6 +76,9 @@ func (n *Node) gather(led time.Time) (view, error) {
 		clusterID: n.cfg.FSM.ClusterID(), owners: n.cfg.FSM.Map(), servers: f.Configuration().Servers,
 		nodes: map[string]nodeView{}, leading: time.Since(led), settle: n.cfg.Timing.Settle,
 	}
+	if next := n.cfg.FSM.State().NextExpiry(); next != 0 && next <= n.now() {
+		v.expiry = true
+	}
 	commit := n.raft.CommitIndex()
 	v.nodes[n.cfg.NodeID] = nodeView{
 		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot,
@@ -93,6 +97,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 // action is one safe change; the zero action is none.
 type action struct {
 	name  bool // give the cluster an id
+	tick  bool // move the log's time on
 	join  *raft.Server
 	place []ledger.Member // the members of the next map
 	prev  *ledger.Map
@@ -102,6 +107,9 @@ type action struct {
 func decide(v view) action {
 	if v.clusterID == "" {
 		return action{name: true}
+	}
+	if v.expiry {
+		return action{tick: true}
 	}
 	if s := joining(v); s != nil {
 		return action{join: s}
@@ -166,6 +174,8 @@ func (n *Node) act(a action) {
 	switch {
 	case a.name:
 		err = n.nameCluster()
+	case a.tick:
+		err = n.lead(ledger.Op{Kind: ledger.OpTick})
 	case a.join != nil && a.join.Suffrage == raft.Voter:
 		err = n.raft.AddVoter(a.join.ID, a.join.Address, 0, proposeFor).Error()
 	case a.join != nil:

@@ -154,7 +154,7 @@ func (n *Node) tryCommit(ctx context.Context, ops []ledger.Op, encoded []byte) (
 
 // apply writes one entry of this node's log, which must be the leader's.
 func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
-	c := ledger.Command{Time: time.Now().UnixMilli(), Ops: ops}
+	c := ledger.Command{Time: n.now(), Ops: ops}
 	b, err := c.Encode()
 	if err != nil {
 		return nil, 0, err

@@ -48,6 +48,7 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 		checks, out.duration, out.entries,
 		counter("quorate_forwarded_total", "Checks that another node decided.", func() float64 { return float64(r.Forwarded.Load()) }),
 		counter("quorate_degraded_total", "Checks that someone other than the owner decided.", func() float64 { return float64(r.Degraded.Load()) }),
+		counter("quorate_state_diverged_total", "Times another node's state was found to differ from this one's.", func() float64 { return float64(c.Diverged.Load()) }),
 		gauge("quorate_applied_index", "Log index applied.", func() float64 { return float64(m.Index()) }),
 		gauge("quorate_owner_epoch", "Epoch of the ownership map.", func() float64 { return float64(m.Map().Epoch) }),
 		gauge("quorate_partitions_owned", "Partitions that this node owns.", func() float64 { return float64(m.Map().Owned()[id]) }),

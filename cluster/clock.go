@@ -1,0 +1,60 @@
+package cluster
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// maxAhead is how far beyond the median of the voters' clocks the leader's own
+// may move the time of the log.
+const maxAhead = 5 * time.Second
+
+// clock makes the time that the leader stamps commands with. The log's time
+// decides what is forgotten and what expires, so one bad clock must not move
+// it: it goes on with the leader's monotonic clock, and a wall clock moves it
+// no further than the voters' median and a little.
+type clock struct {
+	mu    sync.Mutex
+	term  uint64    // of leadership; guarded by mu
+	base  int64     // the log's time when it began, in milliseconds; guarded by mu
+	since time.Time // when that was, monotonic; guarded by mu
+}
+
+// stamp returns the time for the next command. logTime is the log's, wall this
+// node's clock, others those of the other voters that were ever heard, all in
+// milliseconds since 1970.
+func (c *clock) stamp(term uint64, logTime int64, now time.Time, wall int64, others []int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.term != term {
+		c.term, c.base, c.since = term, logTime, now
+	}
+	var floor int64
+	if c.base != 0 { // 0: nothing was applied yet, there is nothing to go on from
+		floor = c.base + now.Sub(c.since).Milliseconds()
+	}
+	all := append(others, wall)
+	slices.Sort(all)
+	// Of an even number the lower: the time moves on late rather than early.
+	median := all[(len(all)-1)/2]
+	return max(floor, min(wall, median+maxAhead.Milliseconds()))
+}
+
+// now returns the time that this node would stamp a command with.
+func (n *Node) now() int64 {
+	at := time.Now()
+	var others []int64
+	if f := n.raft.GetConfiguration(); f.Error() == nil {
+		for _, s := range f.Configuration().Servers {
+			if r := n.peers.get(string(s.ID)); r != nil && s.Suffrage == raft.Voter {
+				if _, h, heard := r.state(); h.wall != 0 {
+					others = append(others, h.wall+at.Sub(heard).Milliseconds())
+				}
+			}
+		}
+	}
+	return n.clock.stamp(n.term(), n.cfg.FSM.State().Now(), at, n.cfg.Wall().UnixMilli(), others)
+}
