@@ -62,6 +62,7 @@ type Timing struct {
 	Commit    time.Duration // how soon an idle follower learns of a commit
 	Ping      time.Duration // between health checks of a node
 	Lost      time.Duration // without an answer before an owner is replaced
+	Owner     time.Duration // lease of an owner, when this node leads
 	Settle    time.Duration // how long a first map waits for every node
 	Gossip    time.Duration // between gossip probes
 	Rejoin    time.Duration // between attempts to reach nodes that gossip lost
@@ -75,6 +76,7 @@ func DefaultTiming() Timing {
 		Commit:    10 * time.Millisecond,
 		Ping:      200 * time.Millisecond,
 		Lost:      time.Second,
+		Owner:     2 * time.Second,
 		Settle:    5 * time.Second,
 		Gossip:    time.Second,
 		Rejoin:    5 * time.Second,

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func living(boot uint64) func(string) nodeView {
 }
 
 func three() view {
-	v := view{clusterID: "c", owners: &ledger.Map{}, nodes: map[string]nodeView{}, settle: time.Second}
+	v := view{clusterID: "c", owners: &ledger.Map{}, nodes: map[string]nodeView{}, timing: DefaultTiming()}
 	for _, id := range []string{"n1", "n2", "n3"} {
 		v.servers = append(v.servers, server(id, raft.Voter))
 		v.nodes[id] = living(1)(id)
@@ -32,7 +33,10 @@ func three() view {
 }
 
 func TestDecide(t *testing.T) {
-	placed := &ledger.Map{Epoch: 1, Members: []ledger.Member{{ID: "n1", Boot: 1}, {ID: "n2", Boot: 1}, {ID: "n3", Boot: 1}}}
+	placed := decide(three()).place
+	retiring := *placed
+	retiring.Retiring = []string{"n1", "n4"}
+	owners := func(m *ledger.Map) func(*view) { return func(v *view) { v.owners = m } }
 	set := func(id string, change func(*nodeView)) func(*view) {
 		return func(v *view) { k := v.nodes[id]; change(&k); v.nodes[id] = k }
 	}
@@ -41,24 +45,20 @@ func TestDecide(t *testing.T) {
 		change []func(*view)
 		want   string
 	}{
-		"a cluster without an id gets one": {[]func(*view){func(v *view) { v.clusterID = "" }}, "name"},
-		"the first map has all nodes":      {nil, "place [{n1 1} {n2 1} {n3 1}]"},
-		"the first map waits for a node":   {[]func(*view){set("n3", down)}, ""},
-		"but not for ever":                 {[]func(*view){set("n3", down), func(v *view) { v.leading = time.Second }}, "place [{n1 1} {n2 1}]"},
-		"nothing to do":                    {[]func(*view){func(v *view) { v.owners = placed }}, ""},
-		"a lost node is replaced":          {[]func(*view){func(v *view) { v.owners = placed }, set("n2", down)}, "place [{n1 1} {n3 1}]"},
-		"a restarted node is named anew": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.boot = 2 })},
-			"place [{n1 1} {n2 2} {n3 1}]"},
-		"but not before it is ready": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.boot, k.ready = 2, false })},
-			"place [{n1 1} {n3 1}]"},
-		"an owner that lags stays": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.ready = false })}, ""},
-		"a fourth node joins without a vote": {[]func(*view){func(v *view) { v.owners = placed; v.nodes["n4"] = living(1)("n4") }},
-			"join {Nonvoter n4 n4:9}"},
-		"a new address is taken over": {[]func(*view){func(v *view) { v.owners = placed }, set("n2", func(k *nodeView) { k.peer = "n2:10" })},
-			"join {Voter n2 n2:10}"},
-		"a dead node's address is left alone": {[]func(*view){func(v *view) {
-			v.owners = &ledger.Map{Epoch: 2, Members: []ledger.Member{{ID: "n1", Boot: 1}, {ID: "n3", Boot: 1}}}
-		}, set("n2", func(k *nodeView) { down(k); k.peer = "n2:10" })}, ""},
+		"a cluster without an id gets one":      {[]func(*view){func(v *view) { v.clusterID = "" }}, "name"},
+		"the first map has all nodes":           {nil, "place n1.1 n2.1 n3.1"},
+		"the first map waits for a node":        {[]func(*view){set("n3", down)}, ""},
+		"but not for ever":                      {[]func(*view){set("n3", down), func(v *view) { v.leading = time.Minute }}, "place n1.1 n2.1"},
+		"nothing to do":                         {[]func(*view){owners(placed)}, ""},
+		"a lost owner's are taken from all":     {[]func(*view){owners(placed), set("n2", down)}, "place n1.1 n3.1, drained"},
+		"a later life's go to its successors":   {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot = 2 })}, "place n1.1 n2.2 n3.1"},
+		"which is no member before it is ready": {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot, k.ready = 2, false })}, "place n1.1 n3.1"},
+		"an owner that lags stays":              {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.ready = false })}, ""},
+		"a fourth node joins without a vote":    {[]func(*view){owners(placed), func(v *view) { v.nodes["n4"] = living(1)("n4") }}, "join {Nonvoter n4 n4:9}"},
+		"a new address is taken over":           {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.peer = "n2:10" })}, "join {Voter n2 n2:10}"},
+		"other voters grant with the old ones":  {[]func(*view){owners(placed), func(v *view) { v.servers[2].Suffrage = raft.Nonvoter }}, "place n1.1 n2.1 n3.1, grantors [n1 n2] and [n1 n2 n3]"},
+		"the old ones until a wait is over":     {[]func(*view){owners(&retiring)}, ""},
+		"and then no more":                      {[]func(*view){owners(&retiring), func(v *view) { v.passed = true }}, "place n1.1 n2.1 n3.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := three()
@@ -72,13 +72,26 @@ func TestDecide(t *testing.T) {
 			case a.join != nil:
 				got = fmt.Sprint("join ", *a.join)
 			case a.place != nil:
-				got = fmt.Sprint("place ", a.place)
+				got = "place" + describe(a.place)
 			}
 			if got != c.want {
 				t.Errorf("decided %q, want %q", got, c.want)
 			}
 		})
 	}
+}
+
+func describe(m *ledger.Map) (s string) {
+	for _, k := range m.Members {
+		s += fmt.Sprintf(" %s.%d", k.ID, k.Boot)
+	}
+	if slices.ContainsFunc(m.Places, func(p [3]uint16) bool { return p[0] == ledger.Nobody }) {
+		s += ", drained"
+	}
+	if len(m.Retiring) > 0 {
+		s += fmt.Sprint(", grantors ", m.Grantors, " and ", m.Retiring)
+	}
+	return s
 }
 
 // What a write's error means decides whether money may be sent again.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"quorate/cluster/lease"
 	"quorate/cluster/ring"
 	"quorate/fsm/ledger"
 )
@@ -25,6 +26,7 @@ func (n *Node) leaderLoop() {
 	t := time.NewTicker(n.cfg.Timing.Ping)
 	defer t.Stop()
 	var led time.Time
+	var over *lease.Handover // since this node leads; a new leader waits anew
 	for {
 		select {
 		case <-t.C:
@@ -33,7 +35,7 @@ func (n *Node) leaderLoop() {
 			return
 		}
 		if n.raft.State() != raft.Leader {
-			led = time.Time{}
+			led, over = time.Time{}, nil
 			continue
 		}
 		if led.IsZero() {
@@ -44,6 +46,10 @@ func (n *Node) leaderLoop() {
 			n.cfg.Log.Debug("gather", "err", err)
 			continue
 		}
+		if over == nil || over.Epoch() != v.owners.Epoch {
+			over = lease.NewHandover(terms(v.owners))
+		}
+		v.passed = over.Observe(v.applied, time.Since(led))
 		n.act(decide(v))
 	}
 }
@@ -54,9 +60,11 @@ type view struct {
 	owners    *ledger.Map
 	servers   []raft.Server
 	nodes     map[string]nodeView // by id, this one too
+	applied   map[string]uint64   // the epoch that each node has applied
+	passed    bool                // nobody can hold what the map has taken away
 	expiry    bool                // an override has run out
+	timing    Timing
 	leading   time.Duration
-	settle    time.Duration
 }
 
 type nodeView struct {
@@ -74,7 +82,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 	}
 	v := view{
 		clusterID: n.cfg.FSM.ClusterID(), owners: n.cfg.FSM.Map(), servers: f.Configuration().Servers,
-		nodes: map[string]nodeView{}, leading: time.Since(led), settle: n.cfg.Timing.Settle,
+		nodes: map[string]nodeView{}, applied: map[string]uint64{}, leading: time.Since(led), timing: n.cfg.Timing,
 	}
 	if next := n.cfg.FSM.State().NextExpiry(); next != 0 && next <= n.now() {
 		v.expiry = true
@@ -83,8 +91,10 @@ func (n *Node) gather(led time.Time) (view, error) {
 	v.nodes[n.cfg.NodeID] = nodeView{
 		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot,
 	}
+	v.applied[n.cfg.NodeID] = v.owners.Epoch
 	for id, r := range n.peers.all() {
 		m, h, heard := r.state()
+		v.applied[id] = h.epoch
 		up := time.Since(heard) < n.cfg.Timing.Lost
 		v.nodes[id] = nodeView{
 			peer: m.Peer, alive: m.state == "alive" && up, up: up,
@@ -99,8 +109,7 @@ type action struct {
 	name  bool // give the cluster an id
 	tick  bool // move the log's time on
 	join  *raft.Server
-	place []ledger.Member // the members of the next map
-	prev  *ledger.Map
+	place *ledger.Map // the next one
 }
 
 // decide chooses the next change. It is pure.
@@ -114,30 +123,66 @@ func decide(v view) action {
 	if s := joining(v); s != nil {
 		return action{join: s}
 	}
-	var members []ledger.Member
+	return action{place: placing(v)}
+}
+
+// placing returns the next ownership map, nil when the one in force is right.
+func placing(v view) *ledger.Map {
+	look := ring.View{Table: tableOf(v.owners), Passed: v.passed, Released: v.owners.Moving}
 	missing := 0
+	var grantors []string
 	for _, s := range v.servers {
-		k, known := v.nodes[string(s.ID)]
-		was := slices.ContainsFunc(v.owners.Members, func(m ledger.Member) bool { return m.ID == string(s.ID) && m.Boot == k.boot })
-		if known && k.up && (k.ready || was) {
-			members = append(members, ledger.Member{ID: string(s.ID), Boot: k.boot})
-		} else {
+		id := string(s.ID)
+		if s.Suffrage == raft.Voter && len(grantors) < ledger.MaxGrantors {
+			grantors = append(grantors, id)
+		}
+		k, known := v.nodes[id]
+		node := ring.Node{Life: ring.Life{ID: id, Boot: k.boot}, Lost: !known || !k.up}
+		node.Unfit = !k.ready && v.owners.Boot(id) != k.boot
+		if node.Lost || node.Unfit {
 			missing++
 		}
+		look.Nodes = append(look.Nodes, node)
 	}
-	slices.SortFunc(members, func(a, b ledger.Member) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	slices.Sort(grantors)
+	if missing == len(look.Nodes) || v.owners.Epoch == 0 && missing > 0 && v.leading < v.timing.Settle {
+		return nil // a first map that lacks a node would have to move much
+	}
+	next, changed := ring.Next(look, ledger.Partitions)
+	m := mapOf(next)
+	m.Epoch, m.Lease, m.Drift = v.owners.Epoch+1, v.timing.Owner, v.timing.Owner/50
+	m.Grantors, m.Retiring = v.owners.Grantors, v.owners.Retiring
 	switch {
-	case len(members) == 0, slices.Equal(members, v.owners.Members):
-		return action{}
-	case v.owners.Epoch == 0 && missing > 0 && v.leading < v.settle:
-		return action{} // a first map that lacks a node would have to move much
+	case len(m.Retiring) > 0 && v.passed:
+		m.Retiring, changed = nil, true
+	case len(m.Retiring) == 0 && !slices.Equal(m.Grantors, grantors):
+		m.Grantors, m.Retiring, changed = grantors, m.Grantors, true
 	}
-	return action{place: members, prev: v.owners}
+	if !changed {
+		return nil
+	}
+	return m
+}
+
+// terms are a map's terms of leases.
+func terms(m *ledger.Map) lease.Terms {
+	return lease.Terms{Epoch: m.Epoch, Grantors: m.Grantors, Retiring: m.Retiring, Length: m.Lease, Drift: m.Drift}
+}
+
+func tableOf(m *ledger.Map) ring.Table {
+	t := ring.Table{Places: m.Places, Moving: m.Moving}
+	for _, k := range m.Members {
+		t.Members = append(t.Members, ring.Life(k))
+	}
+	return t
+}
+
+func mapOf(t ring.Table) *ledger.Map {
+	m := &ledger.Map{Places: t.Places, Moving: t.Moving}
+	for _, k := range t.Members {
+		m.Members = append(m.Members, ledger.Member(k))
+	}
+	return m
 }
 
 // joining returns a living node that Raft does not know, or knows under another
@@ -181,7 +226,7 @@ func (n *Node) act(a action) {
 	case a.join != nil:
 		err = n.raft.AddNonvoter(a.join.ID, a.join.Address, 0, proposeFor).Error()
 	case a.place != nil:
-		err = n.placeMembers(a.prev, a.place)
+		err = n.place(a.place)
 	default:
 		return
 	}
@@ -196,20 +241,17 @@ func (n *Node) nameCluster() error {
 	return n.lead(ledger.Op{Kind: ledger.OpClusterID, ClusterID: hex.EncodeToString(id[:])})
 }
 
-func (n *Node) placeMembers(prev *ledger.Map, members []ledger.Member) error {
-	ids := make([]string, len(members))
-	for i, m := range members {
-		ids[i] = m.ID
+func (n *Node) place(m *ledger.Map) error {
+	drained, moving := 0, 0
+	for p, place := range m.Places {
+		if place[0] == ledger.Nobody {
+			drained++
+		} else if p < len(m.Moving) && m.Moving[p] {
+			moving++
+		}
 	}
-	was := ring.Table{Places: prev.Places}
-	for _, m := range prev.Members {
-		was.Members = append(was.Members, m.ID)
-	}
-	next := ring.Next(was, ids, ledger.Partitions)
-	n.cfg.Log.Info("placing partitions", "epoch", prev.Epoch+1, "members", ids)
-	return n.lead(ledger.Op{
-		Kind: ledger.OpMap, Map: &ledger.Map{Epoch: prev.Epoch + 1, Members: members, Places: next.Places},
-	})
+	n.cfg.Log.Info("placing partitions", "epoch", m.Epoch, "members", len(m.Members), "drained", drained, "moving", moving)
+	return n.lead(ledger.Op{Kind: ledger.OpMap, Map: m})
 }
 
 // lead applies one operation of the leader's own.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -30,7 +31,11 @@ func places(n int) [][3]uint16 {
 }
 
 func mapOf(epoch uint64, ids ...string) *ledger.Map {
-	m := &ledger.Map{Epoch: epoch, Places: places(len(ids))}
+	m := &ledger.Map{
+		Epoch: epoch, Places: places(len(ids)), Moving: make([]bool, ledger.Partitions),
+		Grantors: ids[:1], Retiring: ids, Lease: 2 * time.Second, Drift: 40 * time.Millisecond,
+	}
+	m.Moving[9] = true
 	for i, id := range ids {
 		m.Members = append(m.Members, ledger.Member{ID: id, Boot: uint64(i + 1)})
 	}

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"time"
+
 	"github.com/cespare/xxhash/v2"
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -27,12 +29,33 @@ type Member struct {
 	Boot uint64
 }
 
+// MaxGrantors is the most nodes that can grant leases.
+const MaxGrantors = 7
+
 // Map says who owns each partition and who its two successors are, as indices
-// into Members. It is immutable once stored.
+// into Members, and what a lease of an owner is. While the owner is Nobody, the
+// first successor is to be the next; while a partition moves, its owner hands
+// it over to the first successor. It is immutable once stored.
 type Map struct {
 	Epoch   uint64
 	Members []Member // sorted by id
 	Places  [][3]uint16
+	Moving  []bool // by partition; nil: none
+
+	Grantors []string      // whose grants make a lease
+	Retiring []string      // while the list changes: the one before
+	Lease    time.Duration // whole milliseconds
+	Drift    time.Duration // how much longer a slow clock takes for a lease; likewise
+}
+
+// Boot returns the life of a member, 0 for who is none.
+func (m *Map) Boot(id string) uint64 {
+	for i := range m.Members {
+		if m.Members[i].ID == id {
+			return m.Members[i].Boot
+		}
+	}
+	return 0
 }
 
 // Partition returns the partition of an account.
@@ -66,7 +89,7 @@ func (m *Map) Owned() map[string]int {
 
 func (m *Map) encode(e *msgpack.Encoder) error {
 	w := writer{e: e}
-	w.array(3)
+	w.array(8)
 	w.uint(m.Epoch)
 	w.array(len(m.Members))
 	for _, k := range m.Members {
@@ -81,25 +104,48 @@ func (m *Map) encode(e *msgpack.Encoder) error {
 		}
 	}
 	w.bytes(places)
+	moving := make([]byte, (len(m.Moving)+7)/8)
+	for p, moves := range m.Moving {
+		if moves {
+			moving[p/8] |= 1 << (p % 8)
+		}
+	}
+	w.bytes(moving)
+	for _, ids := range [][]string{m.Grantors, m.Retiring} {
+		w.array(len(ids))
+		for _, id := range ids {
+			w.string(id)
+		}
+	}
+	w.int(m.Lease.Milliseconds())
+	w.int(m.Drift.Milliseconds())
 	return w.err
 }
 
 func decodeMap(d *msgpack.Decoder) (*Map, error) {
 	r := reader{d: d}
 	m := &Map{}
-	r.array(3)
+	r.array(8)
 	m.Epoch = r.uint()
 	for range r.arrayUpTo(MaxMembers) {
 		r.array(2)
 		m.Members = append(m.Members, Member{r.string(MaxNodeID), r.uint()})
 	}
 	places := r.string(6 * Partitions)
-	if r.err == nil && len(places)%6 != 0 {
+	moving := r.string(Partitions / 8)
+	for _, ids := range []*[]string{&m.Grantors, &m.Retiring} {
+		for range r.arrayUpTo(MaxGrantors) {
+			*ids = append(*ids, r.string(MaxNodeID))
+		}
+	}
+	lease, drift := r.int(), r.int()
+	if r.err == nil && (len(places)%6 != 0 || lease < 0 || lease > maxLease || drift < 0 || drift > maxLease) {
 		r.err = bucket.ErrTooLong
 	}
 	if r.err != nil {
 		return nil, r.err
 	}
+	m.Lease, m.Drift = time.Duration(lease)*time.Millisecond, time.Duration(drift)*time.Millisecond
 	for i := 0; i < len(places); i += 6 {
 		var p [3]uint16
 		for j := range p {
@@ -107,5 +153,14 @@ func decodeMap(d *msgpack.Decoder) (*Map, error) {
 		}
 		m.Places = append(m.Places, p)
 	}
+	if len(moving) > 0 {
+		m.Moving = make([]bool, 8*len(moving))
+		for p := range m.Moving {
+			m.Moving[p] = moving[p/8]>>(p%8)&1 == 1
+		}
+	}
 	return m, nil
 }
+
+// maxLease bounds a lease, in milliseconds.
+const maxLease = 3_600_000
