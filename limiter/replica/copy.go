@@ -1,0 +1,53 @@
+package replica
+
+import (
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// Origin orders the statements of all owners that a bucket ever had: a later
+// epoch's replace an earlier one's, and within one owner's the later.
+type Origin struct {
+	Epoch uint64
+	Seq   uint64
+}
+
+func (o Origin) before(p Origin) bool {
+	return o.Epoch < p.Epoch || (o.Epoch == p.Epoch && o.Seq < p.Seq)
+}
+
+// Copy is what a successor knows of one bucket.
+type Copy struct {
+	Origin
+	State    bucket.State // anchored when the statement arrived
+	Absorbed []Count      // of what stand-ins admitted, what the owner has added
+}
+
+// Take replaces the copy by a statement that arrives at now, unless it holds a
+// later one.
+func (c *Copy) Take(o Origin, s bucket.State, absorbed []Count, now time.Duration) bool {
+	if !c.before(o) {
+		return false
+	}
+	s.At = now
+	c.Origin, c.State, c.Absorbed = o, s, absorbed
+	return true
+}
+
+// Merge joins what two holders know of one bucket at now: within one owner's
+// stream the later statement, else the larger debt.
+func Merge(a, b Copy, window, now time.Duration) Copy {
+	if b.Origin.before(a.Origin) {
+		a, b = b, a
+	}
+	a.State, b.State = decayed(a.State, window, now), decayed(b.State, window, now)
+	if a.Epoch == b.Epoch {
+		return b
+	}
+	if more(a.State, b.State) {
+		b.State = a.State
+	}
+	b.Absorbed = union(a.Absorbed, b.Absorbed)
+	return b
+}

@@ -1,0 +1,93 @@
+// Package replica keeps the count of a bucket alive when its owner dies.
+//
+// The owner tells its copies an upper bound of what is used before it is used,
+// and admits only up to what a copy has acknowledged plus a slack: that slack
+// is all that a killed owner can cost. Who judges while the owner cannot be
+// reached counts what it admits apart, and the owner adds it later.
+//
+// The package is pure: one bucket at a time, time is an argument, messages are
+// values. Instants are monotonic and local; only durations travel.
+package replica
+
+import (
+	"math"
+	"math/bits"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// Mode is how far an owner may be ahead of its copies.
+type Mode uint8
+
+// The modes: Bounded by a slack, Sync not at all, Async without end.
+const (
+	Bounded Mode = iota
+	Sync
+	Async
+)
+
+// Rule is what the policy says of replication.
+type Rule struct {
+	Mode  Mode
+	Slack int64 // percent of the burst, 0 to 100
+}
+
+const (
+	// ahead is for how long a statement near the limit lasts.
+	ahead = 150 * time.Millisecond
+	// again is after how long without an answer a statement is repeated.
+	again = 30 * time.Millisecond
+)
+
+// Units returns the slack of a limit in units, at least 1.
+func (r Rule) Units(l bucket.Limit) int64 { return max(1, l.Burst*r.Slack/100) }
+
+// slack returns how far use may be ahead of what a copy has acknowledged. Near
+// the limit it is nothing: what is exhausted must be known to be.
+func (r Rule) slack(l bucket.Limit, use bucket.State) int64 {
+	switch {
+	case r.Mode == Async:
+		return math.MaxInt64
+	case r.Mode == Sync || l.Burst-use.Units <= r.Units(l):
+		return 0
+	}
+	return r.Units(l)
+}
+
+// bound returns what is stated for a bucket whose use is this: a little more,
+// so that a statement is not due at every check.
+func (r Rule) bound(l bucket.Limit, use bucket.State, cost int64) bucket.State {
+	more := r.Units(l)
+	if l.Burst-use.Units-cost <= more {
+		more = refill(l, ahead) + 1
+	}
+	return use.Add(max(more, cost))
+}
+
+// refill returns the units that come back in a time, rounded up.
+func refill(l bucket.Limit, t time.Duration) int64 {
+	hi, lo := bits.Mul64(uint64(t), uint64(l.Limit))
+	if hi >= uint64(l.Window) {
+		return math.MaxInt64 / 4
+	}
+	q, rest := bits.Div64(hi, lo, uint64(l.Window))
+	if rest > 0 {
+		q++
+	}
+	return int64(min(q, math.MaxInt64/4))
+}
+
+// decayed returns the state at now by the rate it was stated with, whatever the
+// limit is meanwhile: that is how the copy decays it too.
+func decayed(s bucket.State, window, now time.Duration) bucket.State {
+	if s.Rate == 0 {
+		return s
+	}
+	return s.Decay(bucket.Limit{Limit: s.Rate, Window: window}, now)
+}
+
+// more reports whether a owes more than b.
+func more(a, b bucket.State) bool {
+	return a.Units > b.Units || (a.Units == b.Units && a.Frac > b.Frac)
+}

@@ -1,0 +1,210 @@
+package replica
+
+import (
+	"math"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// Count is how many units a judge other than the owner has admitted of one
+// bucket, ever since the source began. A source is one judge's count of one
+// bucket; the number is never used again.
+type Count struct {
+	Source uint64
+	Units  int64
+}
+
+// union returns the larger of each source's counts.
+func union(a, b []Count) []Count {
+	out := append([]Count(nil), a...)
+	for _, c := range b {
+		if i := find(out, c.Source); i < 0 {
+			out = append(out, c)
+		} else {
+			out[i].Units = max(out[i].Units, c.Units)
+		}
+	}
+	return out
+}
+
+func find(list []Count, source uint64) int {
+	for i := range list {
+		if list[i].Source == source {
+			return i
+		}
+	}
+	return -1
+}
+
+// Report is a judge's count, on its way to the owner and the other judges.
+type Report struct {
+	Count
+	Age time.Duration // since the first unit that was not known to be absorbed
+}
+
+// Pending returns the units of the reports that are not absorbed yet.
+func Pending(reports []Report, absorbed []Count) int64 {
+	var n int64
+	for _, r := range reports {
+		n += r.missing(absorbed)
+	}
+	return n
+}
+
+func (r Report) missing(absorbed []Count) int64 {
+	if i := find(absorbed, r.Source); i >= 0 {
+		return max(0, r.Units-absorbed[i].Units)
+	}
+	return r.Units
+}
+
+// StandIn is one judge's part of one bucket: what it may admit while the owner
+// cannot be reached, and what it has. Its methods must not overlap.
+type StandIn struct {
+	Count
+	Since  time.Duration // of the first unit that is not known to be absorbed
+	budget bucket.State  // of the stand-in
+	share  bucket.State  // of a node that is cut off
+	begun  bool          // the share has its first debt
+	done   int64         // of Units, absorbed
+	nodes  int64         // members when it was asked last
+}
+
+// NewStandIn returns a judge's part that has admitted nothing. The source's
+// number must be new.
+func NewStandIn(source uint64) *StandIn { return &StandIn{Count: Count{Source: source}} }
+
+// Part returns the limit of a judge's own: one of `of` parts of the rate, and a
+// burst of one of `burst` parts, at least one unit.
+func Part(l bucket.Limit, of, burst int64) bucket.Limit {
+	// The rate stays exact where the limit does not divide: the window grows.
+	p := l
+	p.Burst = max(1, l.Burst/burst)
+	if l.Limit%of == 0 {
+		p.Limit = l.Limit / of
+	} else if l.Window <= math.MaxInt64/time.Duration(of) {
+		p.Window = l.Window * time.Duration(of)
+	}
+	return p
+}
+
+// standInBurst is the part of a burst that a stand-in may admit at once.
+const standInBurst = 10
+
+// Judged is a bucket as a judge that is not its owner sees it.
+type Judged struct {
+	Limit   bucket.Limit
+	Copy    bucket.State // at now
+	Pending int64        // units admitted by judges and not in the copy
+	Nodes   int64        // members of the cluster
+}
+
+// Stand reports whether the stand-in has room for cost at now: in the copy with
+// all that is known to be missing in it, and in its own budget, which is never
+// granted again however often the owner comes and goes.
+func (s *StandIn) Stand(j Judged, cost int64, now time.Duration) bool {
+	s.resize(j)
+	part := Part(j.Limit, j.Nodes, standInBurst)
+	s.budget = s.budget.Decay(part, now)
+	s.budget.At = now
+	return j.Copy.Add(j.Pending).Room(j.Limit, cost) && s.budget.Room(part, cost)
+}
+
+// resize rounds the budgets up when their denominator changes with the number
+// of members.
+func (s *StandIn) resize(j Judged) {
+	if s.nodes == j.Nodes {
+		return
+	}
+	s.nodes = j.Nodes
+	for _, b := range []*bucket.State{&s.budget, &s.share} {
+		if b.Frac > 0 {
+			b.Units, b.Frac = b.Units+1, 0
+		}
+	}
+}
+
+// Admit counts what Stand had room for.
+func (s *StandIn) Admit(cost int64, now time.Duration) {
+	s.budget = s.budget.Add(cost)
+	s.count(cost, now)
+}
+
+// Share reports whether a node that is cut off has room for cost at now in its
+// share, one of Nodes parts of burst and rate, which begins with as large a
+// part of the copy's debt.
+func (s *StandIn) Share(j Judged, cost int64, now time.Duration) bool {
+	s.resize(j)
+	part := Part(j.Limit, j.Nodes, j.Nodes)
+	if !s.begun {
+		s.begun = true
+		s.share = bucket.State{Units: (j.Copy.Units + j.Pending + j.Nodes - 1) / j.Nodes, At: now}
+	}
+	s.share = s.share.Decay(part, now)
+	s.share.At = now
+	return s.share.Room(part, cost)
+}
+
+// AdmitShare counts what Share had room for.
+func (s *StandIn) AdmitShare(cost int64, now time.Duration) {
+	s.share = s.share.Add(cost)
+	s.count(cost, now)
+}
+
+// AdmitFull counts what a cut-off node admits when the policy says full.
+func (s *StandIn) AdmitFull(cost int64, now time.Duration) { s.count(cost, now) }
+
+func (s *StandIn) count(cost int64, now time.Duration) {
+	if s.Units == s.done {
+		s.Since = now
+	}
+	s.Units += cost
+}
+
+// Report returns what the owner must hear, and false when it has absorbed all.
+func (s *StandIn) Report(now time.Duration) (Report, bool) {
+	return Report{Count: s.Count, Age: now - s.Since}, s.Units > s.done
+}
+
+// Absorbed notes how many of the units the owner has absorbed.
+func (s *StandIn) Absorbed(units int64) { s.done = max(s.done, min(units, s.Units)) }
+
+// Idle reports whether nothing is left to remember at now: all is absorbed, and
+// the budgets are whole again.
+func (s *StandIn) Idle(j Judged, now time.Duration) bool {
+	return s.Units == s.done && s.budget.Decay(Part(j.Limit, j.Nodes, standInBurst), now).Idle() &&
+		s.share.Decay(Part(j.Limit, j.Nodes, j.Nodes), now).Idle()
+}
+
+// Absorb adds a judge's count to the owner's bucket, once: the state at now
+// with what of the report was not in it yet. What the owner's bucket, when it
+// stood empty since, would have given back to it is forgiven, and nothing above
+// two bursts is kept.
+func (s *Stream) Absorb(l bucket.Limit, use bucket.State, r Report) (bucket.State, bool) {
+	missing := r.missing(s.seen)
+	if missing == 0 {
+		return use, false
+	}
+	// A new list: statements under way share the old one.
+	s.seen, s.heard = union(s.seen, []Count{r.Count}), use.At
+	idle := r.Age
+	if !use.Idle() {
+		idle = max(0, r.Age-(use.At-s.Busy))
+	}
+	back := refill(l, idle)
+	if back >= missing {
+		return use, true
+	}
+	use.Units = max(use.Units, min(2*l.Burst, use.Units+missing-back))
+	return use, true
+}
+
+// Seen returns what has been absorbed.
+func (s *Stream) Seen() []Count { return s.seen }
+
+// Inherit begins the stream of a new owner: it knows what the copy says was
+// absorbed.
+func (s *Stream) Inherit(absorbed []Count, busy time.Duration) {
+	s.seen, s.Busy = union(s.seen, absorbed), busy
+}

@@ -1,0 +1,163 @@
+package replica
+
+import (
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// Copies is how many successors hold a copy.
+const Copies = 2
+
+// Stream is what the owner of one bucket knows of its copies. The zero Stream
+// is of a bucket that no copy knows. Its methods must not overlap.
+type Stream struct {
+	Busy  time.Duration // since when the bucket has owed something without a break
+	acks  [Copies]acked
+	seen  []Count       // what has been absorbed, by who admitted it
+	heard time.Duration // when something was absorbed last
+}
+
+// acked is what one copy holds at least.
+type acked struct {
+	node   string
+	least  bucket.State // whatever of what was sent has arrived
+	stated bucket.State // sent last
+	seq    uint64       // its number
+	open   bool         // not acknowledged yet
+}
+
+// Statement is what an owner tells a copy: an upper bound of what is used,
+// decaying from when it arrives. A later one replaces it.
+type Statement struct {
+	To       string
+	Seq      uint64
+	State    bucket.State // At means nothing elsewhere
+	Absorbed []Count
+}
+
+// follow gives each successor its place and forgets those that are none any
+// more. successors must not be longer than Copies.
+func (s *Stream) follow(successors []string) {
+	for i := range s.acks {
+		if i >= len(successors) {
+			s.acks[i] = acked{}
+			continue
+		}
+		if s.acks[i].node == successors[i] {
+			continue
+		}
+		was := s.acks[i]
+		s.acks[i] = acked{node: successors[i]}
+		for j := i + 1; j < len(s.acks); j++ {
+			if s.acks[j].node == successors[i] {
+				s.acks[i], s.acks[j] = s.acks[j], was
+			}
+		}
+	}
+}
+
+// Covered reports whether the owner may admit cost more on top of use, both at
+// the instant use.At: some copy has acknowledged enough. A bucket without
+// successors has nobody to wait for.
+func (s *Stream) Covered(r Rule, l bucket.Limit, use bucket.State, cost int64, successors []string) bool {
+	if len(successors) == 0 || r.Mode == Async {
+		return true
+	}
+	then := use.Add(cost)
+	then.Units -= min(then.Units, r.slack(l, then))
+	if then.Units == 0 {
+		return true
+	}
+	if s == nil {
+		return false
+	}
+	s.follow(successors)
+	for i := range s.acks[:len(successors)] {
+		if !more(then, decayed(s.acks[i].least, l.Window, use.At)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Due reports whether a bucket that no copy knows should be stated after use.
+func (r Rule) Due(l bucket.Limit, use bucket.State) bool { return use.Units > r.half(l, use) }
+
+// half is how far use passes what was stated before more is stated.
+func (r Rule) half(l bucket.Limit, use bucket.State) int64 {
+	if slack := r.slack(l, use); r.Mode != Async {
+		return slack / 2
+	}
+	return r.Units(l) / 2
+}
+
+// State returns the statements that are due: for each copy where use, at the
+// instant use.At, has passed what it was told, or where cost more could not be
+// admitted. At most one is open for each copy. next numbers them.
+func (s *Stream) State(r Rule, l bucket.Limit, use bucket.State, cost int64, successors []string, next func() uint64) []Statement {
+	var out []Statement
+	s.follow(successors)
+	now := use.At
+	want := use.Add(cost)
+	want.Units -= min(want.Units, r.half(l, want))
+	for i := range s.acks[:len(successors)] {
+		a := &s.acks[i]
+		told := decayed(a.stated, l.Window, now)
+		if a.open && now-a.stated.At < again || !a.open && !more(want, told) {
+			continue
+		}
+		out = append(out, s.state(a, r.bound(l, use, cost), l, next()))
+	}
+	return out
+}
+
+// Exactly returns the statements that hand the bucket over: what is used and no
+// more, to every copy.
+func (s *Stream) Exactly(l bucket.Limit, use bucket.State, successors []string, next func() uint64) []Statement {
+	var out []Statement
+	s.follow(successors)
+	for i := range s.acks[:len(successors)] {
+		out = append(out, s.state(&s.acks[i], use, l, next()))
+	}
+	return out
+}
+
+func (s *Stream) state(a *acked, bound bucket.State, l bucket.Limit, seq uint64) Statement {
+	now := bound.At
+	bound.Rate = l.Limit
+	// What is sent may arrive, and replace what was acknowledged.
+	if a.least = decayed(a.least, l.Window, now); more(a.least, bound) {
+		a.least = bound
+	}
+	a.stated, a.seq, a.open = bound, seq, true
+	return Statement{To: a.node, Seq: seq, State: bound, Absorbed: s.seen}
+}
+
+// Acked notes that a copy holds the statement with the number. Only the last
+// one sent counts: an earlier one may have been replaced by then.
+func (s *Stream) Acked(node string, seq uint64) {
+	for i := range s.acks {
+		if a := &s.acks[i]; a.node == node && a.seq == seq && a.open {
+			a.least, a.open = a.stated, false
+		}
+	}
+}
+
+// Open reports whether a copy has not answered the last statement yet.
+func (s *Stream) Open() bool { return s.acks[0].open || s.acks[1].open }
+
+// remembered is for how long a count that was absorbed is known again. Should it
+// come later, it is absorbed twice, which only admits less.
+const remembered = 10 * time.Minute
+
+// Idle reports whether nothing is left to remember at now: no copy holds
+// anything and nothing absorbed will come again.
+func (s *Stream) Idle(window, now time.Duration) bool {
+	for i := range s.acks {
+		if !decayed(s.acks[i].stated, window, now).Idle() {
+			return false
+		}
+	}
+	return len(s.seen) == 0 || now-s.heard > remembered
+}
