@@ -33,7 +33,7 @@ func places(n int) [][3]uint16 {
 func mapOf(epoch uint64, ids ...string) *ledger.Map {
 	m := &ledger.Map{
 		Epoch: epoch, Places: places(len(ids)), Moving: make([]bool, ledger.Partitions),
-		Grantors: ids[:1], Retiring: ids, Lease: 2 * time.Second, Drift: 40 * time.Millisecond,
+		Grantors: ids[:min(len(ids), 1)], Retiring: ids[:min(len(ids), ledger.MaxGrantors)], Lease: 2 * time.Second, Drift: 40 * time.Millisecond,
 	}
 	m.Moving[9] = true
 	for i, id := range ids {
