@@ -9,12 +9,15 @@ package limiter
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
 )
 
 // Rules decides what needs no bucket. Calls may overlap.
@@ -33,12 +36,23 @@ type Local struct {
 	now   func() time.Duration // monotonic
 	seed  maphash.Seed
 	parts [shards]shard
+
+	cluster  Cluster       // its Leases are nil on a node that stands alone
+	sequence atomic.Uint64 // of statements
+	sources  atomic.Uint64 // of judges' counts
+	view     atomic.Pointer[state]
+	turn     sync.Mutex // held while the view is replaced
+
+	stirred  sync.Mutex
+	stirring chan struct{} // guarded by stirred
 }
 
 type shard struct {
 	mu       sync.Mutex
-	accounts map[string]*held // guarded by mu
-	_        [40]byte         // a cache line each
+	accounts map[string]*held            // guarded by mu
+	hot      map[bucket.ID]*hot          // as owner; guarded by mu
+	copies   map[bucket.ID]*replica.Copy // of other owners'; guarded by mu
+	judged   map[bucket.ID]*judged       // as a judge; guarded by mu
 }
 
 // held is the buckets of one account.
@@ -77,10 +91,43 @@ func (l *Local) Take(ctx context.Context, c *bucket.Check, d *bucket.Decision) e
 		RequiredTier: r.RequiredTier, SpendNeeded: r.SpendNeeded,
 		Limits: d.Limits[:0], Hit: -1, DecidedBy: l.node, Index: index,
 	}
-	if r.Reason == bucket.OK && len(r.Limits) > 0 {
+	if r.Reason != bucket.OK || len(r.Limits) == 0 {
+		return nil
+	}
+	if l.cluster.Leases == nil {
 		l.takeAll(c, r.Limits, d)
+		return nil
+	}
+	switch l.own(ctx, c, &r, d) {
+	case notOwner:
+		return ErrNotOwner
+	case uncovered: // no copy answers: as one of many, not blindly
+		if !l.Judge(c, &r, d) {
+			d.Reason = bucket.Unavailable
+		}
+		d.Degraded = true
 	}
 	return nil
+}
+
+// ErrNotOwner is of a check that this node may not decide: it does not own the
+// account, or holds no lease.
+var ErrNotOwner = errors.New("not the owner")
+
+// Cluster is what a node among others decides by.
+type Cluster struct {
+	Leases      Leases
+	Outbox      Outbox
+	Partition   func(account string) int
+	Replication func() bucket.Replication // what the policy says
+	Sources     uint64                    // random: the numbers of this life's counts follow it
+}
+
+// Join makes the node one of a cluster. It decides nothing before it has
+// adopted a map. Join must come before all checks.
+func (l *Local) Join(c Cluster) {
+	l.cluster = c
+	l.sources.Store(c.Sources)
 }
 
 // maxLimits bounds the limits of one category that are decided without an
@@ -90,14 +137,19 @@ const maxLimits = 8
 // takeAll decides over all limits and then commits all or none.
 func (l *Local) takeAll(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
 	var room [maxLimits]bucket.State
-	states := room[:0]
-	sh := &l.parts[maphash.String(l.seed, c.Account)%shards]
+	sh := l.shard(c.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	now := l.now()
-	account := sh.accounts[c.Account]
+	l.commit(sh, c, limits, d, l.weigh(sh, c, limits, d, room[:0], l.now()))
+}
+
+func (l *Local) shard(account string) *shard { return &l.parts[maphash.String(l.seed, account)%shards] }
+
+// weigh decides over all limits and changes nothing. It returns the states at
+// now.
+func (l *Local) weigh(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, states []bucket.State, now time.Duration) []bucket.State {
 	var have []entry
-	if account != nil {
+	if account := sh.accounts[c.Account]; account != nil {
 		have = account.entries
 	}
 	for i := range limits {
@@ -114,6 +166,17 @@ func (l *Local) takeAll(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decis
 	}
 	if d.NeverFits {
 		d.RetryAfter = 0
+	}
+	return states
+}
+
+// commit takes from every bucket what an allowed check costs, and fills the
+// decision with how the limits stand.
+func (l *Local) commit(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, states []bucket.State) {
+	account := sh.accounts[c.Account]
+	var have []entry
+	if account != nil {
+		have = account.entries
 	}
 	for i := range limits {
 		if d.Reason == bucket.OK && !c.DryRun {

@@ -35,19 +35,10 @@ func (c *Copy) Take(o Origin, s bucket.State, absorbed []Count, now time.Duratio
 	return true
 }
 
-// Merge joins what two holders know of one bucket at now: within one owner's
-// stream the later statement, else the larger debt.
-func Merge(a, b Copy, window, now time.Duration) Copy {
-	if b.Origin.before(a.Origin) {
-		a, b = b, a
+// Larger returns the state that owes more; both must be at one instant.
+func Larger(a, b bucket.State) bucket.State {
+	if more(a, b) {
+		return a
 	}
-	a.State, b.State = decayed(a.State, window, now), decayed(b.State, window, now)
-	if a.Epoch == b.Epoch {
-		return b
-	}
-	if more(a.State, b.State) {
-		b.State = a.State
-	}
-	b.Absorbed = union(a.Absorbed, b.Absorbed)
 	return b
 }

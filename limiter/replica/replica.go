@@ -17,21 +17,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Mode is how far an owner may be ahead of its copies.
-type Mode uint8
-
-// The modes: Bounded by a slack, Sync not at all, Async without end.
-const (
-	Bounded Mode = iota
-	Sync
-	Async
-)
-
 // Rule is what the policy says of replication.
-type Rule struct {
-	Mode  Mode
-	Slack int64 // percent of the burst, 0 to 100
-}
+type Rule = bucket.Replication
 
 const (
 	// ahead is for how long a statement near the limit lasts.
@@ -40,25 +27,25 @@ const (
 	again = 30 * time.Millisecond
 )
 
-// Units returns the slack of a limit in units, at least 1.
-func (r Rule) Units(l bucket.Limit) int64 { return max(1, l.Burst*r.Slack/100) }
+// units returns the slack of a limit, at least 1.
+func units(r Rule, l bucket.Limit) int64 { return max(1, l.Burst*r.Slack/100) }
 
 // slack returns how far use may be ahead of what a copy has acknowledged. Near
 // the limit it is nothing: what is exhausted must be known to be.
-func (r Rule) slack(l bucket.Limit, use bucket.State) int64 {
+func slack(r Rule, l bucket.Limit, use bucket.State) int64 {
 	switch {
-	case r.Mode == Async:
+	case r.Mode == bucket.Async:
 		return math.MaxInt64
-	case r.Mode == Sync || l.Burst-use.Units <= r.Units(l):
+	case r.Mode == bucket.Sync || l.Burst-use.Units <= units(r, l):
 		return 0
 	}
-	return r.Units(l)
+	return units(r, l)
 }
 
 // bound returns what is stated for a bucket whose use is this: a little more,
 // so that a statement is not due at every check.
-func (r Rule) bound(l bucket.Limit, use bucket.State, cost int64) bucket.State {
-	more := r.Units(l)
+func bound(r Rule, l bucket.Limit, use bucket.State, cost int64) bucket.State {
+	more := units(r, l)
 	if l.Burst-use.Units-cost <= more {
 		more = refill(l, ahead) + 1
 	}

@@ -15,8 +15,8 @@ type Count struct {
 	Units  int64
 }
 
-// union returns the larger of each source's counts.
-func union(a, b []Count) []Count {
+// Union returns the larger of each source's counts.
+func Union(a, b []Count) []Count {
 	out := append([]Count(nil), a...)
 	for _, c := range b {
 		if i := find(out, c.Source); i < 0 {
@@ -35,6 +35,14 @@ func find(list []Count, source uint64) int {
 		}
 	}
 	return -1
+}
+
+// Known returns how many of the source's units a list has.
+func Known(list []Count, source uint64) int64 {
+	if i := find(list, source); i >= 0 {
+		return list[i].Units
+	}
+	return 0
 }
 
 // Report is a judge's count, on its way to the owner and the other judges.
@@ -162,6 +170,15 @@ func (s *StandIn) count(cost int64, now time.Duration) {
 	s.Units += cost
 }
 
+// Wait returns how long from the last Stand or Share until its part has room
+// for cost again.
+func (s *StandIn) Wait(j Judged, cut bool, cost int64) time.Duration {
+	if cut {
+		return s.share.Wait(Part(j.Limit, j.Nodes, j.Nodes), cost)
+	}
+	return s.budget.Wait(Part(j.Limit, j.Nodes, standInBurst), cost)
+}
+
 // Report returns what the owner must hear, and false when it has absorbed all.
 func (s *StandIn) Report(now time.Duration) (Report, bool) {
 	return Report{Count: s.Count, Age: now - s.Since}, s.Units > s.done
@@ -187,7 +204,7 @@ func (s *Stream) Absorb(l bucket.Limit, use bucket.State, r Report) (bucket.Stat
 		return use, false
 	}
 	// A new list: statements under way share the old one.
-	s.seen, s.heard = union(s.seen, []Count{r.Count}), use.At
+	s.seen, s.heard = Union(s.seen, []Count{r.Count}), use.At
 	idle := r.Age
 	if !use.Idle() {
 		idle = max(0, r.Age-(use.At-s.Busy))
@@ -206,5 +223,5 @@ func (s *Stream) Seen() []Count { return s.seen }
 // Inherit begins the stream of a new owner: it knows what the copy says was
 // absorbed.
 func (s *Stream) Inherit(absorbed []Count, busy time.Duration) {
-	s.seen, s.Busy = union(s.seen, absorbed), busy
+	s.seen, s.Busy = Union(s.seen, absorbed), busy
 }

@@ -61,11 +61,11 @@ func (s *Stream) follow(successors []string) {
 // the instant use.At: some copy has acknowledged enough. A bucket without
 // successors has nobody to wait for.
 func (s *Stream) Covered(r Rule, l bucket.Limit, use bucket.State, cost int64, successors []string) bool {
-	if len(successors) == 0 || r.Mode == Async {
+	if len(successors) == 0 || r.Mode == bucket.Async {
 		return true
 	}
 	then := use.Add(cost)
-	then.Units -= min(then.Units, r.slack(l, then))
+	then.Units -= min(then.Units, slack(r, l, then))
 	if then.Units == 0 {
 		return true
 	}
@@ -82,14 +82,14 @@ func (s *Stream) Covered(r Rule, l bucket.Limit, use bucket.State, cost int64, s
 }
 
 // Due reports whether a bucket that no copy knows should be stated after use.
-func (r Rule) Due(l bucket.Limit, use bucket.State) bool { return use.Units > r.half(l, use) }
+func Due(r Rule, l bucket.Limit, use bucket.State) bool { return use.Units > half(r, l, use) }
 
 // half is how far use passes what was stated before more is stated.
-func (r Rule) half(l bucket.Limit, use bucket.State) int64 {
-	if slack := r.slack(l, use); r.Mode != Async {
-		return slack / 2
+func half(r Rule, l bucket.Limit, use bucket.State) int64 {
+	if r.Mode != bucket.Async {
+		return slack(r, l, use) / 2
 	}
-	return r.Units(l) / 2
+	return units(r, l) / 2
 }
 
 // State returns the statements that are due: for each copy where use, at the
@@ -100,14 +100,14 @@ func (s *Stream) State(r Rule, l bucket.Limit, use bucket.State, cost int64, suc
 	s.follow(successors)
 	now := use.At
 	want := use.Add(cost)
-	want.Units -= min(want.Units, r.half(l, want))
+	want.Units -= min(want.Units, half(r, l, want))
 	for i := range s.acks[:len(successors)] {
 		a := &s.acks[i]
 		told := decayed(a.stated, l.Window, now)
 		if a.open && now-a.stated.At < again || !a.open && !more(want, told) {
 			continue
 		}
-		out = append(out, s.state(a, r.bound(l, use, cost), l, next()))
+		out = append(out, s.state(a, bound(r, l, use, cost), l, next()))
 	}
 	return out
 }

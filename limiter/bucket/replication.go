@@ -1,0 +1,41 @@
+package bucket
+
+import "time"
+
+// Mode is how far an owner may be ahead of its copies.
+type Mode uint8
+
+// The modes of replication: Bounded by a slack, Sync not at all, Async without
+// end.
+const (
+	Bounded Mode = iota
+	Sync
+	Async
+)
+
+// CutOff is what a node does that no majority reaches.
+type CutOff uint8
+
+// What a node that is cut off admits: its Share of burst and rate, everything
+// (Full), or nothing (Deny).
+const (
+	Share CutOff = iota
+	Full
+	Deny
+)
+
+// Replication is what the policy says of copies and partitions.
+type Replication struct {
+	Mode   Mode
+	Slack  int64 // percent of the burst, 0 to 100
+	CutOff CutOff
+}
+
+// ID names one bucket. The value of its limit is not part of it: a changed
+// limit keeps what was used.
+type ID struct {
+	Account string
+	Scope   string
+	Unit    Unit
+	Window  time.Duration
+}

@@ -1,0 +1,221 @@
+package limiter
+
+import (
+	"strings"
+	"time"
+
+	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
+)
+
+func clone(id bucket.ID) bucket.ID {
+	id.Account, id.Scope = strings.Clone(id.Account), strings.Clone(id.Scope)
+	return id
+}
+
+// entry returns the bucket with an id, as it was left.
+func (l *Local) entry(sh *shard, id bucket.ID) bucket.State {
+	if account := sh.accounts[id.Account]; account != nil {
+		return find(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: id.Scope})
+	}
+	return bucket.State{}
+}
+
+func (l *Local) setEntry(sh *shard, id bucket.ID, s bucket.State) {
+	account := sh.accounts[id.Account]
+	if account == nil {
+		account = &held{}
+		sh.accounts[strings.Clone(id.Account)] = account
+	}
+	account.entries = put(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: strings.Clone(id.Scope)}, s)
+}
+
+// known returns all that this node knows of a bucket at now, from the time it
+// owned it and as a copy, and what of the judges' counts is in it.
+func (l *Local) known(sh *shard, id bucket.ID, limit bucket.Limit, now time.Duration) (bucket.State, []replica.Count) {
+	s := decay(l.entry(sh, id), id.Window, now)
+	var absorbed []replica.Count
+	if h := sh.hot[id]; h != nil {
+		absorbed = h.stream.Seen()
+	}
+	if c := sh.copies[id]; c != nil {
+		s = replica.Larger(s, decay(c.State, id.Window, now))
+		absorbed = replica.Union(absorbed, c.Absorbed)
+	}
+	s.At = now
+	s.Rate = limit.Limit
+	return s, absorbed
+}
+
+// decay returns a state at now by the rate it was left with.
+func decay(s bucket.State, window, now time.Duration) bucket.State {
+	return s.Decay(bucket.Limit{Limit: max(1, s.Rate), Window: window}, now)
+}
+
+// Take over a statement of an owner; ok is false for one that is not the owner
+// any more by what this node knows.
+func (l *Local) Store(s Statement) (ok bool) {
+	sh := l.shard(s.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if _, role, since := l.view.Load().part(l.cluster.Partition(s.Account)); role == owner && s.Epoch <= since {
+		return false
+	}
+	c := sh.copies[s.ID]
+	if c == nil {
+		if sh.copies == nil {
+			sh.copies = map[bucket.ID]*replica.Copy{}
+		}
+		c = &replica.Copy{}
+		sh.copies[clone(s.ID)] = c
+	}
+	c.Take(replica.Origin{Epoch: s.Epoch, Seq: s.Seq}, s.State, s.Absorbed, l.now())
+	return c.Epoch <= s.Epoch
+}
+
+// Known is what one node knows of one bucket, on its way to the next owner.
+type Known struct {
+	bucket.ID
+	State    bucket.State // At means nothing elsewhere
+	Absorbed []replica.Count
+	Limit    bucket.Limit // of the tallies; zero without any
+	Tallies  []replica.Report
+}
+
+// Export calls yield with all that this node knows of the partitions, until it
+// returns false. It holds the lock of one shard at a time.
+func (l *Local) Export(in func(partition int) bool, yield func(Known) bool) {
+	for i := range l.parts {
+		for _, k := range l.export(&l.parts[i], in) {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (l *Local) export(sh *shard, in func(partition int) bool) []Known {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	ids := map[bucket.ID]struct{}{}
+	for account, held := range sh.accounts {
+		if in(l.cluster.Partition(account)) {
+			for i := range held.entries {
+				e := &held.entries[i]
+				ids[bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}] = struct{}{}
+			}
+		}
+	}
+	for id := range sh.copies {
+		if in(l.cluster.Partition(id.Account)) {
+			ids[id] = struct{}{}
+		}
+	}
+	for id := range sh.judged {
+		if in(l.cluster.Partition(id.Account)) {
+			ids[id] = struct{}{}
+		}
+	}
+	var out []Known
+	for id := range ids {
+		k := Known{ID: id}
+		rate := max(l.entry(sh, id).Rate, 1)
+		if c := sh.copies[id]; c != nil {
+			rate = max(1, c.State.Rate)
+		}
+		k.State, k.Absorbed = l.known(sh, id, bucket.Limit{Limit: rate}, now)
+		if j := sh.judged[id]; j != nil {
+			k.Limit, k.Tallies = j.limit, j.at(now)
+		}
+		if !k.State.Idle() || len(k.Tallies) > 0 {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// Merge joins what another node knows of a bucket to what this one knows. It
+// changes no bucket that this node decides on: Taken does.
+func (l *Local) Merge(k Known) {
+	sh := l.shard(k.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	if _, role, _ := l.view.Load().part(l.cluster.Partition(k.Account)); role == owner {
+		return
+	}
+	l.merge(sh, k, now)
+}
+
+func (l *Local) merge(sh *shard, k Known, now time.Duration) {
+	s, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
+	k.State.At = now
+	l.setEntry(sh, k.ID, replica.Larger(s, k.State))
+	if len(absorbed) > 0 || len(k.Absorbed) > 0 {
+		h := sh.hot[k.ID]
+		if h == nil {
+			if sh.hot == nil {
+				sh.hot = map[bucket.ID]*hot{}
+			}
+			h = &hot{}
+			sh.hot[clone(k.ID)] = h
+		}
+		h.stream.Inherit(replica.Union(absorbed, k.Absorbed), now)
+	}
+	for _, r := range k.Tallies {
+		j := l.heard(sh, k.ID)
+		j.limit = k.Limit
+		j.put(r, now)
+	}
+}
+
+// Taken ends the fetching for partitions: this node decides on them from now
+// on, with all that was merged.
+func (l *Local) Taken(epoch uint64, partitions []int) {
+	want := make(map[int]bool, len(partitions))
+	for _, p := range partitions {
+		want[p] = true
+	}
+	for _, k := range l.all(func(p int) bool { return want[p] }) {
+		l.settleIn(k)
+	}
+	for _, p := range partitions {
+		l.become(p, epoch, taking, owner)
+	}
+}
+
+func (l *Local) all(in func(int) bool) (out []Known) {
+	l.Export(in, func(k Known) bool { out = append(out, k); return true })
+	return out
+}
+
+// settleIn makes what is known of a bucket the bucket of its new owner, with
+// the judges' counts that are not in it.
+func (l *Local) settleIn(k Known) {
+	sh := l.shard(k.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	use, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
+	j := sh.judged[k.ID]
+	if len(absorbed) > 0 || j != nil || !use.Idle() {
+		h := sh.hot[k.ID]
+		if h == nil {
+			if sh.hot == nil {
+				sh.hot = map[bucket.ID]*hot{}
+			}
+			h = &hot{}
+			sh.hot[clone(k.ID)] = h
+		}
+		h.stream = replica.Stream{}
+		h.stream.Inherit(absorbed, now-time.Hour) // it may have been busy all the time
+		if j != nil && j.limit.Limit > 0 {
+			for _, r := range j.at(now) {
+				use, _ = h.stream.Absorb(j.limit, use, r)
+			}
+		}
+	}
+	delete(sh.copies, k.ID)
+	l.setEntry(sh, k.ID, use)
+}

@@ -1,0 +1,238 @@
+package limiter
+
+import (
+	"time"
+
+	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
+)
+
+// judged is what this node knows, and has done, as a judge of a bucket that it
+// does not own.
+type judged struct {
+	limit   bucket.Limit // as it was judged by last
+	mine    *replica.StandIn
+	reports []report // of other judges
+}
+
+// report is another judge's count and when it came.
+type report struct {
+	replica.Report
+	at time.Duration
+}
+
+// at returns the reports as they are at now.
+func (j *judged) at(now time.Duration) []replica.Report {
+	if j == nil {
+		return nil
+	}
+	var out []replica.Report
+	for _, r := range j.reports {
+		r.Age += now - r.at
+		out = append(out, r.Report)
+	}
+	if j.mine != nil {
+		if r, ok := j.mine.Report(now); ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Judge decides a check though this node is not its owner, because nobody can
+// reach him: as a stand-in, or when a majority is out of reach too as the
+// policy says. ok is false where it may not.
+func (l *Local) Judge(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (ok bool) {
+	v := l.view.Load()
+	if v == nil {
+		return false
+	}
+	rule := l.cluster.Replication()
+	sh := l.shard(c.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	cut := !l.cluster.Leases.Majority(now)
+	if cut && rule.CutOff == bucket.Deny {
+		return false
+	}
+	a := &judgement{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes)}
+	a.decide(c, r.Limits, d)
+	return true
+}
+
+// judgement is one check as a judge sees it.
+type judgement struct {
+	l     *Local
+	sh    *shard
+	now   time.Duration
+	cut   bool
+	rule  bucket.Replication
+	nodes int64
+}
+
+func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
+	var room [maxLimits]*judged
+	parts := room[:0]
+	for i := range limits {
+		l := &limits[i]
+		part := a.l.judge(a.sh, idOf(c.Account, l))
+		part.limit = l.Limit
+		parts = append(parts, part)
+		see, absorbed := a.l.known(a.sh, idOf(c.Account, l), l.Limit, a.now)
+		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), absorbed), Nodes: a.nodes}
+		cost := c.Cost(l.Unit)
+		if !a.room(part.mine, look, cost) {
+			d.Reason, d.NeverFits = bucket.RateLimited, d.NeverFits || cost > l.Burst
+			wait := max(see.Add(look.Pending).Wait(l.Limit, cost), part.mine.Wait(look, a.cut, cost))
+			if wait > d.RetryAfter {
+				d.RetryAfter, d.Hit = wait, i
+			}
+		}
+		d.Limits = append(d.Limits, see.Add(look.Pending).Status(*l))
+	}
+	if d.NeverFits {
+		d.RetryAfter = 0
+	}
+	if d.Reason != bucket.OK || c.DryRun {
+		return
+	}
+	for i := range limits {
+		if cost := c.Cost(limits[i].Unit); cost > 0 {
+			a.admit(parts[i].mine, cost)
+			d.Limits[i].Remaining = max(0, d.Limits[i].Remaining-cost)
+		}
+	}
+}
+
+func (a *judgement) room(s *replica.StandIn, look replica.Judged, cost int64) bool {
+	switch {
+	case !a.cut:
+		return s.Stand(look, cost, a.now)
+	case a.rule.CutOff == bucket.Full:
+		return look.Copy.Add(look.Pending).Room(look.Limit, cost)
+	}
+	return s.Share(look, cost, a.now)
+}
+
+func (a *judgement) admit(s *replica.StandIn, cost int64) {
+	switch {
+	case !a.cut:
+		s.Admit(cost, a.now)
+	case a.rule.CutOff == bucket.Full:
+		s.AdmitFull(cost, a.now)
+	default:
+		s.AdmitShare(cost, a.now)
+	}
+}
+
+// judge returns this node's part in judging a bucket.
+func (l *Local) judge(sh *shard, id bucket.ID) *judged {
+	j := l.heard(sh, id)
+	if j.mine == nil {
+		j.mine = replica.NewStandIn(l.sources.Add(1))
+	}
+	return j
+}
+
+func (l *Local) heard(sh *shard, id bucket.ID) *judged {
+	j := sh.judged[id]
+	if j == nil {
+		if sh.judged == nil {
+			sh.judged = map[bucket.ID]*judged{}
+		}
+		j = &judged{}
+		sh.judged[clone(id)] = j
+	}
+	return j
+}
+
+// Tally is a judge's count on its way.
+type Tally struct {
+	bucket.ID
+	Limit bucket.Limit
+	replica.Report
+}
+
+// Tallies returns what this node has admitted as a judge and the owners have
+// not absorbed yet.
+func (l *Local) Tallies() []Tally {
+	var out []Tally
+	for i := range l.parts {
+		sh := &l.parts[i]
+		sh.mu.Lock()
+		now := l.now()
+		for id, j := range sh.judged {
+			if j.mine == nil {
+				continue
+			}
+			if r, ok := j.mine.Report(now); ok {
+				out = append(out, Tally{ID: id, Limit: j.limit, Report: r})
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return out
+}
+
+// Hear takes another judge's tally, or this node's own, and returns how much of
+// it the owner has absorbed as far as this node knows. An owner absorbs it.
+func (l *Local) Hear(t Tally) int64 {
+	v := l.view.Load()
+	part, _, since := v.part(l.cluster.Partition(t.Account))
+	sh := l.shard(t.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	if _, role, _ := l.view.Load().part(l.cluster.Partition(t.Account)); role == owner {
+		o := &ownership{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &part, rule: l.cluster.Replication()}
+		o.absorb(t, now)
+		return t.Units
+	}
+	j := l.heard(sh, t.ID)
+	own := j.mine != nil && j.mine.Source == t.Source
+	if !own {
+		j.put(t.Report, now)
+	}
+	if c := sh.copies[t.ID]; c != nil {
+		return replica.Known(c.Absorbed, t.Source)
+	}
+	return 0
+}
+
+// put replaces what was known of the source's count.
+func (j *judged) put(r replica.Report, now time.Duration) {
+	for i := range j.reports {
+		if j.reports[i].Source == r.Source {
+			if r.Units >= j.reports[i].Units {
+				j.reports[i] = report{r, now}
+			}
+			return
+		}
+	}
+	j.reports = append(j.reports, report{r, now})
+}
+
+// Absorbed notes how much of a count of this node's own the owner has absorbed.
+func (l *Local) Absorbed(id bucket.ID, units int64) {
+	sh := l.shard(id.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if j := sh.judged[id]; j != nil && j.mine != nil {
+		j.mine.Absorbed(units)
+	}
+}
+
+// absorb adds a judge's tally to the owner's bucket.
+func (o *ownership) absorb(t Tally, now time.Duration) {
+	l := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
+	use := o.l.entry(o.sh, t.ID).Decay(t.Limit, now)
+	use.At = now
+	h := o.heat(&l, use)
+	use, changed := h.stream.Absorb(t.Limit, use, t.Report)
+	if !changed {
+		return
+	}
+	o.l.setEntry(o.sh, t.ID, use)
+	o.state(&l, use, 0)
+}

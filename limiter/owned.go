@@ -1,0 +1,223 @@
+package limiter
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
+)
+
+// verdict is what became of an attempt to decide as owner.
+type verdict uint8
+
+const (
+	decided   verdict = iota
+	notOwner          // this node may not decide: it has no lease, or it is not the owner
+	uncovered         // a copy must acknowledge first
+)
+
+// hot is a bucket whose copies know of it.
+type hot struct {
+	stream replica.Stream
+	wake   chan struct{} // closed when a copy has acknowledged; nil: nobody waits
+}
+
+// Statement is a statement with the bucket that it is about.
+type Statement struct {
+	bucket.ID
+	Epoch uint64 // since which its owner has it
+	replica.Statement
+}
+
+// Outbox sends statements. It must not block, and is called with a lock held.
+type Outbox interface {
+	State(s Statement)
+}
+
+// try decides a check as owner, if this node is. After uncovered, wake is
+// closed when it may be worth another try.
+func (l *Local) try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (verdict, <-chan struct{}) {
+	v := l.view.Load()
+	p := l.cluster.Partition(c.Account)
+	part, _, since := v.part(p)
+	o := &ownership{l: l, id: bucket.ID{Account: c.Account}, since: since, part: &part, rule: l.cluster.Replication()}
+	sh := l.shard(c.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	// The role is read under the lock: who hands over has every lock once.
+	if _, role, _ := l.view.Load().part(p); role != owner || !l.cluster.Leases.Valid(p, now) {
+		return notOwner, nil
+	}
+	o.sh = sh
+	return o.take(c, r.Limits, d, now)
+}
+
+// ownership is one attempt of an owner to decide.
+type ownership struct {
+	l     *Local
+	sh    *shard
+	id    bucket.ID // Account
+	since uint64
+	part  *Part
+	rule  bucket.Replication
+}
+
+// take decides over all limits, makes sure that a copy knows of all, and then
+// commits all or none.
+func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (verdict, <-chan struct{}) {
+	var room [maxLimits]bucket.State
+	states := o.l.weigh(o.sh, c, limits, d, room[:0], now)
+	if d.Reason == bucket.OK && !c.DryRun {
+		if wake := o.cover(c, limits, states); wake != nil {
+			return uncovered, wake
+		}
+	}
+	o.l.commit(o.sh, c, limits, d, states)
+	if !c.DryRun {
+		for i := range limits {
+			o.state(&limits[i], states[i], 0)
+		}
+	}
+	return decided, nil
+}
+
+// successors returns who keeps copies.
+func (o *ownership) successors() []string {
+	switch {
+	case o.part.Holders[1] == "":
+		return nil
+	case o.part.Holders[2] == "":
+		return o.part.Holders[1:2]
+	}
+	return o.part.Holders[1:3]
+}
+
+// cover returns nil when copies know enough for every limit. Else it has stated
+// what they lack, and returns what is closed when one has answered.
+func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []bucket.State) <-chan struct{} {
+	var wake chan struct{}
+	for i := range limits {
+		l := &limits[i]
+		cost := c.Cost(l.Unit)
+		if cost == 0 {
+			continue
+		}
+		h := o.hot(l)
+		var s *replica.Stream
+		if h != nil {
+			s = &h.stream
+		}
+		if s.Covered(o.rule, l.Limit, states[i], cost, o.successors()) {
+			continue
+		}
+		h = o.heat(l, states[i])
+		o.send(l, h.stream.State(o.rule, l.Limit, states[i], cost, o.successors(), o.l.number))
+		if wake == nil {
+			if h.wake == nil {
+				h.wake = make(chan struct{})
+			}
+			wake = h.wake
+		}
+	}
+	if wake == nil {
+		return nil
+	}
+	return wake
+}
+
+// state states a bucket that has passed what its copies know.
+func (o *ownership) state(l *bucket.Scoped, use bucket.State, cost int64) {
+	h := o.hot(l)
+	if h == nil {
+		if len(o.successors()) == 0 || !replica.Due(o.rule, l.Limit, use) {
+			return
+		}
+		h = o.heat(l, use)
+	}
+	o.send(l, h.stream.State(o.rule, l.Limit, use, cost, o.successors(), o.l.number))
+}
+
+func (o *ownership) send(l *bucket.Scoped, out []replica.Statement) {
+	for _, s := range out {
+		o.l.cluster.Outbox.State(Statement{ID: o.name(l), Epoch: o.since, Statement: s})
+	}
+}
+
+// name returns the bucket's id with strings that are nobody else's.
+func (o *ownership) name(l *bucket.Scoped) bucket.ID {
+	id := idOf(o.id.Account, l)
+	id.Account = strings.Clone(id.Account)
+	return id
+}
+
+func (o *ownership) hot(l *bucket.Scoped) *hot {
+	if len(o.sh.hot) == 0 {
+		return nil
+	}
+	return o.sh.hot[idOf(o.id.Account, l)]
+}
+
+func (o *ownership) heat(l *bucket.Scoped, use bucket.State) *hot {
+	id := o.name(l)
+	h := o.sh.hot[id]
+	if h == nil {
+		h = &hot{}
+		h.stream.Busy = use.At
+		if o.sh.hot == nil {
+			o.sh.hot = map[bucket.ID]*hot{}
+		}
+		o.sh.hot[id] = h
+	}
+	return h
+}
+
+// Acked notes that a copy has taken a statement over.
+func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
+	sh := l.shard(id.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h := sh.hot[id]
+	if h == nil {
+		return
+	}
+	h.stream.Acked(node, seq)
+	if h.wake != nil {
+		close(h.wake)
+		h.wake = nil
+	}
+}
+
+// How long a check waits for a copy, and how often it tries again meanwhile: a
+// statement that was lost is then sent anew.
+const (
+	coverFor   = 100 * time.Millisecond
+	coverEvery = 35 * time.Millisecond
+)
+
+// own decides a check as owner, waiting for copies where it must.
+func (l *Local) own(ctx context.Context, c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) verdict {
+	v, wake := l.try(c, r, d)
+	if v != uncovered {
+		return v
+	}
+	until := l.now() + coverFor
+	timer := time.NewTimer(coverEvery)
+	defer timer.Stop()
+	for v == uncovered && l.now() < until {
+		select {
+		case <-wake:
+		case <-timer.C:
+			timer.Reset(coverEvery)
+		case <-ctx.Done():
+			return uncovered
+		}
+		v, wake = l.try(c, r, d)
+	}
+	return v
+}
+
+// number returns the number of the next statement.
+func (l *Local) number() uint64 { return l.sequence.Add(1) }

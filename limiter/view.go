@@ -1,0 +1,215 @@
+package limiter
+
+import (
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// Part is who holds one partition: its owner and the two successors that keep
+// copies, empty where nobody does.
+type Part struct {
+	Holders [3]string
+	Moving  bool // the owner hands it over to the first successor
+}
+
+// View is an ownership map as the limiter sees it. It must not be changed.
+type View struct {
+	Epoch uint64
+	Nodes int64 // members
+	Parts []Part
+}
+
+// Leases tells what this life of this node holds, by the clock that the buckets
+// go by. It is asked at every check; calls may overlap.
+type Leases interface {
+	// Valid reports whether the partition is held at the instant now.
+	Valid(partition int, now time.Duration) bool
+	// Majority reports whether a majority is reached at all.
+	Majority(now time.Duration) bool
+}
+
+// role is this node's part in a partition.
+type role uint8
+
+const (
+	stranger role = iota // somebody else's
+	taking               // ours by the map; what others know of it is being fetched
+	owner                // ours to decide while the lease is valid
+	awaiting             // it moves to us, and its owner has not handed it over yet
+	handing              // it moves away from us: we decide no more
+)
+
+// Duties are what the map in force asks of a node: partitions of which it should
+// fetch what other nodes know, and partitions that it should hand over, by the
+// node to ask or to tell. A partition that nobody else knows is under "".
+type Duties struct {
+	Epoch uint64
+	Take  map[string][]int
+	Hand  map[string][]int
+}
+
+// Adopt takes over a map and reports whether it is newer than the one before.
+func (l *Local) Adopt(v *View) bool {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	was := l.view.Load()
+	if was != nil && v.Epoch <= was.Epoch {
+		return false
+	}
+	next := &state{View: v, roles: make([]role, len(v.Parts)), since: make([]uint64, len(v.Parts)), before: make([]Part, len(v.Parts))}
+	for p := range v.Parts {
+		before, had, since := was.part(p)
+		now := turn(l.node, had, v.Parts[p])
+		next.roles[p], next.since[p] = now, since
+		switch {
+		case now == had && had == taking:
+			next.before[p] = was.before[p]
+		case now != had:
+			next.before[p] = before
+			if now != handing {
+				next.since[p] = v.Epoch
+			}
+		}
+	}
+	l.view.Store(next)
+	l.stir()
+	return true
+}
+
+// Duties returns what is still to be done. It is asked again until it is.
+func (l *Local) Duties() Duties {
+	v := l.view.Load()
+	d := Duties{Take: map[string][]int{}, Hand: map[string][]int{}}
+	if v == nil {
+		return d
+	}
+	d.Epoch = v.Epoch
+	for p, r := range v.roles {
+		switch r {
+		case taking:
+			ids := holders(l.node, v.Parts[p], v.before[p])
+			for _, id := range ids {
+				d.Take[id] = append(d.Take[id], p)
+			}
+			if len(ids) == 0 {
+				d.Take[""] = append(d.Take[""], p)
+			}
+		case handing:
+			to := v.Parts[p].Holders[1]
+			d.Hand[to] = append(d.Hand[to], p)
+		}
+	}
+	return d
+}
+
+// turn returns a node's role in a partition after a new map.
+func turn(node string, had role, now Part) role {
+	switch {
+	case now.Moving && now.Holders[0] == node:
+		// Only what is ours whole can be handed over; else the leader gives up.
+		if had == owner || had == handing {
+			return handing
+		}
+		return taking
+	case now.Moving && now.Holders[1] == node:
+		if had == owner {
+			return owner // handed over under an earlier map
+		}
+		return awaiting
+	case now.Holders[0] != node:
+		return stranger
+	case had == owner || had == taking:
+		return had
+	}
+	return taking
+}
+
+// holders lists who else may know something of a partition.
+func holders(node string, parts ...Part) []string {
+	var ids []string
+	for _, p := range parts {
+		for _, id := range p.Holders {
+			if id != "" && id != node && !contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+func contains(ids []string, id string) bool {
+	for _, have := range ids {
+		if have == id {
+			return true
+		}
+	}
+	return false
+}
+
+// state is a view with this node's roles in it. It is replaced, not changed.
+type state struct {
+	*View
+	roles  []role
+	since  []uint64 // the epoch in which the role began
+	before []Part   // of partitions that are being taken: who held them
+}
+
+// part returns who held a partition and what this node was to it.
+func (s *state) part(p int) (Part, role, uint64) {
+	if s == nil || p >= len(s.Parts) {
+		return Part{}, stranger, 0
+	}
+	return s.Parts[p], s.roles[p], s.since[p]
+}
+
+// become changes the role in one partition from one to another, if it still is
+// the first and the map still the one of the epoch.
+func (l *Local) become(p int, epoch uint64, from, to role) bool {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	was := l.view.Load()
+	if was == nil || was.Epoch != epoch || p >= len(was.roles) || was.roles[p] != from {
+		return false
+	}
+	next := &state{View: was.View, roles: append([]role(nil), was.roles...), since: was.since, before: was.before}
+	if next.roles[p] = to; to == owner && was.Parts[p].Moving && was.Parts[p].Holders[0] == l.node {
+		next.roles[p] = handing // it moved on while it was being taken
+	}
+	l.view.Store(next)
+	l.stir()
+	return true
+}
+
+// Holds reports whether this node decides on a partition that moves to it: its
+// owner has handed it over.
+func (l *Local) Holds(p int) bool {
+	v := l.view.Load()
+	part, r, _ := v.part(p)
+	return r == owner && part.Moving
+}
+
+// stir wakes the checks that wait for a partition to come.
+func (l *Local) stir() {
+	l.stirred.Lock()
+	defer l.stirred.Unlock()
+	if l.stirring != nil {
+		close(l.stirring)
+		l.stirring = nil
+	}
+}
+
+// Turned returns a channel that is closed at the next change of a role.
+func (l *Local) Turned() <-chan struct{} {
+	l.stirred.Lock()
+	defer l.stirred.Unlock()
+	if l.stirring == nil {
+		l.stirring = make(chan struct{})
+	}
+	return l.stirring
+}
+
+// idOf names the bucket of a limit.
+func idOf(account string, s *bucket.Scoped) bucket.ID {
+	return bucket.ID{Account: account, Scope: s.Scope, Unit: s.Unit, Window: s.Window}
+}
