@@ -7,12 +7,12 @@ func (s *State) Apply(index uint64, c *Command) []Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = max(s.now, c.Time)
-	s.expireLocked()
+	expired := s.expireLocked()
 	for i := range c.Ops {
 		results[i] = s.applyLocked(index, &c.Ops[i])
 	}
 	s.index = index
-	s.hash.add(index, s.now, results)
+	s.hash.add(index, s.now, s.forgot, expired, results)
 	return results
 }
 
@@ -23,7 +23,7 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 	case OpPatch:
 		return s.applyPatchLocked(o)
 	case OpDelete:
-		return s.applyDelete(o)
+		return s.applyDeleteLocked(o)
 	case OpPolicy:
 		return s.applyPolicy(o)
 	case OpMap:
@@ -82,7 +82,7 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 func (s *State) forgetLocked() {
 	for range evictions {
 		oldest := s.keys.oldest()
-		if oldest == nil || s.keys.len() < MaxKeys && oldest.time > s.now-KeyWindow {
+		if oldest == nil || s.keys.len() < s.keys.most && oldest.time > s.now-KeyWindow {
 			return
 		}
 		s.forgot = max(s.forgot, oldest.time)
@@ -107,13 +107,13 @@ func (s *State) applyPatchLocked(o *Op) Result {
 			return Result{Err: ErrPastExpiry, Account: s.current(o.Account)}
 		}
 		a.Overrides = left
-		s.expiries.watch(&a)
+		s.expiries.watch(a.ID, left)
 	}
 	s.accounts.put(&a)
 	return Result{Account: a}
 }
 
-func (s *State) applyDelete(o *Op) Result {
+func (s *State) applyDeleteLocked(o *Op) Result {
 	a := s.Account(o.Account)
 	switch {
 	case a == nil:
@@ -122,6 +122,7 @@ func (s *State) applyDelete(o *Op) Result {
 		return Result{Err: ErrNotEmpty, Account: *a}
 	}
 	s.accounts.remove(o.Account)
+	s.expiries.watch(o.Account, nil)
 	return Result{Account: *a}
 }
 

@@ -20,22 +20,40 @@ type hashAt struct {
 	sum   uint64
 }
 
-// add hashes what a command did after all that went before it.
-func (h *hashRing) add(index uint64, now int64, results []Result) {
-	b := make([]byte, 0, 24+64*len(results))
-	b = binary.BigEndian.AppendUint64(b, h.last.sum)
-	b = binary.BigEndian.AppendUint64(b, index)
-	b = binary.BigEndian.AppendUint64(b, uint64(now))
+// add hashes what a command did after all that went before it: to the time, to
+// the keys that were forgotten, to overrides that ran out, to each operation's
+// account and to the policy.
+func (h *hashRing) add(index uint64, now, forgot int64, expired []string, results []Result) {
+	b := make([]byte, 0, 64+96*len(results))
+	for _, v := range [...]uint64{h.last.sum, index, uint64(now), uint64(forgot), uint64(len(expired))} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	for _, id := range expired {
+		b = append(append(b, id...), 0)
+	}
 	for i := range results {
-		r := &results[i]
-		b = append(b, byte(outcomeOf(r.Err)), byte(r.Account.Plan))
-		for _, m := range [...]Micros{r.Account.Lifetime, r.Account.Free, r.Account.Purchased, r.Account.OpenBill, r.Account.UsageLimit} {
-			b = binary.BigEndian.AppendUint64(b, uint64(m))
-		}
-		b = binary.BigEndian.AppendUint64(b, r.Entry.Index)
-		b = append(b, r.Account.ID...)
+		b = results[i].appendHash(b)
 	}
 	h.set(hashAt{index, xxhash.Sum64(b)})
+}
+
+func (r *Result) appendHash(b []byte) []byte {
+	a := &r.Account
+	b = append(b, byte(outcomeOf(r.Err)), bit(r.Replayed), byte(a.Plan), bit(a.Suspended))
+	for _, v := range [...]uint64{
+		uint64(a.Lifetime), uint64(a.Free), uint64(a.Purchased), uint64(a.OpenBill), uint64(a.UsageLimit),
+		uint64(a.Overrides.firstExpiry()), r.Entry.Index, r.Revision,
+	} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return append(append(b, a.ID...), 0)
+}
+
+func bit(v bool) byte {
+	if v {
+		return 1
+	}
+	return 0
 }
 
 func (h *hashRing) set(at hashAt) {

@@ -43,9 +43,10 @@ type keyLog struct {
 	chunks     []*chunk
 	head, tail int // of the records kept: head in the first chunk, tail behind the last
 	byHash     map[keyHash]*keyRecord
+	most       int // records; beyond it the oldest is forgotten
 }
 
-func newKeyLog() *keyLog { return &keyLog{byHash: map[keyHash]*keyRecord{}} }
+func newKeyLog() *keyLog { return &keyLog{byHash: map[keyHash]*keyRecord{}, most: MaxKeys} }
 
 func (l *keyLog) len() int { return l.tail - l.head }
 

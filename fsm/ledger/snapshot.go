@@ -139,7 +139,7 @@ func readState(from io.Reader) (*State, error) {
 			return nil, r.err
 		}
 		s.accounts.put(a)
-		s.expiries.watch(a)
+		s.expiries.watch(a.ID, a.Overrides)
 	}
 	for range r.arrayUpTo(2 * MaxKeys) {
 		var k keyRecord

@@ -29,7 +29,7 @@ func NewState() (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{accounts: newAccounts(), keys: newKeyLog()}
+	s := &State{accounts: newAccounts(), keys: newKeyLog(), expiries: newExpiries()}
 	s.table.Store(t)
 	s.owners.Store(&Map{})
 	return s, nil
