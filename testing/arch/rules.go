@@ -57,6 +57,7 @@ var Rules = []Rule{
 	{"testing/chaos/...", []string{anything}},
 	{"testing/bench/...", []string{anything}},
 	{"testing/e2e/...", []string{anything}},
+	{"testing/policies", []string{anything}},
 	{"testing/tools/...", nil},
 }
 
