@@ -13,10 +13,10 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test bench lint fmt image up down clean
+.PHONY: help build dev test bench bench-ledger lint fmt image up down clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/quorate
 	@$(BUILD) -o bin/quorate ./cmd/quorate
@@ -30,6 +30,9 @@ test: ## run all tests with the race detector
 
 bench: ## measure checks/s beside nginx; wants wrk and nginx
 	@go test -count=1 -v ./testing/bench -rounds 3
+
+bench-ledger: ## measure the ledger: a million accounts in bulk, single entries, snapshots
+	@go test -count=1 -v -timeout 30m ./testing/bench -run TestLedger -ledger 1000000
 
 lint: ## check formatting, vet and staticcheck
 	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }
