@@ -31,20 +31,22 @@ func (l *Local) setEntry(sh *shard, id bucket.ID, s bucket.State) {
 }
 
 // known returns all that this node knows of a bucket at now, from the time it
-// owned it and as a copy, and what of the judges' counts is in it.
-func (l *Local) known(sh *shard, id bucket.ID, limit bucket.Limit, now time.Duration) (bucket.State, []replica.Count) {
-	s := decay(l.entry(sh, id), id.Window, now)
-	var absorbed []replica.Count
+// owned it and as a copy: what is used, for how long it has been nothing, and
+// what of the judges' counts is in it.
+func (l *Local) known(sh *shard, id bucket.ID, limit bucket.Limit, now time.Duration) (s bucket.State, empty time.Duration, absorbed []replica.Count) {
+	left := l.entry(sh, id)
+	s, empty = decay(left, id.Window, now), replica.Empty(left, id.Window, now)
 	if h := sh.hot[id]; h != nil {
 		absorbed = h.stream.Seen()
 	}
 	if c := sh.copies[id]; c != nil {
 		s = replica.Larger(s, decay(c.State, id.Window, now))
+		empty = min(empty, replica.Empty(c.State, id.Window, now))
 		absorbed = replica.Union(absorbed, c.Absorbed)
 	}
 	s.At = now
 	s.Rate = limit.Limit
-	return s, absorbed
+	return s, empty, absorbed
 }
 
 // decay returns a state at now by the rate it was left with.
@@ -76,7 +78,8 @@ func (l *Local) Store(s Statement) (ok bool) {
 // Known is what one node knows of one bucket, on its way to the next owner.
 type Known struct {
 	bucket.ID
-	State    bucket.State // At means nothing elsewhere
+	State    bucket.State  // At means nothing elsewhere
+	Empty    time.Duration // for how long it has been nothing
 	Absorbed []replica.Count
 	Limit    bucket.Limit // of the tallies; zero without any
 	Tallies  []replica.Report
@@ -124,7 +127,7 @@ func (l *Local) export(sh *shard, in func(partition int) bool) []Known {
 		if c := sh.copies[id]; c != nil {
 			rate = max(1, c.State.Rate)
 		}
-		k.State, k.Absorbed = l.known(sh, id, bucket.Limit{Limit: rate}, now)
+		k.State, k.Empty, k.Absorbed = l.known(sh, id, bucket.Limit{Limit: rate}, now)
 		if j := sh.judged[id]; j != nil {
 			k.Limit, k.Tallies = j.limit, j.at(now)
 		}
@@ -149,9 +152,12 @@ func (l *Local) Merge(k Known) {
 }
 
 func (l *Local) merge(sh *shard, k Known, now time.Duration) {
-	s, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
+	s, empty, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
 	k.State.At = now
-	l.setEntry(sh, k.ID, replica.Larger(s, k.State))
+	if s = replica.Larger(s, k.State); s.Idle() {
+		s.At = now - min(empty, k.Empty)
+	}
+	l.setEntry(sh, k.ID, s)
 	if len(absorbed) > 0 || len(k.Absorbed) > 0 {
 		h := sh.hot[k.ID]
 		if h == nil {
@@ -165,10 +171,52 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 	}
 	for _, r := range k.Tallies {
 		j := l.heard(sh, k.ID)
-		j.limit = k.Limit
+		if k.Limit.Limit > 0 {
+			j.limit = k.Limit
+		}
 		j.put(r, now)
 	}
 }
+
+// Receive takes over a partition that moves here, exactly as its owner left it,
+// and decides on it from now on. ok is false when that is not this map's move.
+func (l *Local) Receive(epoch uint64, p int, all []Known) (ok bool) {
+	v := l.view.Load()
+	if v == nil || v.Epoch != epoch || l.role(p) != awaiting {
+		return v != nil && v.Epoch == epoch && l.Holds(p) // again
+	}
+	exact := make(map[bucket.ID]Known, len(all))
+	for _, k := range all {
+		exact[k.ID] = k
+	}
+	for _, mine := range l.all(func(q int) bool { return q == p }) {
+		if _, owes := exact[mine.ID]; !owes {
+			exact[mine.ID] = Known{ID: mine.ID, Limit: mine.Limit, Tallies: mine.Tallies}
+		}
+	}
+	for _, k := range exact {
+		l.replace(k)
+		l.settleIn(k)
+	}
+	return l.become(p, epoch, awaiting, owner)
+}
+
+// replace forgets what this node knew of a bucket for what its owner says.
+func (l *Local) replace(k Known) {
+	sh := l.shard(k.Account)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	delete(sh.copies, k.ID)
+	delete(sh.hot, k.ID)
+	k.State.At = l.now()
+	l.setEntry(sh, k.ID, bucket.State{})
+	l.merge(sh, k, k.State.At)
+}
+
+// Hand returns what a taker must know of a partition that is handed over: by
+// then every check of it has ended, because each reads the role under the lock
+// that Hand takes.
+func (l *Local) Hand(p int) []Known { return l.all(func(q int) bool { return q == p }) }
 
 // Taken ends the fetching for partitions: this node decides on them from now
 // on, with all that was merged.
@@ -197,7 +245,7 @@ func (l *Local) settleIn(k Known) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	use, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
+	use, empty, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
 	j := sh.judged[k.ID]
 	if len(absorbed) > 0 || j != nil || !use.Idle() {
 		h := sh.hot[k.ID]
@@ -212,7 +260,7 @@ func (l *Local) settleIn(k Known) {
 		h.stream.Inherit(absorbed, now-time.Hour) // it may have been busy all the time
 		if j != nil && j.limit.Limit > 0 {
 			for _, r := range j.at(now) {
-				use, _ = h.stream.Absorb(j.limit, use, r)
+				use, _ = h.stream.Absorb(j.limit, use, empty, r)
 			}
 		}
 	}

@@ -79,7 +79,7 @@ func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.De
 		part := a.l.judge(a.sh, idOf(c.Account, l))
 		part.limit = l.Limit
 		parts = append(parts, part)
-		see, absorbed := a.l.known(a.sh, idOf(c.Account, l), l.Limit, a.now)
+		see, _, absorbed := a.l.known(a.sh, idOf(c.Account, l), l.Limit, a.now)
 		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), absorbed), Nodes: a.nodes}
 		cost := c.Cost(l.Unit)
 		if !a.room(part.mine, look, cost) {
@@ -178,30 +178,32 @@ func (l *Local) Tallies() []Tally {
 // Hear takes another judge's tally, or this node's own, and returns how much of
 // it the owner has absorbed as far as this node knows. An owner absorbs it.
 func (l *Local) Hear(t Tally) int64 {
-	v := l.view.Load()
-	part, _, since := v.part(l.cluster.Partition(t.Account))
 	sh := l.shard(t.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	if _, role, _ := l.view.Load().part(l.cluster.Partition(t.Account)); role == owner {
+	p := l.cluster.Partition(t.Account)
+	// Without a lease somebody else may own it by now: it would absorb for nobody.
+	if part, role, since := l.view.Load().part(p); role == owner && l.cluster.Leases.Valid(p, now) {
 		o := &ownership{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &part, rule: l.cluster.Replication()}
 		o.absorb(t, now)
 		return t.Units
 	}
 	j := l.heard(sh, t.ID)
-	own := j.mine != nil && j.mine.Source == t.Source
-	if !own {
-		j.put(t.Report, now)
-	}
+	j.limit = t.Limit
+	j.put(t.Report, now)
 	if c := sh.copies[t.ID]; c != nil {
 		return replica.Known(c.Absorbed, t.Source)
 	}
 	return 0
 }
 
-// put replaces what was known of the source's count.
+// put replaces what was known of the source's count. This node's own comes back
+// from others.
 func (j *judged) put(r replica.Report, now time.Duration) {
+	if j.mine != nil && j.mine.Source == r.Source {
+		return
+	}
 	for i := range j.reports {
 		if j.reports[i].Source == r.Source {
 			if r.Units >= j.reports[i].Units {
@@ -226,10 +228,11 @@ func (l *Local) Absorbed(id bucket.ID, units int64) {
 // absorb adds a judge's tally to the owner's bucket.
 func (o *ownership) absorb(t Tally, now time.Duration) {
 	l := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
-	use := o.l.entry(o.sh, t.ID).Decay(t.Limit, now)
+	left := o.l.entry(o.sh, t.ID)
+	use := left.Decay(t.Limit, now)
 	use.At = now
 	h := o.heat(&l, use)
-	use, changed := h.stream.Absorb(t.Limit, use, t.Report)
+	use, changed := h.stream.Absorb(t.Limit, use, replica.Empty(left, t.Window, now), t.Report)
 	if !changed {
 		return
 	}

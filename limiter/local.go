@@ -99,9 +99,9 @@ func (l *Local) Take(ctx context.Context, c *bucket.Check, d *bucket.Decision) e
 		return nil
 	}
 	switch l.own(ctx, c, &r, d) {
-	case notOwner:
+	case NotOwner:
 		return ErrNotOwner
-	case uncovered: // no copy answers: as one of many, not blindly
+	case Uncovered: // no copy answers: as one of many, not blindly
 		if !l.Judge(c, &r, d) {
 			d.Reason = bucket.Unavailable
 		}

@@ -9,13 +9,13 @@ import (
 	"quorate/limiter/replica"
 )
 
-// verdict is what became of an attempt to decide as owner.
-type verdict uint8
+// Verdict is what became of an attempt to decide as owner.
+type Verdict uint8
 
 const (
-	decided   verdict = iota
-	notOwner          // this node may not decide: it has no lease, or it is not the owner
-	uncovered         // a copy must acknowledge first
+	Decided   Verdict = iota
+	NotOwner          // this node may not decide: it has no lease, or it is not the owner
+	Uncovered         // a copy must acknowledge first
 )
 
 // hot is a bucket whose copies know of it.
@@ -36,22 +36,20 @@ type Outbox interface {
 	State(s Statement)
 }
 
-// try decides a check as owner, if this node is. After uncovered, wake is
+// Try decides a check as owner, if this node is. After Uncovered, wake is
 // closed when it may be worth another try.
-func (l *Local) try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (verdict, <-chan struct{}) {
-	v := l.view.Load()
+func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Verdict, <-chan struct{}) {
 	p := l.cluster.Partition(c.Account)
-	part, _, since := v.part(p)
-	o := &ownership{l: l, id: bucket.ID{Account: c.Account}, since: since, part: &part, rule: l.cluster.Replication()}
 	sh := l.shard(c.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	// The role is read under the lock: who hands over has every lock once.
-	if _, role, _ := l.view.Load().part(p); role != owner || !l.cluster.Leases.Valid(p, now) {
-		return notOwner, nil
+	// The role is read under the lock: who hands over takes every lock once.
+	part, role, since := l.view.Load().part(p)
+	if role != owner || !l.cluster.Leases.Valid(p, now) {
+		return NotOwner, nil
 	}
-	o.sh = sh
+	o := &ownership{l: l, sh: sh, id: bucket.ID{Account: c.Account}, since: since, part: &part, rule: l.cluster.Replication()}
 	return o.take(c, r.Limits, d, now)
 }
 
@@ -67,12 +65,12 @@ type ownership struct {
 
 // take decides over all limits, makes sure that a copy knows of all, and then
 // commits all or none.
-func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (verdict, <-chan struct{}) {
+func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (Verdict, <-chan struct{}) {
 	var room [maxLimits]bucket.State
 	states := o.l.weigh(o.sh, c, limits, d, room[:0], now)
 	if d.Reason == bucket.OK && !c.DryRun {
 		if wake := o.cover(c, limits, states); wake != nil {
-			return uncovered, wake
+			return Uncovered, wake
 		}
 	}
 	o.l.commit(o.sh, c, limits, d, states)
@@ -81,7 +79,7 @@ func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Deci
 			o.state(&limits[i], states[i], 0)
 		}
 	}
-	return decided, nil
+	return Decided, nil
 }
 
 // successors returns who keeps copies.
@@ -198,23 +196,23 @@ const (
 )
 
 // own decides a check as owner, waiting for copies where it must.
-func (l *Local) own(ctx context.Context, c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) verdict {
-	v, wake := l.try(c, r, d)
-	if v != uncovered {
+func (l *Local) own(ctx context.Context, c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) Verdict {
+	v, wake := l.Try(c, r, d)
+	if v != Uncovered {
 		return v
 	}
 	until := l.now() + coverFor
 	timer := time.NewTimer(coverEvery)
 	defer timer.Stop()
-	for v == uncovered && l.now() < until {
+	for v == Uncovered && l.now() < until {
 		select {
 		case <-wake:
 		case <-timer.C:
 			timer.Reset(coverEvery)
 		case <-ctx.Done():
-			return uncovered
+			return Uncovered
 		}
-		v, wake = l.try(c, r, d)
+		v, wake = l.Try(c, r, d)
 	}
 	return v
 }

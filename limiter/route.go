@@ -39,9 +39,9 @@ type Reach interface {
 	Relay(to string) string
 }
 
-// entrySteps returns the steps of a node that a client asked, in order: the owner,
+// EntrySteps returns the steps of a node that a client asked, in order: the owner,
 // the judges, and at last the node itself. It appends to steps.
-func entrySteps(self string, p *Part, reach Reach, steps []Step) []Step {
+func EntrySteps(self string, p *Part, reach Reach, steps []Step) []Step {
 	own := p.Holders[0]
 	steps = toOwner(steps, self, own, reach, ownerHop)
 	if p.Moving {
@@ -75,8 +75,8 @@ func toOwner(steps []Step, self, id string, reach Reach, hop time.Duration) []St
 	return steps
 }
 
-// judgeSteps returns the steps of a node that was asked as judge.
-func judgeSteps(self string, p *Part, reach Reach, steps []Step) []Step {
+// JudgeSteps returns the steps of a node that was asked as judge.
+func JudgeSteps(self string, p *Part, reach Reach, steps []Step) []Step {
 	own := p.Holders[0]
 	steps = toOwner(steps, self, own, reach, relayHop)
 	if len(steps) == 0 {

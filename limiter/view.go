@@ -189,6 +189,18 @@ func (l *Local) Holds(p int) bool {
 	return r == owner && part.Moving
 }
 
+// Awaits reports whether a partition moves to this node and has not come yet;
+// Takes whether this node owns it and does not know all of it yet.
+func (l *Local) Awaits(p int) bool { return l.role(p) == awaiting }
+
+// Takes is described with Awaits.
+func (l *Local) Takes(p int) bool { return l.role(p) == taking }
+
+func (l *Local) role(p int) role {
+	_, r, _ := l.view.Load().part(p)
+	return r
+}
+
 // stir wakes the checks that wait for a partition to come.
 func (l *Local) stir() {
 	l.stirred.Lock()
@@ -212,4 +224,10 @@ func (l *Local) Turned() <-chan struct{} {
 // idOf names the bucket of a limit.
 func idOf(account string, s *bucket.Scoped) bucket.ID {
 	return bucket.ID{Account: account, Scope: s.Scope, Unit: s.Unit, Window: s.Window}
+}
+
+// Part returns who holds a partition.
+func (l *Local) Part(p int) Part {
+	part, _, _ := l.view.Load().part(p)
+	return part
 }

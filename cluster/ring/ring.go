@@ -62,6 +62,16 @@ func (t *Table) Settled() bool {
 	return len(t.Places) > 0
 }
 
+// drained counts the partitions that were taken from all.
+func (t *Table) drained() (n int) {
+	for _, place := range t.Places {
+		if place[0] == Nobody {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *Table) moving(p int) bool { return p < len(t.Moving) && t.Moving[p] }
 
 // Next returns the next table of parts partitions, and whether it differs from
@@ -79,6 +89,9 @@ func Next(v View, parts int) (Table, bool) {
 	next := Table{Members: s.members, Places: s.places}
 	if slices.Contains(s.moving, true) {
 		next.Moving = s.moving
+	}
+	if n := v.drained(); n > 0 && !v.Passed && next.drained() <= n {
+		return v.Table, false // another map would only make the wait begin anew
 	}
 	same := slices.Equal(next.Members, v.Members) && slices.Equal(next.Places, v.Places) && slices.Equal(next.Moving, v.Moving)
 	return next, !same

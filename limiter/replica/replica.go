@@ -47,21 +47,19 @@ func slack(r Rule, l bucket.Limit, use bucket.State) int64 {
 func bound(r Rule, l bucket.Limit, use bucket.State, cost int64) bucket.State {
 	more := units(r, l)
 	if l.Burst-use.Units-cost <= more {
-		more = refill(l, ahead) + 1
+		// At least what comes back meanwhile, and one.
+		more = refill(l, ahead) + 2
 	}
 	return use.Add(max(more, cost))
 }
 
-// refill returns the units that come back in a time, rounded up.
+// refill returns the whole units that come back in a time.
 func refill(l bucket.Limit, t time.Duration) int64 {
 	hi, lo := bits.Mul64(uint64(t), uint64(l.Limit))
 	if hi >= uint64(l.Window) {
 		return math.MaxInt64 / 4
 	}
-	q, rest := bits.Div64(hi, lo, uint64(l.Window))
-	if rest > 0 {
-		q++
-	}
+	q, _ := bits.Div64(hi, lo, uint64(l.Window))
 	return int64(min(q, math.MaxInt64/4))
 }
 

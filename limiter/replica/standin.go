@@ -147,7 +147,8 @@ func (s *StandIn) Share(j Judged, cost int64, now time.Duration) bool {
 	part := Part(j.Limit, j.Nodes, j.Nodes)
 	if !s.begun {
 		s.begun = true
-		s.share = bucket.State{Units: (j.Copy.Units + j.Pending + j.Nodes - 1) / j.Nodes, At: now}
+		// What it admitted as a stand-in, before it knew, is of its share.
+		s.share = bucket.State{Units: (j.Copy.Units+j.Pending+j.Nodes-1)/j.Nodes + s.budget.Units, At: now}
 	}
 	s.share = s.share.Decay(part, now)
 	s.share.At = now
@@ -194,23 +195,41 @@ func (s *StandIn) Idle(j Judged, now time.Duration) bool {
 		s.share.Decay(Part(j.Limit, j.Nodes, j.Nodes), now).Idle()
 }
 
+// Empty returns for how long a bucket that was left in a state has owed nothing
+// by now.
+func Empty(s bucket.State, window, now time.Duration) time.Duration {
+	if s.Idle() {
+		return max(0, now-s.At)
+	}
+	left := s.Reset(bucket.Limit{Limit: max(1, s.Rate), Window: window})
+	return max(0, now-s.At-left)
+}
+
 // Absorb adds a judge's count to the owner's bucket, once: the state at now
-// with what of the report was not in it yet. What the owner's bucket, when it
-// stood empty since, would have given back to it is forgiven, and nothing above
-// two bursts is kept.
-func (s *Stream) Absorb(l bucket.Limit, use bucket.State, r Report) (bucket.State, bool) {
+// with what of the report was not in it yet. What the owner's bucket would have
+// given back to it while it stood empty is forgiven, and nothing above two
+// bursts is kept. empty is for how long it has been by now.
+func (s *Stream) Absorb(l bucket.Limit, use bucket.State, empty time.Duration, r Report) (bucket.State, bool) {
 	missing := r.missing(s.seen)
 	if missing == 0 {
 		return use, false
 	}
 	// A new list: statements under way share the old one.
 	s.seen, s.heard = Union(s.seen, []Count{r.Count}), use.At
-	idle := r.Age
+	before := max(0, r.Age-(use.At-s.Busy)) // nothing is known of then
 	if !use.Idle() {
-		idle = max(0, r.Age-(use.At-s.Busy))
+		empty = 0
 	}
-	back := refill(l, idle)
-	if back >= missing {
+	back := refill(l, min(r.Age, before+empty))
+	// What it would have given back to one, it cannot give to another.
+	if use.At-s.forgave > r.Age {
+		s.forgiven = 0
+	}
+	back = min(missing, max(0, back-s.forgiven))
+	if back > 0 {
+		s.forgiven, s.forgave = s.forgiven+back, use.At
+	}
+	if back == missing {
 		return use, true
 	}
 	use.Units = max(use.Units, min(2*l.Burst, use.Units+missing-back))

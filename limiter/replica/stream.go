@@ -16,6 +16,9 @@ type Stream struct {
 	acks  [Copies]acked
 	seen  []Count       // what has been absorbed, by who admitted it
 	heard time.Duration // when something was absorbed last
+
+	forgiven int64         // units of that not added, of late
+	forgave  time.Duration // when that was last
 }
 
 // acked is what one copy holds at least.

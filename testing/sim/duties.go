@@ -1,0 +1,138 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"quorate/limiter"
+)
+
+// fetchFor is how long a new owner waits for what others know.
+const fetchFor = 300 * time.Millisecond
+
+// handAgain is after how long a handover is tried again: the taker may not know
+// of it yet.
+const handAgain = 20 * time.Millisecond
+
+// dutiesDue starts what the map asks of the node and is not under way.
+func (n *node) dutiesDue() {
+	if !n.ready() {
+		return
+	}
+	d := n.local.Duties()
+	for p := range Parts {
+		if n.local.Takes(p) {
+			n.take(d, p)
+		}
+	}
+	for to, parts := range d.Hand {
+		for _, p := range parts {
+			n.hand(d.Epoch, p, n.w.byID[to])
+		}
+	}
+}
+
+// once reports whether the duty is not under way, and notes that it is.
+func (n *node) once(format string, args ...any) (done func(), ok bool) {
+	key := fmt.Sprintf(format, args...)
+	if n.busy[key] {
+		return nil, false
+	}
+	n.busy[key] = true
+	return func() { delete(n.busy, key) }, true
+}
+
+// take fetches what others know of a partition, and then owns it.
+func (n *node) take(d limiter.Duties, p int) {
+	done, ok := n.once("take %d %d", d.Epoch, p)
+	if !ok {
+		return
+	}
+	waits := 0
+	finish := func() {
+		if done == nil {
+			return
+		}
+		done()
+		done = nil
+		n.local.Taken(d.Epoch, []int{p})
+		n.w.logf("%s takes %d in epoch %d", n.id, p, d.Epoch)
+		n.stir()
+	}
+	for id, parts := range d.Take {
+		if id == "" || !has(parts, p) {
+			continue
+		}
+		waits++
+		from, life := n.w.byID[id], n.boot
+		n.w.send(n, from, func() {
+			if !from.ready() {
+				return
+			}
+			var all []limiter.Known
+			from.local.Export(func(q int) bool { return q == p }, func(k limiter.Known) bool { all = append(all, k); return true })
+			from.w.send(from, n, func() {
+				if n.boot != life {
+					return
+				}
+				for _, k := range all {
+					if n.w.Without != Merge {
+						n.local.Merge(k)
+					}
+				}
+				if waits--; waits == 0 {
+					finish()
+				}
+			})
+		})
+	}
+	if waits == 0 {
+		finish()
+		return
+	}
+	n.after(fetchFor, finish)
+}
+
+func has(list []int, p int) bool {
+	for _, q := range list {
+		if q == p {
+			return true
+		}
+	}
+	return false
+}
+
+// hand hands a partition over to its taker.
+func (n *node) hand(epoch uint64, p int, to *node) {
+	done, ok := n.once("hand %d %d", epoch, p)
+	if !ok {
+		return
+	}
+	all := n.local.Hand(p)
+	if n.w.Without == Exact {
+		all = nil
+	}
+	n.w.send(n, to, func() {
+		if uint64(to.applied) < epoch {
+			return // it will be asked again
+		}
+		ok := false
+		if n.w.Without == Exact {
+			ok = to.local.Holds(p) || to.takeAsItIs(epoch, p)
+		} else {
+			ok = to.local.Receive(epoch, p, all)
+		}
+		if ok {
+			to.w.logf("%s has %d from %s", to.id, p, n.id)
+			to.stir()
+		}
+	})
+	n.after(handAgain, func() { done(); n.dutiesDue() })
+}
+
+// takeAsItIs takes a partition over with what the copies know.
+func (n *node) takeAsItIs(epoch uint64, p int) bool {
+	var mine []limiter.Known
+	n.local.Export(func(q int) bool { return q == p }, func(k limiter.Known) bool { mine = append(mine, k); return true })
+	return n.local.Receive(epoch, p, mine)
+}

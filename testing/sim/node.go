@@ -1,0 +1,312 @@
+package sim
+
+import (
+	"context"
+	"time"
+
+	"quorate/cluster/lease"
+	"quorate/limiter"
+	"quorate/limiter/bucket"
+)
+
+// node is one process.
+type node struct {
+	w       *world
+	index   int
+	id      string
+	member  bool // it has joined
+	leaving bool
+
+	alive  bool
+	boot   uint64
+	paused time.Duration // until when
+	born   time.Duration // of this life
+	drift  float64       // how much faster its clock goes
+
+	snapshot, stored, applied int // epochs: of the snapshot, on disk, in force
+	had                       int // on disk when this life began
+
+	local   *limiter.Local
+	holder  *lease.Holder
+	held    *lease.Held
+	heard   []health        // by node
+	reached []time.Duration // when a round trip with the node began last
+	missed  []int           // beats since a node answered: a freeze of our own adds none
+	reaches [][]bool        // by node: whom it has reached, by its own word
+	waiting []*job
+	busy    map[string]bool // duties under way
+}
+
+// health is what a node last heard of another.
+type health struct {
+	boot  uint64
+	ready bool
+	epoch uint64
+	at    time.Duration
+	holds []bool
+}
+
+// clock is the node's monotonic clock.
+func (n *node) clock() time.Duration {
+	return time.Duration(float64(n.w.now-n.born) * (1 + n.drift))
+}
+
+// start begins a life: its log is as it was on disk, its buckets are empty.
+func (n *node) start() {
+	n.boot++
+	n.alive, n.paused, n.born = true, 0, n.w.now
+	n.applied, n.had = n.snapshot, n.stored
+	n.holder = lease.NewHolder()
+	n.held = n.holder.Held()
+	size := cap(n.w.nodes)
+	n.heard, n.reached, n.reaches = make([]health, size), make([]time.Duration, size), make([][]bool, size)
+	n.missed = make([]int, size)
+	for i := range n.reached {
+		n.reached[i] = -time.Hour
+	}
+	n.waiting, n.busy = nil, map[string]bool{}
+	n.local = limiter.NewLocal(n.id, rules{n.w}, n.clock)
+	n.local.Join(limiter.Cluster{
+		Leases: leases{n}, Outbox: outbox{n},
+		Partition:   func(account string) int { return partition(account) },
+		Replication: func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
+		Sources:     uint64(n.index)<<48 | n.boot<<32,
+	})
+	n.adopt(n.w.log[n.applied])
+	n.after(time.Duration(n.w.rng.Int64N(int64(beatEvery))), n.beat)
+}
+
+func partition(account string) int { return int(account[0]-'a') % Parts }
+
+func (n *node) ready() bool { return n.w.Without == Restart || n.applied >= n.had }
+
+// learn applies the log up to an epoch.
+func (n *node) learn(upto int) {
+	n.stored = max(n.stored, upto)
+	for n.applied < upto {
+		n.applied++
+		n.adopt(n.w.log[n.applied])
+	}
+	if n.w.rng.IntN(3) == 0 {
+		n.snapshot = n.applied
+	}
+}
+
+// adopt takes over the map in force.
+func (n *node) adopt(t *table) {
+	if t.terms.Epoch == 0 || !n.ready() {
+		return
+	}
+	v := &limiter.View{Epoch: t.terms.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts)}
+	owned := make([]bool, Parts)
+	for p, place := range t.Places {
+		part := &v.Parts[p]
+		part.Moving = p < len(t.Moving) && t.Moving[p]
+		for role, at := range place {
+			if int(at) >= len(t.Members) {
+				continue
+			}
+			m := t.Members[at]
+			if m.ID == n.id && m.Boot != n.boot && n.w.Without != Boot {
+				continue // an earlier life
+			}
+			part.Holders[role] = m.ID
+			if m.ID == n.id && (role == 0 || role == 1 && part.Moving) {
+				owned[p] = true
+			}
+		}
+	}
+	if !n.holder.Adopt(t.terms, owned) {
+		return
+	}
+	n.held = n.holder.Held()
+	n.local.Adopt(v)
+	n.ask()
+	n.dutiesDue()
+	n.stir()
+}
+
+// holding lists the partitions that this node holds by a handover.
+func (n *node) holding() []bool {
+	out := make([]bool, Parts)
+	for p := range out {
+		out[p] = n.local.Holds(p)
+	}
+	return out
+}
+
+// ask asks all grantors for a lease.
+func (n *node) ask() {
+	for _, id := range n.holder.Ask() {
+		to := n.w.byID[id]
+		q := lease.Request{Life: lease.Life{ID: n.id, Boot: n.boot}, Epoch: n.holder.Epoch(), Sent: n.clock()}
+		life := n.boot
+		n.w.send(n, to, func() {
+			t := to.w.log[to.applied]
+			boot := uint64(0)
+			for _, m := range t.Members {
+				if m.ID == q.ID {
+					boot = m.Boot
+				}
+			}
+			if n.w.Without == Boot && boot != 0 {
+				boot = q.Boot
+			}
+			if !lease.Grant(q, t.terms.Epoch, boot, to.ready()) {
+				// A refusal carries the map: the owner may hear of it here first.
+				if t.terms.Epoch > q.Epoch && to.ready() {
+					to.w.send(to, n, func() {
+						if n.boot == life {
+							n.adopt(t)
+						}
+					})
+				}
+				return
+			}
+			to.w.send(to, n, func() {
+				if n.boot == life {
+					n.holder.Granted(to.id, q.Epoch, q.Sent)
+					n.held = n.holder.Held()
+				}
+			})
+		})
+	}
+}
+
+// beat is the ticker: pings, leases, tallies, and duties that are still due.
+func (n *node) beat() {
+	n.after(beatEvery, n.beat)
+	if n.ready() {
+		n.ask()
+	}
+	for _, to := range n.w.nodes {
+		if to != n && to.member {
+			n.ping(to)
+		}
+	}
+	n.tally()
+	n.dutiesDue()
+	if n.w.rng.IntN(20) == 0 {
+		n.local.Sweep()
+	}
+}
+
+func (n *node) ping(to *node) {
+	sent, life := n.w.now, n.boot
+	n.missed[to.index]++
+	n.w.send(n, to, func() {
+		h := health{boot: to.boot, ready: to.ready(), epoch: uint64(to.applied), holds: to.holding()}
+		reaches := make([]bool, len(to.reached))
+		for i, at := range to.reached {
+			reaches[i] = n.w.now-at < 2*beatEvery
+		}
+		n.w.send(to, n, func() {
+			if n.boot != life {
+				return
+			}
+			h.at, n.missed[to.index] = sent, 0
+			n.heard[to.index], n.reached[to.index], n.reaches[to.index] = h, max(sent, n.reached[to.index]), reaches
+		})
+	})
+}
+
+// Reachable and Relay are what the limiter asks of other nodes.
+func (n *node) Reachable(id string) bool {
+	return n.missed[n.w.byID[id].index] < 4
+}
+
+func (n *node) Relay(to string) string {
+	want := n.w.byID[to]
+	for _, m := range n.w.nodes {
+		if m == n || m == want || !n.Reachable(m.id) {
+			continue
+		}
+		if r := n.reaches[m.index]; len(r) > 0 && r[want.index] {
+			return m.id
+		}
+	}
+	return ""
+}
+
+// tally tells what this node has admitted as a judge to all who should know.
+func (n *node) tally() {
+	if n.w.Without == Counters {
+		return
+	}
+	t := n.w.log[n.applied]
+	for _, c := range n.local.Tallies() {
+		p := partition(c.Account)
+		if p >= len(t.Places) {
+			continue
+		}
+		for _, at := range t.Places[p] {
+			if int(at) >= len(t.Members) {
+				continue
+			}
+			to := n.w.byID[t.Members[at].ID]
+			life := n.boot
+			n.w.send(n, to, func() {
+				done := to.local.Hear(c)
+				if done == 0 {
+					return
+				}
+				n.w.send(to, n, func() {
+					if n.boot == life {
+						n.local.Absorbed(c.ID, done)
+					}
+				})
+			})
+		}
+	}
+}
+
+// leases is the lease check of a node.
+type leases struct{ n *node }
+
+func (l leases) Valid(p int, now time.Duration) bool {
+	return l.n.w.Without == Lease || l.n.held.Valid(p, now)
+}
+func (l leases) Majority(time.Duration) bool {
+	have, of := 0, l.n.w.voters()
+	for _, v := range of {
+		if v == l.n || l.n.Reachable(v.id) {
+			have++
+		}
+	}
+	return have >= len(of)/2+1
+}
+
+// outbox sends statements.
+type outbox struct{ n *node }
+
+func (o outbox) State(s limiter.Statement) {
+	n, to := o.n, o.n.w.byID[s.To]
+	if n.w.Without == Ack {
+		n.after(0, func() { n.acked(s) })
+	}
+	life := n.boot
+	n.w.send(n, to, func() {
+		if !to.local.Store(s) {
+			return
+		}
+		to.w.send(to, n, func() {
+			if n.boot == life {
+				n.acked(s)
+			}
+		})
+	})
+}
+
+func (n *node) acked(s limiter.Statement) {
+	n.local.Acked(s.ID, s.To, s.Seq)
+	n.stir()
+}
+
+// rules has every account ruled by its bucket's limit.
+type rules struct{ w *world }
+
+func (r rules) Rule(c *bucket.Check) bucket.Ruling {
+	return bucket.Ruling{Tier: 1, Category: "llm", Limits: r.w.buckets[c.Account[0]-'a'].limits}
+}
+func (rules) Index() uint64                           { return 1 }
+func (rules) WaitIndex(context.Context, uint64) error { return nil }

@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"quorate/cluster/lease"
+	"quorate/cluster/ring"
+)
+
+// leader is a node while it leads: what it has gathered since.
+type leader struct {
+	n     *node
+	since time.Duration
+	over  *lease.Handover
+}
+
+// voters are the first three nodes, as in the product.
+func (w *world) voters() []*node { return w.nodes[:min(3, len(w.nodes))] }
+
+// reaches reports whether a node can talk with a majority of the voters, itself
+// one of them.
+func (w *world) reaches(n *node) bool {
+	have := 0
+	for _, v := range w.voters() {
+		if w.running(v) && w.linked(n, v) {
+			have++
+		}
+	}
+	return w.running(n) && have >= len(w.voters())/2+1
+}
+
+// elect sees to it that a node leads that can, some time after the last one
+// could not any more.
+func (w *world) elect() {
+	if w.leader != nil && w.reaches(w.leader.n) {
+		return
+	}
+	if w.leader != nil {
+		w.logf("%s leads no more", w.leader.n.id)
+		w.leader = nil
+	}
+	var can []*node
+	for _, v := range w.voters() {
+		// Whoever is elected has every entry that was committed.
+		if w.reaches(v) && v.stored == len(w.log)-1 {
+			can = append(can, v)
+		}
+	}
+	if len(can) > 0 && w.rng.IntN(12) == 0 { // a second or so in all
+		n := can[w.rng.IntN(len(can))]
+		w.leader = &leader{n: n, since: w.now}
+		w.logf("%s leads", n.id)
+		w.spread()
+	}
+}
+
+// spread has every node that the leader reaches learn of what is committed.
+func (w *world) spread() {
+	if w.leader == nil {
+		return
+	}
+	from := w.leader.n
+	for _, to := range w.nodes {
+		to := to
+		if to == from {
+			from.after(0, func() { from.learn(len(w.log) - 1) })
+			continue
+		}
+		if to.alive && w.linked(from, to) && to.applied < len(w.log)-1 {
+			upto := len(w.log) - 1
+			w.send(from, to, func() { to.learn(upto) })
+		}
+	}
+}
+
+// propose commits a map if the leader still is one and its map is the next. A
+// majority has it on disk from then on.
+func (w *world) propose(l *leader, t *table) {
+	w.after(2*time.Millisecond, func() {
+		if w.leader != l || !w.reaches(l.n) || t.terms.Epoch != uint64(len(w.log)) {
+			return
+		}
+		w.log = append(w.log, t)
+		for _, v := range w.voters() {
+			if w.running(v) && w.linked(l.n, v) {
+				v.stored = len(w.log) - 1
+			}
+		}
+		w.logf("epoch %d: %v", t.terms.Epoch, describe(t))
+		w.spread()
+	})
+}
+
+func describe(t *table) (out []string) {
+	name := func(at uint16) string {
+		if at == ring.Nobody {
+			return "-"
+		}
+		return t.Members[at].ID
+	}
+	for p, place := range t.Places {
+		s := name(place[0]) + ">" + name(place[1]) + ">" + name(place[2])
+		if p < len(t.Moving) && t.Moving[p] {
+			s += "*"
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// vouched reports whether a voter that the leader reaches still reaches a node
+// that the leader does not.
+func (l *leader) vouched(m *node) bool {
+	for _, v := range l.n.w.voters() {
+		if v != l.n && v != m && l.n.Reachable(v.id) && len(l.n.reaches[v.index]) > 0 && l.n.reaches[v.index][m.index] {
+			return true
+		}
+	}
+	return false
+}
+
+// lead is one round of the leader's: gather, decide, apply one change.
+func (w *world) lead() {
+	l := w.leader
+	if l == nil || !w.running(l.n) || l.n.applied < len(w.log)-1 {
+		return
+	}
+	was := w.log[l.n.applied]
+	if l.over == nil || l.over.Epoch() != was.terms.Epoch {
+		l.over = lease.NewHandover(was.terms)
+	}
+	applied := map[string]uint64{l.n.id: uint64(l.n.applied)}
+	v := ring.View{Table: was.Table, Released: make([]bool, Parts)}
+	missing := 0
+	for _, m := range w.nodes {
+		if !m.member {
+			continue
+		}
+		h := l.n.heard[m.index]
+		if m == l.n {
+			h = health{boot: m.boot, ready: m.ready(), epoch: uint64(m.applied), at: w.now, holds: m.holding()}
+		}
+		node := ring.Node{Life: ring.Life{ID: m.id, Boot: h.boot}, Leaving: m.leaving}
+		node.Lost = h.boot == 0 || w.now-h.at > lostAfter && !l.vouched(m)
+		named := slices.Contains(was.Members, node.Life)
+		node.Unfit = !h.ready && !named
+		if node.Lost || node.Unfit {
+			missing++
+		}
+		v.Nodes = append(v.Nodes, node)
+		applied[m.id] = h.epoch
+		if h.epoch == was.terms.Epoch {
+			for p := range h.holds {
+				v.Released[p] = v.Released[p] || h.holds[p]
+			}
+		}
+	}
+	if was.terms.Epoch == 0 && missing > 0 {
+		return
+	}
+	if w.Without == Drain {
+		for id := range applied {
+			applied[id] = was.terms.Epoch
+		}
+	}
+	v.Passed = l.over.Observe(applied, w.now)
+	next, changed := ring.Next(v, Parts)
+	terms := was.terms
+	terms.Epoch++
+	terms.Length, terms.Drift = leaseLength, leaseDrift
+	if w.Without == Drain {
+		terms.Drift = 0
+	}
+	var grantors []string
+	for _, m := range w.voters() {
+		grantors = append(grantors, m.id)
+	}
+	switch {
+	case len(terms.Retiring) > 0 && v.Passed:
+		terms.Retiring, changed = nil, true
+	case len(terms.Retiring) == 0 && !slices.Equal(terms.Grantors, grantors):
+		terms.Grantors, terms.Retiring, changed = grantors, terms.Grantors, true
+	}
+	if changed {
+		w.propose(l, &table{next, terms})
+	}
+}

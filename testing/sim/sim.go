@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// The course of a run: the cluster forms, faults begin, all is healed, and what
+// was admitted too much is paid back.
+const (
+	formed   = 3 * time.Second
+	lastFrom = 10 * time.Second
+	healed   = 17 * time.Second
+	ended    = 26 * time.Second
+)
+
+// Result is how a run went.
+type Result struct {
+	Stats     Stats
+	Faults    []*Fault
+	Violation *Violation // nil: every bound was kept
+}
+
+// Run makes one run. The same Config gives the same Result.
+func Run(c Config) Result {
+	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, log: []*table{{}}}
+	w.nodes = make([]*node, 0, c.Nodes+3)
+	for range c.Nodes {
+		w.add()
+	}
+	for _, b := range []struct {
+		limit, burst int64
+		window       time.Duration
+		every        time.Duration
+		cost         int64
+	}{
+		{100, 100, 10 * time.Second, 35 * time.Millisecond, 1},     // hot
+		{10, 10, 10 * time.Second, 400 * time.Millisecond, 1},      // small
+		{20, 60, 10 * time.Second, 150 * time.Millisecond, 1},      // burst above the limit
+		{4000, 4000, 10 * time.Second, 200 * time.Millisecond, 90}, // tokens
+	} {
+		account := string(rune('a' + len(w.buckets)))
+		l := bucket.Limit{Limit: b.limit, Burst: b.burst, Window: b.window}
+		w.buckets = append(w.buckets, &bucketRun{account: account, every: b.every, cost: b.cost,
+			limits: []bucket.Scoped{bucket.NewScoped("llm", l, bucket.SourceTier)}})
+	}
+	for _, n := range w.nodes {
+		n.start()
+	}
+	w.every(leadEvery, func() { w.elect(); w.lead() })
+	w.every(50*time.Millisecond, w.spread)
+	w.run(formed)
+	w.plan(formed, lastFrom)
+	for _, b := range w.buckets {
+		w.client(b, ended)
+	}
+	w.run(ended)
+	return Result{Violation: w.measure(), Stats: w.stats, Faults: w.faults}
+}
+
+func (w *world) every(d time.Duration, f func()) { w.after(d, func() { f(); w.every(d, f) }) }
+
+// add makes a node that has not started.
+func (w *world) add() *node {
+	n := &node{w: w, index: len(w.nodes), id: w.name(len(w.nodes)), member: true}
+	n.drift = (w.rng.Float64()*2 - 1) * 0.01
+	w.nodes = append(w.nodes, n)
+	w.byID[n.id] = n
+	return n
+}
