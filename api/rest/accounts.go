@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 // proposeTimeout bounds a write that no majority takes.
 const proposeTimeout = 5 * time.Second
 
-func (s *Server) getAccount(ctx *fasthttp.RequestCtx, segment string) error {
-	id, err := account(segment)
+func (s *Server) getAccount(ctx *fasthttp.RequestCtx, ids ids) error {
+	id, err := account(ids[0])
 	if err != nil {
 		return err
 	}
@@ -28,8 +29,8 @@ func (s *Server) getAccount(ctx *fasthttp.RequestCtx, segment string) error {
 	return nil
 }
 
-func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, segment string) error {
-	id, err := account(segment)
+func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, ids ids) error {
+	id, err := account(ids[0])
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,12 @@ func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, segment string) error {
 	if err != nil {
 		return err
 	}
-	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpPatch, Account: id, Patch: patch}})
+	if patch.Overrides != nil {
+		if patch.Patch.Overrides, err = ledger.CompileOverrides(patch.Overrides); err != nil {
+			return fmt.Errorf("%w: %w", errOverrides, err)
+		}
+	}
+	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpPatch, Account: id, Patch: patch.Patch}})
 	if err != nil {
 		return err
 	}
@@ -48,6 +54,80 @@ func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, segment string) error {
 	}
 	s.replyAccount(ctx, &results[0].Account)
 	return nil
+}
+
+func (s *Server) deleteAccount(ctx *fasthttp.RequestCtx, ids ids) error {
+	id, err := account(ids[0])
+	if err != nil {
+		return err
+	}
+	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpDelete, Account: id}})
+	if err != nil {
+		return err
+	}
+	if results[0].Err != nil {
+		return results[0].Err
+	}
+	ctx.Response.SetStatusCode(204)
+	return nil
+}
+
+// The bounds of a list of accounts.
+const (
+	mostListed  = 1000
+	defaultList = 100
+)
+
+// listAccounts answers with accounts in byte order. The cursor is the last id
+// that was listed.
+func (s *Server) listAccounts(ctx *fasthttp.RequestCtx, _ ids) error {
+	q := ledger.Query{Tier: -1, Limit: defaultList}
+	args := ctx.QueryArgs()
+	var err error
+	if args.Has("limit") {
+		if q.Limit, err = queryInt(ctx, "limit", 1, mostListed); err != nil {
+			return err
+		}
+	}
+	if args.Has("tier") {
+		if q.Tier, err = queryInt(ctx, "tier", 0, ledger.MaxLevel); err != nil {
+			return err
+		}
+	}
+	if q.After = string(args.Peek("cursor")); q.After != "" && !ledger.ValidAccount(q.After) {
+		return &wire.FieldError{Field: "cursor", Detail: "want the next_cursor of the list before"}
+	}
+	q.Limit++ // whether there are more
+	list := s.cfg.View.List(q)
+	more := len(list) == q.Limit
+	if more {
+		list = list[:len(list)-1]
+	}
+	table := s.cfg.View.Table()
+	body := append(make([]byte, 0, 512*len(list)+64), `{"accounts":[`...)
+	for i, a := range list {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = wire.AppendAccount(body, a, table)
+	}
+	body = append(body, `],"next_cursor":`...)
+	if more {
+		body = wire.AppendString(body, list[len(list)-1].ID)
+	} else {
+		body = append(body, "null"...)
+	}
+	reply(ctx, 200, wire.TypeJSON, append(body, '}'))
+	return nil
+}
+
+// queryInt reads a whole number of the query.
+func queryInt(ctx *fasthttp.RequestCtx, name string, least, most int) (int, error) {
+	n, err := strconv.ParseUint(string(ctx.QueryArgs().Peek(name)), 10, 32)
+	if err != nil || int(n) < least || int(n) > most {
+		return 0, &wire.FieldError{Field: name, Detail: fmt.Sprintf("want a whole number from %d to %d", least, most)}
+	}
+	return int(n), nil
 }
 
 // replyAccount answers with an account; the ETag is a hash of the body, which

@@ -58,7 +58,7 @@ func (s *Server) decide(ctx *fasthttp.RequestCtx, c *call) (err error) {
 	r := &c.request
 	c.check = bucket.Check{
 		Account: r.Account, Model: r.Model, Category: r.Category,
-		Requests: r.Requests, Tokens: r.Tokens, DryRun: r.DryRun,
+		Requests: r.Requests, Tokens: r.Tokens, DryRun: r.DryRun, Reserve: r.Reserve,
 	}
 	if c.check.MinIndex, err = minIndex(ctx); err != nil {
 		return err
@@ -71,13 +71,21 @@ func (s *Server) decide(ctx *fasthttp.RequestCtx, c *call) (err error) {
 		return err
 	}
 	s.cfg.Metrics.Checked(d.Reason, time.Since(ctx.Time()).Seconds())
+	if err := undecided(r, d); err != nil {
+		return err
+	}
+	s.answer(ctx, c)
+	return nil
+}
+
+// undecided returns the problem of a check that got no decision.
+func undecided(r *wire.CheckRequest, d *bucket.Decision) error {
 	switch d.Reason {
 	case bucket.Unavailable:
 		return newProblem(503, wire.Unavailable, "", "the bucket's owner cannot be reached, and the policy lets no other node decide")
 	case bucket.UnknownModel:
 		return unknownModel(r)
 	}
-	s.answer(ctx, c)
 	return nil
 }
 

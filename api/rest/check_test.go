@@ -104,7 +104,7 @@ func TestCheckThatIsNoDecision(t *testing.T) {
 		{"overloaded", aCheck, 0, ledger.ErrOverloaded, 503, "overloaded", ""},
 		{"no account", `{"model":"m"}`, 0, nil, 400, "invalid_request", "account"},
 		{"nothing asked for", `{"account":"a"}`, 0, nil, 400, "invalid_request", "model"},
-		{"reserve", `{"account":"a","model":"m","reserve":true}`, 0, nil, 400, "invalid_request", "reserve"},
+		{"reserve", `{"account":"a","model":"m","reserve":true,"dry_run":true}`, 0, nil, 400, "invalid_request", "reserve"},
 		{"float", `{"account":"a","model":"m","tokens":1.0}`, 0, nil, 400, "invalid_request", "tokens"},
 		{"no body", ``, 0, nil, 400, "invalid_request", ""},
 	} {

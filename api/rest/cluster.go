@@ -9,7 +9,7 @@ import (
 	"quorate/api/wire"
 )
 
-func (s *Server) getCluster(ctx *fasthttp.RequestCtx, _ string) error {
+func (s *Server) getCluster(ctx *fasthttp.RequestCtx, _ ids) error {
 	status := s.cfg.Operator.Cluster()
 	if status.Nodes == nil {
 		status.Nodes = []NodeStatus{} // a list in JSON, never null

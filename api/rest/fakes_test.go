@@ -27,16 +27,29 @@ type node struct {
 	waited   uint64
 	counted  []string // what the metrics were told
 
+	newest uint64 // index that a majority has
+	panics bool   // Check does
+
 	settlement bucket.Settlement // the last one asked
 	settled    bucket.Settled    // what each is answered with
+	settleErr  error
+
+	trace  bool // note every check
+	traced []bucket.Check
 }
 
 func (n *node) Check(_ context.Context, c *bucket.Check, d *bucket.Decision) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.panics {
+		panic("a bug")
+	}
 	n.asked = *c
 	// Copies, as a Checker must make: the strings are the request's.
 	n.asked.Account, n.asked.Model, n.asked.Category = string([]byte(c.Account)), string([]byte(c.Model)), string([]byte(c.Category))
+	if n.trace {
+		n.traced = append(n.traced, n.asked)
+	}
 	if n.err != nil {
 		return n.err
 	}
@@ -60,13 +73,13 @@ func (n *node) Settle(_ context.Context, s *bucket.Settlement) (bucket.Settled, 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.settlement = *s
-	return n.settled, n.err
+	return n.settled, n.settleErr
 }
 
 func (n *node) ReadIndex(context.Context) (uint64, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.state.Index(), n.err
+	return max(n.newest, n.state.Index()), n.err
 }
 
 func (n *node) List(q ledger.Query) []*ledger.Account          { return n.state.List(q) }

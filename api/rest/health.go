@@ -10,13 +10,13 @@ import (
 
 // livez says that this process answers, and nothing of its peers: a restart
 // would not mend them.
-func (s *Server) livez(ctx *fasthttp.RequestCtx, _ string) error {
+func (s *Server) livez(ctx *fasthttp.RequestCtx, _ ids) error {
 	reply(ctx, 200, wire.TypeText, []byte("ok\n"))
 	return nil
 }
 
 // readyz says whether this node should be asked.
-func (s *Server) readyz(ctx *fasthttp.RequestCtx, _ string) error {
+func (s *Server) readyz(ctx *fasthttp.RequestCtx, _ ids) error {
 	var lines []byte
 	var failed []string
 	for _, p := range s.cfg.Operator.Ready() {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"net/url"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -16,8 +17,8 @@ const (
 	refused  = "refused"
 )
 
-func (s *Server) postEntry(ctx *fasthttp.RequestCtx, segment string) error {
-	id, err := account(segment)
+func (s *Server) postEntry(ctx *fasthttp.RequestCtx, ids ids) error {
+	id, err := account(ids[0])
 	if err != nil {
 		return err
 	}
@@ -40,12 +41,30 @@ func (s *Server) postEntry(ctx *fasthttp.RequestCtx, segment string) error {
 	return nil
 }
 
+// getEntry looks one entry up: whether a write of unknown outcome was applied.
+func (s *Server) getEntry(ctx *fasthttp.RequestCtx, ids ids) error {
+	id, err := account(ids[0])
+	if err != nil {
+		return err
+	}
+	key, err := url.PathUnescape(ids[1])
+	if err != nil || !ledger.ValidKey(key) {
+		return &wire.FieldError{Field: "key", Detail: "want 1 to 128 printable ASCII characters"}
+	}
+	e, ok := s.cfg.View.Entry(id, key)
+	if !ok {
+		return newProblem(404, wire.UnknownKey, "", "no entry of the account with this key is remembered")
+	}
+	reply(ctx, 200, wire.TypeJSON, wire.AppendEntry(nil, e))
+	return nil
+}
+
 // postBulk applies entries each on its own and in order, in one command of
 // the log.
-func (s *Server) postBulk(ctx *fasthttp.RequestCtx, _ string) error {
+func (s *Server) postBulk(ctx *fasthttp.RequestCtx, _ ids) error {
 	var sc wire.Scanner
 	sc.Reset(ctx.Request.Body())
-	items, err := wire.ParseBulk(&sc)
+	items, err := wire.ParseItems(&sc, "entries")
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"quorate/api/wire"
 )
 
-func (s *Server) metrics(ctx *fasthttp.RequestCtx, _ string) error {
+func (s *Server) metrics(ctx *fasthttp.RequestCtx, _ ids) error {
 	ctx.Response.Header.SetContentType(wire.TypeMetrics)
 	if err := s.cfg.Metrics.Write(ctx.Response.BodyWriter()); err != nil {
 		return fmt.Errorf("write metrics: %w", err)

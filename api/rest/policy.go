@@ -3,6 +3,8 @@ package rest
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -10,23 +12,66 @@ import (
 	"quorate/fsm/ledger"
 )
 
-func (s *Server) getPolicy(ctx *fasthttp.RequestCtx, _ string) error {
+func (s *Server) getPolicy(ctx *fasthttp.RequestCtx, _ ids) error {
 	t := s.cfg.View.Table()
 	switch format := string(ctx.QueryArgs().Peek("format")); format {
 	case "yaml":
 		reply(ctx, 200, wire.TypeYAML, t.Doc)
 	case "", "json":
-		body, err := json.Marshal(struct {
-			Revision uint64         `json:"revision"`
-			Policy   *ledger.Policy `json:"policy"`
-		}{t.Revision, t.Policy})
-		if err != nil {
-			return fmt.Errorf("marshal policy: %w", err)
-		}
-		reply(ctx, 200, wire.TypeJSON, body)
+		return s.replyPolicy(ctx, t)
 	default:
 		return &wire.FieldError{Field: "format", Detail: "want json or yaml"}
 	}
 	ctx.Response.Header.SetCanonical(nameETag, quoted(t.Revision, 10))
+	return nil
+}
+
+func (s *Server) replyPolicy(ctx *fasthttp.RequestCtx, t *ledger.Table) error {
+	body, err := json.Marshal(struct {
+		Revision uint64         `json:"revision"`
+		Policy   *ledger.Policy `json:"policy"`
+	}{t.Revision, t.Policy})
+	if err != nil {
+		return fmt.Errorf("marshal policy: %w", err)
+	}
+	ctx.Response.Header.SetCanonical(nameETag, quoted(t.Revision, 10))
+	reply(ctx, 200, wire.TypeJSON, body)
+	return nil
+}
+
+// putPolicy replaces the policy whole. It is compiled here, so that what does
+// not validate never gets into the log.
+func (s *Server) putPolicy(ctx *fasthttp.RequestCtx, _ ids) error {
+	op := ledger.Op{Kind: ledger.OpPolicy, Doc: string(ctx.Request.Body())}
+	if tag := string(ctx.Request.Header.Peek("If-Match")); tag != "" && tag != "*" {
+		n, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
+		if err != nil || n == 0 {
+			return &wire.FieldError{Field: "If-Match", Detail: `want the ETag of a policy, such as "7"`}
+		}
+		op.IfMatch = n
+	}
+	if _, err := ledger.Compile(1, []byte(op.Doc)); err != nil {
+		return err
+	}
+	results, err := s.propose(ctx, []ledger.Op{op})
+	if err != nil {
+		return err
+	}
+	if results[0].Err != nil {
+		return results[0].Err
+	}
+	t, err := ledger.Compile(results[0].Revision, []byte(op.Doc))
+	if err != nil {
+		return err
+	}
+	return s.replyPolicy(ctx, t)
+}
+
+// validatePolicy says what is wrong with a policy, and changes nothing.
+func (s *Server) validatePolicy(ctx *fasthttp.RequestCtx, _ ids) error {
+	if _, err := ledger.Compile(1, ctx.Request.Body()); err != nil {
+		return err
+	}
+	reply(ctx, 200, wire.TypeJSON, []byte(`{"valid":true}`))
 	return nil
 }

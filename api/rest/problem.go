@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -21,6 +22,14 @@ func problemOf(err error) wire.Problem {
 	if errors.As(err, &field) {
 		return wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: field.Detail, Field: field.Field}
 	}
+	var faults ledger.Faults
+	if errors.As(err, &faults) {
+		code := wire.InvalidPolicy
+		if errors.Is(err, errOverrides) {
+			code = wire.InvalidOverrides
+		}
+		return wire.Problem{Status: 422, Code: code, Detail: fmt.Sprintf("%d faults; nothing was changed", len(faults)), Errors: faults}
+	}
 	var p *problemError
 	if errors.As(err, &p) {
 		return p.problem
@@ -35,6 +44,12 @@ func problemOf(err error) wire.Problem {
 		{ledger.ErrOverloaded, 503, wire.Overloaded},
 		{ledger.ErrBehind, 503, wire.Behind},
 		{ledger.ErrKeyReused, 409, wire.KeyReused},
+		{ledger.ErrKeyExpired, 409, wire.KeyExpired},
+		{ledger.ErrNotEmpty, 409, wire.NotEmpty},
+		{ledger.ErrUnknownAccount, 404, wire.UnknownAccount},
+		{ledger.ErrRevision, 412, wire.RevisionMismatch},
+		{ledger.ErrInvalidPolicy, 422, wire.InvalidPolicy},
+		{ledger.ErrPastExpiry, 422, wire.InvalidOverrides},
 		{ledger.ErrInsufficientCredits, 422, wire.InsufficientCredits},
 		{ledger.ErrOverflow, 422, wire.Overflow},
 		// Who proposed and ran out of time cannot know what became of it.
@@ -47,6 +62,9 @@ func problemOf(err error) wire.Problem {
 	}
 	return wire.Problem{Status: 500, Code: wire.Internal, Detail: "the server failed to answer; its log says more"}
 }
+
+// errOverrides marks the faults of a list of overrides.
+var errOverrides = errors.New("overrides do not validate")
 
 // problemError is a problem that no error of the node stands for.
 type problemError struct{ problem wire.Problem }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -17,33 +18,84 @@ import (
 // indexTimeout bounds the wait for X-Quorate-Min-Index.
 const indexTimeout = 2 * time.Second
 
-// handler answers one request; id is the {} of its path, still encoded. The
-// error it returns is answered as a problem.
-type handler func(s *Server, ctx *fasthttp.RequestCtx, id string) error
+// ids are what stands in place of the {} of a path, still encoded.
+type ids = [2]string
 
-// routes are all but POST /v1/check, which handle takes first.
-var routes = []struct {
-	path  string
-	allow string
-	get   handler
-	post  handler
-	patch handler
-}{
-	{path: "/v1/check", allow: "POST"},
-	{path: "/v1/accounts/{}", allow: "GET, HEAD, PATCH", get: (*Server).getAccount, patch: (*Server).patchAccount},
-	{path: "/v1/accounts/{}/ledger", allow: "POST", post: (*Server).postEntry},
-	{path: "/v1/ledger", allow: "POST", post: (*Server).postBulk},
-	{path: "/v1/policy", allow: "GET, HEAD", get: (*Server).getPolicy},
-	{path: "/v1/cluster", allow: "GET, HEAD", get: (*Server).getCluster},
-	{path: "/livez", allow: "GET, HEAD", get: (*Server).livez},
-	{path: "/readyz", allow: "GET, HEAD", get: (*Server).readyz},
-	{path: "/metrics", allow: "GET, HEAD", get: (*Server).metrics},
+// handler answers one request. The error it returns is answered as a problem.
+type handler func(s *Server, ctx *fasthttp.RequestCtx, ids ids) error
+
+// route is one path and who answers its methods; HEAD is GET without the body.
+type route struct {
+	path                          string
+	get, post, put, patch, remove handler
 }
 
-var checkPath = []byte("/v1/check")
+// routes are all but POST /v1/check, which handle takes first, and /v1/authz,
+// which takes every method.
+var routes = []route{
+	{path: "/v1/check"},
+	{path: "/v1/check/batch", post: (*Server).checkBatch},
+	{path: "/v1/settle", post: (*Server).settle},
+	{path: "/v1/release", post: (*Server).release},
+	{path: "/v1/explain", get: (*Server).explain},
+	{path: "/v1/accounts", get: (*Server).listAccounts},
+	{path: "/v1/accounts/{}", get: (*Server).getAccount, patch: (*Server).patchAccount, remove: (*Server).deleteAccount},
+	{path: "/v1/accounts/{}/ledger", post: (*Server).postEntry},
+	{path: "/v1/accounts/{}/ledger/{}", get: (*Server).getEntry},
+	{path: "/v1/ledger", post: (*Server).postBulk},
+	{path: "/v1/policy", get: (*Server).getPolicy, put: (*Server).putPolicy},
+	{path: "/v1/policy/validate", post: (*Server).validatePolicy},
+	{path: "/v1/cluster", get: (*Server).getCluster},
+	{path: "/livez", get: (*Server).livez},
+	{path: "/readyz", get: (*Server).readyz},
+	{path: "/metrics", get: (*Server).metrics},
+	{path: "/openapi.yaml", get: (*Server).openAPI},
+}
 
-// handle answers every request.
+// handler returns who answers a method, nil for nobody.
+func (r *route) handler(method string) handler {
+	switch method {
+	case "GET", "HEAD":
+		return r.get
+	case "POST":
+		return r.post
+	case "PUT":
+		return r.put
+	case "PATCH":
+		return r.patch
+	case "DELETE":
+		return r.remove
+	}
+	return nil
+}
+
+// allow lists the methods of the path.
+func (r *route) allow() string {
+	var list []string
+	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+		if r.handler(m) != nil || m == "POST" && r.path == string(checkPath) {
+			list = append(list, m)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+var (
+	checkPath = []byte("/v1/check")
+	authzPath = []byte("/v1/authz")
+)
+
+// handle answers every request. A handler that panics is a bug of ours: the
+// request fails, the node and its other requests do not.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("a request made the server panic", "path", string(ctx.Path()), "panic", r, "stack", string(debug.Stack()))
+			ctx.Response.Reset()
+			s.common(ctx)
+			s.fail(ctx, errPanic)
+		}
+	}()
 	// PathOriginal, because fasthttp decodes and cleans Path: an id with %2F
 	// in it would become two segments.
 	path := ctx.URI().PathOriginal()
@@ -51,11 +103,17 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.check(ctx)
 		return
 	}
+	if string(path) == string(authzPath) {
+		s.authz(ctx)
+		return
+	}
 	s.common(ctx)
 	if err := s.route(ctx, string(path)); err != nil {
 		s.fail(ctx, err)
 	}
 }
+
+var errPanic = errors.New("panic")
 
 // common sets the headers of every answer.
 func (s *Server) common(ctx *fasthttp.RequestCtx) { s.header(ctx, s.cfg.View.Index()) }
@@ -81,62 +139,72 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, path string) error {
 	}
 	for i := range routes {
 		r := &routes[i]
-		id, ok := match(r.path, path)
+		ids, ok := match(r.path, path)
 		if !ok {
 			continue
 		}
-		h := r.get
-		switch string(ctx.Method()) {
-		case "GET", "HEAD":
-			if err := s.consistency(ctx); err != nil {
+		h := r.handler(string(ctx.Method()))
+		if h == nil {
+			ctx.Response.Header.Set("Allow", r.allow())
+			return newProblem(405, wire.MethodNotAllowed, "", "this path takes "+r.allow())
+		}
+		if ctx.IsGet() || ctx.IsHead() {
+			if min, err = s.consistency(ctx, min); err != nil {
 				return err
 			}
-		case "POST":
-			h = r.post
-		case "PATCH":
-			h = r.patch
-		default:
-			h = nil
-		}
-		if h == nil {
-			ctx.Response.Header.Set("Allow", r.allow)
-			return newProblem(405, wire.MethodNotAllowed, "", "this path takes "+r.allow)
 		}
 		if err := s.await(ctx, min); err != nil {
 			return err
 		}
-		return h(s, ctx, id)
+		return h(s, ctx, ids)
 	}
 	return newProblem(404, wire.NotFound, "", "there is nothing at this path")
 }
 
-// consistency refuses what this server cannot keep, instead of ignoring it.
-func (s *Server) consistency(ctx *fasthttp.RequestCtx) error {
-	if ctx.QueryArgs().Has("consistency") {
-		return &wire.FieldError{Field: "consistency", Detail: "this server does not offer a choice of consistency yet"}
+// strongTimeout bounds the question which index is the newest.
+const strongTimeout = 5 * time.Second
+
+// consistency returns the index that a read must wait for: what the request
+// names, or, with consistency=strong, one that covers every write acknowledged
+// before it.
+func (s *Server) consistency(ctx *fasthttp.RequestCtx, min uint64) (uint64, error) {
+	args := ctx.QueryArgs()
+	if !args.Has("consistency") {
+		return min, nil
 	}
-	return nil
+	if string(args.Peek("consistency")) != "strong" {
+		return 0, &wire.FieldError{Field: "consistency", Detail: "want strong, or no such parameter"}
+	}
+	limited, cancel := context.WithTimeout(context.Background(), strongTimeout)
+	defer cancel()
+	index, err := s.cfg.Reader.ReadIndex(limited)
+	if err != nil {
+		return 0, err
+	}
+	return max(min, index), nil
 }
 
 // match reports whether the path is what the pattern says, and returns the
-// segment in place of {} as it came.
-func match(pattern, path string) (id string, ok bool) {
+// segments in place of {} as they came.
+func match(pattern, path string) (ids ids, ok bool) {
+	n := 0
 	for {
 		want, restOfPattern, more := strings.Cut(pattern, "/")
 		got, restOfPath, moreOfPath := strings.Cut(path, "/")
 		if more != moreOfPath {
-			return "", false
+			return ids, false
 		}
 		if want == "{}" {
 			if got == "" {
-				return "", false
+				return ids, false
 			}
-			id = got
+			ids[n] = got
+			n++
 		} else if plain, err := url.PathUnescape(got); err != nil || plain != want {
-			return "", false
+			return ids, false
 		}
 		if !more {
-			return id, true
+			return ids, true
 		}
 		pattern, path = restOfPattern, restOfPath
 	}

@@ -1,16 +1,23 @@
 package rest
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"quorate/fsm/ledger"
+	"quorate/limiter/bucket"
 )
 
 func TestRouterAnswersWhatIsNotThere(t *testing.T) {
 	s, _ := newServer(t)
 	for _, path := range []string{
-		"/", "/v1", "/v1/", "/v1/check/", "//v1/check", "/v1//check", "/v2/check", "/V1/check", "/v1/accounts", "/v1/accounts/", "/v1/accounts/a/",
-		"/v1/accounts//ledger", "/v1/accounts/a/ledger/k", "/v1/accounts/a/b", "/v1/check/batch", "/v1/settle", "/v1/authz", "/v1/explain", "/v1/tokens",
-		"/v1/backup", "/openapi.yaml", "/livez/", "/v1%2Fcheck", "/v1/accounts/../check", "/v1/./check", "/v1/cluster/drain", "/%zz",
+		"/", "/v1", "/v1/", "/v1/check/", "//v1/check", "/v1//check", "/v2/check", "/V1/check", "/v1/accounts/", "/v1/accounts/a/",
+		"/v1/accounts//ledger", "/v1/accounts/a/ledger/k/l", "/v1/accounts/a/b", "/v1/settle/", "/v1/authz/", "/v1/tokens",
+		"/v1/backup", "/openapi.yml", "/livez/", "/v1%2Fcheck", "/v1/accounts/../check", "/v1/./check", "/v1/cluster/drain", "/%zz",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			a := ask(s, method, path, "")
@@ -27,8 +34,8 @@ func TestRouterAnswersWhatIsNotThere(t *testing.T) {
 func TestRouterRefusesMethods(t *testing.T) {
 	s, _ := newServer(t)
 	for path, allow := range map[string]string{
-		"/v1/check": "POST", "/v1/accounts/a": "GET, HEAD, PATCH", "/v1/accounts/a/ledger": "POST", "/v1/ledger": "POST",
-		"/v1/policy": "GET, HEAD", "/v1/cluster": "GET, HEAD", "/livez": "GET, HEAD", "/readyz": "GET, HEAD", "/metrics": "GET, HEAD",
+		"/v1/check": "POST", "/v1/accounts/a": "GET, HEAD, PATCH, DELETE", "/v1/accounts": "GET, HEAD", "/v1/settle": "POST", "/v1/accounts/a/ledger": "POST", "/v1/ledger": "POST",
+		"/v1/policy": "GET, HEAD, PUT", "/v1/cluster": "GET, HEAD", "/livez": "GET, HEAD", "/readyz": "GET, HEAD", "/metrics": "GET, HEAD",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "BREW"} {
 			if strings.Contains(allow, method) {
@@ -84,10 +91,78 @@ func TestMinIndex(t *testing.T) {
 	}
 }
 
-func TestConsistencyIsNotIgnored(t *testing.T) {
-	s, _ := newServer(t)
+func TestStrongReadsWaitForWhatAMajorityHas(t *testing.T) {
+	s, n := newServer(t)
+	n.newest = 12
+	for _, method := range []string{"GET", "HEAD"} {
+		if a := ask(s, method, "/v1/policy?consistency=strong", ""); a.status != 200 || n.waited != 12 {
+			t.Errorf("%s: %d, waited for %d", method, a.status, n.waited)
+		}
+	}
+	for _, v := range []string{"weak", "", "Strong"} {
+		a := ask(s, "GET", "/v1/policy?consistency="+v, "")
+		if _, field := a.code(t); a.status != 400 || field != "consistency" {
+			t.Errorf("%q: %d %s", v, a.status, a.body)
+		}
+	}
+	n.err = fmt.Errorf("read index: %w", ledger.ErrNoQuorum)
 	a := ask(s, "GET", "/v1/policy?consistency=strong", "")
-	if _, field := a.code(t); a.status != 400 || field != "consistency" {
+	if code, _ := a.code(t); a.status != 503 || code != "no_quorum" {
+		t.Errorf("without a majority: %d %s", a.status, a.body)
+	}
+}
+
+func TestAPanicFailsOnlyItsRequest(t *testing.T) {
+	s, n := newServer(t)
+	n.panics = true
+	a := ask(s, "POST", "/v1/check", aCheck)
+	if code, _ := a.code(t); a.status != 500 || code != "internal" || a.get("X-Quorate-Index") != "7" {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+	n.panics = false
+	n.decision = decision(bucket.OK)
+	if a := ask(s, "POST", "/v1/check", aCheck); a.status != 200 {
+		t.Errorf("the next: %d %s", a.status, a.body)
+	}
+}
+
+// The document and the routes know the same.
+func TestOpenAPINamesEveryRoute(t *testing.T) {
+	s, _ := newServer(t)
+	var doc struct {
+		Paths      map[string]map[string]any `yaml:"paths"`
+		Components struct {
+			Schemas map[string]any `yaml:"schemas"`
+		} `yaml:"components"`
+	}
+	a := ask(s, "GET", "/openapi.yaml", "")
+	if err := yaml.Unmarshal([]byte(a.body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range regexp.MustCompile(`#/components/schemas/(\w+)`).FindAllStringSubmatch(a.body, -1) {
+		if doc.Components.Schemas[ref[1]] == nil {
+			t.Errorf("no schema %s", ref[1])
+		}
+	}
+	blank := regexp.MustCompile(`{\w+}`)
+	named := map[string]bool{"/v1/authz GET": true, "/v1/check POST": true}
+	for i := range routes {
+		for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+			if routes[i].handler(m) != nil {
+				named[routes[i].path+" "+m] = true
+			}
+		}
+	}
+	for path, methods := range doc.Paths {
+		for m := range methods {
+			key := blank.ReplaceAllString(path, "{}") + " " + strings.ToUpper(m)
+			if !named[key] {
+				t.Errorf("%s is in the document only", key)
+			}
+			delete(named, key)
+		}
+	}
+	for key := range named {
+		t.Errorf("%s is not in the document", key)
 	}
 }

@@ -7,10 +7,18 @@ import (
 	"quorate/fsm/ledger"
 )
 
+// Patch is the body of PATCH /v1/accounts/{id}: what the ledger takes, and the
+// overrides as they were written. Nil overrides were not given.
+type Patch struct {
+	ledger.Patch
+	Overrides []ledger.OverrideRule
+}
+
 // ParsePatch reads the body of PATCH /v1/accounts/{id}. A null usage_limit
-// takes the limit away; there is no other null.
-func ParsePatch(s *Scanner) (ledger.Patch, error) {
-	var p ledger.Patch
+// takes the limit away; there is no other null. What overrides mean,
+// ledger.CompileOverrides tells, with every fault.
+func ParsePatch(s *Scanner) (Patch, error) {
+	var p Patch
 	var seen Fields
 	for s.Object(); ; {
 		name, ok := s.Key()
@@ -23,7 +31,7 @@ func ParsePatch(s *Scanner) (ledger.Patch, error) {
 	return p, s.err
 }
 
-func patchField(s *Scanner, seen *Fields, name string, p *ledger.Patch) {
+func patchField(s *Scanner, seen *Fields, name string, p *Patch) {
 	switch name {
 	case "plan":
 		if s.Field(seen, 0, "plan") {
@@ -48,6 +56,12 @@ func patchField(s *Scanner, seen *Fields, name string, p *ledger.Patch) {
 			return
 		}
 		s.Fail("want true or false")
+	case "overrides":
+		if s.Field(seen, 3, "overrides") {
+			s.overrides(p)
+			return
+		}
+		s.Fail("want a list; an empty one takes all overrides away")
 	default:
 		s.Unknown(name)
 	}
@@ -79,14 +93,7 @@ func AppendAccount(dst []byte, a *ledger.Account, t *ledger.Table) []byte {
 	dst = append(dst, `,"tier_name":`...)
 	dst = AppendString(dst, st.TierName)
 	dst = append(dst, `,"next_tier":`...)
-	if st.Next == 0 {
-		dst = append(dst, "null"...)
-	} else {
-		dst = append(dst, `{"tier":`...)
-		dst = strconv.AppendInt(dst, int64(st.Next), 10)
-		dst = append(dst, `,"spend_needed":`...)
-		dst = append(appendMoney(dst, st.NextNeeded), '}')
-	}
+	dst = appendNextTier(dst, &st)
 	dst = append(dst, `,"lifetime_spend":`...)
 	dst = appendMoney(dst, a.Lifetime)
 	dst = append(dst, `,"credits":{"free":`...)
@@ -105,7 +112,9 @@ func AppendAccount(dst []byte, a *ledger.Account, t *ledger.Table) []byte {
 	dst = appendBool(dst, a.Suspended)
 	dst = append(dst, `,"blocked_by":`...)
 	dst = append(dst, blockedBy(a)...)
-	dst = append(dst, `,"overrides":[],"limits":`...)
+	dst = append(dst, `,"overrides":`...)
+	dst = appendOverrides(dst, a.Overrides)
+	dst = append(dst, `,"limits":`...)
 	return append(appendLimits(dst, &st), '}')
 }
 
@@ -152,9 +161,20 @@ type AccountResponse struct {
 	UsageLimit    *string                  `json:"usage_limit"` // nil: not set
 	Suspended     bool                     `json:"suspended"`
 	BlockedBy     *string                  `json:"blocked_by"` // usage_limit, suspended or nil
+	Overrides     []Override               `json:"overrides"`
 	Limits        map[string][]LimitStatus `json:"limits"`
 
 	Raw json.RawMessage `json:"-"` // the body as it came
+}
+
+// Override is a rule of an account's own, for the models that match or for a
+// category.
+type Override struct {
+	Match     string              `json:"match,omitempty"`
+	Category  string              `json:"category,omitempty"`
+	Limits    *[]ledger.LimitRule `json:"limits,omitempty"` // nil: inherited; none: unlimited
+	MinTier   *int                `json:"min_tier,omitempty"`
+	ExpiresAt string              `json:"expires_at,omitempty"` // RFC 3339
 }
 
 // NextTier is the tier above and what is missing to it.

@@ -33,7 +33,7 @@ func (r *CheckRequest) Parse(s *Scanner) error {
 	}
 	s.End()
 	if s.err == nil {
-		r.validate(s)
+		s.err = r.Validate()
 	}
 	return s.err
 }
@@ -47,13 +47,13 @@ func (r *CheckRequest) field(s *Scanner, seen *Fields, name string) {
 	case "model":
 		if s.Field(seen, 1, "model") {
 			if r.Model = s.Text(); !ledger.ValidModel(r.Model) {
-				s.Fail("want 1 to 256 printable ASCII characters without space")
+				s.Fail(BadModel)
 			}
 		}
 	case "category":
 		if s.Field(seen, 2, "category") {
 			if r.Category = s.Text(); !ledger.ValidCategory(r.Category) {
-				s.Fail("want 1 to 64 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit")
+				s.Fail(BadCategory)
 			}
 		}
 	case "requests":
@@ -70,28 +70,38 @@ func (r *CheckRequest) field(s *Scanner, seen *Fields, name string) {
 		}
 	case "reserve":
 		if s.Field(seen, 6, "reserve") {
-			if r.Reserve = s.Bool(); r.Reserve {
-				s.Fail("this server does not offer reservations yet")
-			}
+			r.Reserve = s.Bool()
 		}
 	default:
 		s.Unknown(name)
 	}
 }
 
-func (r *CheckRequest) validate(s *Scanner) {
+// Validate reports what is wrong with the request's words, as a *FieldError.
+func (r *CheckRequest) Validate() error {
 	switch {
 	case r.Account == "":
-		s.failField("account", "required")
+		return &FieldError{"account", "required"}
 	case !ledger.ValidAccount(r.Account):
-		s.failField("account", BadAccount)
+		return &FieldError{"account", BadAccount}
 	case r.Model == "" && r.Category == "":
-		s.failField("model", "model or category is required")
+		return &FieldError{"model", "model or category is required"}
+	case r.Model != "" && !ledger.ValidModel(r.Model):
+		return &FieldError{"model", BadModel}
+	case r.Category != "" && !ledger.ValidCategory(r.Category):
+		return &FieldError{"category", BadCategory}
+	case r.DryRun && r.Reserve:
+		return &FieldError{"reserve", "a dry_run reserves nothing"}
 	}
+	return nil
 }
 
-// BadAccount says what an account's id must be.
-const BadAccount = "want 1 to 128 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit"
+// What names must be.
+const (
+	BadAccount  = "want 1 to 128 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit"
+	BadCategory = "want 1 to 64 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit"
+	BadModel    = "want 1 to 256 printable ASCII characters without space"
+)
 
 // CheckResponse is a decision as a client reads it.
 type CheckResponse struct {
@@ -106,6 +116,7 @@ type CheckResponse struct {
 	LimitHit     *string       `json:"limit_hit"`     // rate_limited: the limit's name
 	NeverFits    bool          `json:"never_fits"`
 	RetryAfterMS *int64        `json:"retry_after_ms"` // nil when it never fits
+	Reservation  string        `json:"reservation"`    // of an allowed check that asked for one; empty: there was no room
 	DecidedBy    string        `json:"decided_by"`
 	Node         string        `json:"node"`
 	Degraded     bool          `json:"degraded"`

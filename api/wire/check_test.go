@@ -68,7 +68,7 @@ func TestCheckRequestRefuses(t *testing.T) {
 		`{` + ok + `,"tokens":true}`:                                   "tokens",
 		`{` + ok + `,"dry_run":1}`:                                     "dry_run",
 		`{` + ok + `,"dry_run":"true"}`:                                "dry_run",
-		`{` + ok + `,"reserve":true}`:                                  "reserve",
+		`{` + ok + `,"reserve":true,"dry_run":true}`:                   "reserve",
 		`{` + ok + `,"reserve":0}`:                                     "reserve",
 		`{` + ok + `,"account":"a"}`:                                   "account",
 		`{` + ok + `,"model":null}`:                                    "model",

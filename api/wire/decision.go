@@ -11,7 +11,12 @@ import (
 // AppendDecision appends the body of a decision that the named node answers.
 // It allocates nothing where dst has room.
 func AppendDecision(dst []byte, account, node string, d *bucket.Decision) []byte {
-	dst = append(dst, `{"allowed":`...)
+	return append(AppendDecisionMembers(append(dst, '{'), account, node, d), '}')
+}
+
+// AppendDecisionMembers appends the members of a decision without the braces.
+func AppendDecisionMembers(dst []byte, account, node string, d *bucket.Decision) []byte {
+	dst = append(dst, `"allowed":`...)
 	dst = appendBool(dst, d.Reason == bucket.OK)
 	dst = append(dst, `,"reason":"`...)
 	dst = append(dst, d.Reason.String()...)
@@ -36,7 +41,11 @@ func AppendDecision(dst []byte, account, node string, d *bucket.Decision) []byte
 	dst = AppendString(dst, node)
 	dst = append(dst, `,"degraded":`...)
 	dst = appendBool(dst, d.Degraded)
-	return append(dst, '}')
+	if d.Reservation != "" {
+		dst = append(dst, `,"reservation":`...)
+		dst = AppendString(dst, d.Reservation)
+	}
+	return dst
 }
 
 // appendDenial appends what only some denials carry, and retry_after_ms.

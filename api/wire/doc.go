@@ -19,6 +19,19 @@ const (
 	HeaderShouldRetry     = "x-should-retry"
 )
 
+// The headers by which a gateway asks for a decision, and those of its answer.
+const (
+	HeaderAccount     = "X-Quorate-Account"
+	HeaderModel       = "X-Quorate-Model"
+	HeaderCategory    = "X-Quorate-Category"
+	HeaderRequests    = "X-Quorate-Requests"
+	HeaderTokens      = "X-Quorate-Tokens"
+	HeaderReserve     = "X-Quorate-Reserve"
+	HeaderReason      = "X-Quorate-Reason"
+	HeaderStatus      = "X-Quorate-Status"
+	HeaderReservation = "X-Quorate-Reservation"
+)
+
 // The content types of the API.
 const (
 	TypeJSON    = "application/json"

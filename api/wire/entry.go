@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"quorate/fsm/ledger"
 )
@@ -16,6 +17,8 @@ type EntryRequest struct {
 	Key     string `json:"key"`
 	Type    string `json:"type"`
 	Amount  string `json:"amount"`
+
+	IssuedAt string `json:"issued_at,omitempty"` // RFC 3339
 }
 
 // ParseEntry reads the whole document of the scanner as an entry of the given
@@ -34,6 +37,7 @@ const (
 	fieldType
 	fieldAmount
 	fieldAccount
+	fieldIssued
 )
 
 func parseEntry(s *Scanner, op ledger.Op, item bool) (ledger.Op, error) {
@@ -92,6 +96,10 @@ func entryField(s *Scanner, seen, given *Fields, name string, op *ledger.Op) {
 				s.Fail("want more than 0")
 			}
 		}
+	case "issued_at":
+		if read(fieldIssued, "issued_at") {
+			op.Issued = s.Time()
+		}
 	default:
 		s.Unknown(name)
 	}
@@ -105,9 +113,19 @@ func entryType(s *Scanner) ledger.EntryType {
 	return t
 }
 
-// ParseBulk reads the body of POST /v1/ledger into the bytes of its items,
-// views of the document, 1 to MaxBulk.
-func ParseBulk(s *Scanner) ([][]byte, error) {
+// Time reads a moment in RFC 3339 as milliseconds since 1970, after that year.
+func (s *Scanner) Time() int64 {
+	t, err := time.Parse(time.RFC3339, s.Text())
+	if err != nil || t.UnixMilli() <= 0 {
+		s.Fail("want a moment in RFC 3339, such as 2026-01-31T12:00:00Z")
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// ParseItems reads a body that is one list of the given name into the bytes of
+// its items, views of the document, 1 to MaxBulk.
+func ParseItems(s *Scanner, list string) ([][]byte, error) {
 	var seen Fields
 	var items [][]byte
 	for s.Object(); ; {
@@ -115,16 +133,16 @@ func ParseBulk(s *Scanner) ([][]byte, error) {
 		if !ok {
 			break
 		}
-		if name != "entries" {
+		if name != list {
 			s.Unknown(name)
 			continue
 		}
-		if !s.Field(&seen, 0, "entries") {
+		if !s.Field(&seen, 0, list) {
 			continue
 		}
 		for s.Array(); s.Item(); {
 			if len(items) == MaxBulk {
-				s.failField("entries", fmt.Sprintf("want 1 to %d", MaxBulk))
+				s.failField(list, fmt.Sprintf("want 1 to %d", MaxBulk))
 				break
 			}
 			items = append(items, s.Skip())
@@ -132,7 +150,7 @@ func ParseBulk(s *Scanner) ([][]byte, error) {
 	}
 	s.End()
 	if len(items) == 0 {
-		s.failField("entries", fmt.Sprintf("want 1 to %d", MaxBulk))
+		s.failField(list, fmt.Sprintf("want 1 to %d", MaxBulk))
 	}
 	return items, s.err
 }
@@ -142,16 +160,22 @@ func ParseBulk(s *Scanner) ([][]byte, error) {
 func AppendEntryResult(dst []byte, r *ledger.Result, t *ledger.Table) []byte {
 	dst = append(dst, `"replayed":`...)
 	dst = appendBool(dst, r.Replayed)
-	dst = append(dst, `,"entry":{"key":`...)
-	dst = AppendString(dst, r.Entry.Key)
-	dst = append(dst, `,"type":"`...)
-	dst = append(dst, r.Entry.Type.String()...)
-	dst = append(dst, `","amount":`...)
-	dst = appendMoney(dst, r.Entry.Amount)
-	dst = append(dst, `,"index":`...)
-	dst = strconv.AppendUint(dst, r.Entry.Index, 10)
-	dst = append(dst, `},"account":`...)
+	dst = append(dst, `,"entry":`...)
+	dst = AppendEntry(dst, r.Entry)
+	dst = append(dst, `,"account":`...)
 	return AppendAccount(dst, &r.Account, t)
+}
+
+// AppendEntry appends an entry of the ledger.
+func AppendEntry(dst []byte, e ledger.Entry) []byte {
+	dst = append(dst, `{"key":`...)
+	dst = AppendString(dst, e.Key)
+	dst = append(dst, `,"type":"`...)
+	dst = append(dst, e.Type.String()...)
+	dst = append(dst, `","amount":`...)
+	dst = appendMoney(dst, e.Amount)
+	dst = append(dst, `,"index":`...)
+	return append(strconv.AppendUint(dst, e.Index, 10), '}')
 }
 
 // EntryResponse is an applied or replayed entry as a client reads it.

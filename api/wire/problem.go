@@ -3,6 +3,8 @@ package wire
 import (
 	"net/http"
 	"strconv"
+
+	"quorate/fsm/ledger"
 )
 
 // Code is the machine-readable name of a problem.
@@ -13,9 +15,17 @@ const (
 	InvalidRequest      Code = "invalid_request"
 	UnknownModel        Code = "unknown_model"
 	UnknownAccount      Code = "unknown_account"
+	UnknownKey          Code = "unknown_key"
+	UnknownReservation  Code = "reservation_unknown"
 	NotFound            Code = "not_found"
 	MethodNotAllowed    Code = "method_not_allowed"
 	KeyReused           Code = "key_reused"
+	KeyExpired          Code = "key_expired"
+	ReservationUsed     Code = "reservation_settled"
+	NotEmpty            Code = "not_empty"
+	RevisionMismatch    Code = "revision_mismatch"
+	InvalidPolicy       Code = "invalid_policy"
+	InvalidOverrides    Code = "invalid_overrides"
 	TooLarge            Code = "too_large"
 	InsufficientCredits Code = "insufficient_credits"
 	Overflow            Code = "overflow"
@@ -34,6 +44,8 @@ type Problem struct {
 	Detail string `json:"detail"`
 	Code   Code   `json:"code"`
 	Field  string `json:"field,omitempty"` // the one at fault, if one is
+
+	Errors ledger.Faults `json:"errors,omitempty"` // every fault of a document
 }
 
 // Append appends the problem as a JSON object.
@@ -53,6 +65,20 @@ func (p *Problem) AppendMembers(dst []byte) []byte {
 	if p.Field != "" {
 		dst = append(dst, `,"field":`...)
 		dst = AppendString(dst, p.Field)
+	}
+	for i, f := range p.Errors {
+		if i == 0 {
+			dst = append(dst, `,"errors":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"path":`...)
+		dst = AppendString(dst, f.Path)
+		dst = append(dst, `,"message":`...)
+		dst = append(AppendString(dst, f.Message), '}')
+		if i == len(p.Errors)-1 {
+			dst = append(dst, ']')
+		}
 	}
 	return dst
 }

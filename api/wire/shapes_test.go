@@ -54,30 +54,30 @@ func TestEntryRefuses(t *testing.T) {
 		return fmt.Sprintf(`{"key":%s,"type":%s,"amount":%s}`, key, typ, amount)
 	}
 	for doc, field := range map[string]string{
-		`{}`:                                                    "key",
-		`{"key":"k"}`:                                           "type",
-		`{"key":"k","type":"usage"}`:                            "amount",
-		entry(`null`, `"usage"`, `"1"`):                         "key",
-		entry(`""`, `"usage"`, `"1"`):                           "key",
-		entry(`"é"`, `"usage"`, `"1"`):                          "key",
-		entry(`"k"`, `null`, `"1"`):                             "type",
-		entry(`"k"`, `"Usage"`, `"1"`):                          "type",
-		entry(`"k"`, `"usage"`, `null`):                         "amount",
-		entry(`"k"`, `"usage"`, `1`):                            "amount",
-		entry(`"k"`, `"usage"`, `1.5`):                          "amount",
-		entry(`"k"`, `"usage"`, `"0"`):                          "amount",
-		entry(`"k"`, `"usage"`, `"0.00"`):                       "amount",
-		entry(`"k"`, `"usage"`, `"-1"`):                         "amount",
-		entry(`"k"`, `"usage"`, `"+1"`):                         "amount",
-		entry(`"k"`, `"usage"`, `"01"`):                         "amount",
-		entry(`"k"`, `"usage"`, `"1."`):                         "amount",
-		entry(`"k"`, `"usage"`, `"1e3"`):                        "amount",
-		entry(`"k"`, `"usage"`, `"1.0000001"`):                  "amount",
-		entry(`"k"`, `"usage"`, `"1000000000.01"`):              "amount",
-		`{"key":"k","type":"usage","amount":"1","account":"a"}`: "account",
-		`{"key":"k","type":"usage","amount":"1","issued_at":"2026-01-01T00:00:00Z"}`: "issued_at",
-		`{"key":"k","key":"k","type":"usage","amount":"1"}`:                          "key",
-		entry(`"`+strings.Repeat("k", 129)+`"`, `"usage"`, `"1"`):                    "key",
+		`{}`:                                                               "key",
+		`{"key":"k"}`:                                                      "type",
+		`{"key":"k","type":"usage"}`:                                       "amount",
+		entry(`null`, `"usage"`, `"1"`):                                    "key",
+		entry(`""`, `"usage"`, `"1"`):                                      "key",
+		entry(`"é"`, `"usage"`, `"1"`):                                     "key",
+		entry(`"k"`, `null`, `"1"`):                                        "type",
+		entry(`"k"`, `"Usage"`, `"1"`):                                     "type",
+		entry(`"k"`, `"usage"`, `null`):                                    "amount",
+		entry(`"k"`, `"usage"`, `1`):                                       "amount",
+		entry(`"k"`, `"usage"`, `1.5`):                                     "amount",
+		entry(`"k"`, `"usage"`, `"0"`):                                     "amount",
+		entry(`"k"`, `"usage"`, `"0.00"`):                                  "amount",
+		entry(`"k"`, `"usage"`, `"-1"`):                                    "amount",
+		entry(`"k"`, `"usage"`, `"+1"`):                                    "amount",
+		entry(`"k"`, `"usage"`, `"01"`):                                    "amount",
+		entry(`"k"`, `"usage"`, `"1."`):                                    "amount",
+		entry(`"k"`, `"usage"`, `"1e3"`):                                   "amount",
+		entry(`"k"`, `"usage"`, `"1.0000001"`):                             "amount",
+		entry(`"k"`, `"usage"`, `"1000000000.01"`):                         "amount",
+		`{"key":"k","type":"usage","amount":"1","account":"a"}`:            "account",
+		`{"key":"k","type":"usage","amount":"1","issued_at":"2026-01-01"}`: "issued_at",
+		`{"key":"k","key":"k","type":"usage","amount":"1"}`:                "key",
+		entry(`"`+strings.Repeat("k", 129)+`"`, `"usage"`, `"1"`):          "key",
 	} {
 		_, err := ParseEntry(scanner(doc), "acme")
 		wantField(t, doc, err, field)
@@ -94,12 +94,12 @@ func TestEntryRefuses(t *testing.T) {
 }
 
 func TestBulkReads(t *testing.T) {
-	items, err := ParseBulk(scanner(`{"entries":[ {"a":[1,"]"]} , 7,null ]}`))
+	items, err := ParseItems(scanner(`{"entries":[ {"a":[1,"]"]} , 7,null ]}`), "entries")
 	if err != nil || fmt.Sprintf("%s", items) != `[{"a":[1,"]"]} 7 null]` {
 		t.Errorf("%s, %v", items, err)
 	}
 	list := func(n int) string { return `{"entries":[` + strings.TrimSuffix(strings.Repeat("{},", n), ",") + `]}` }
-	if items, err := ParseBulk(scanner(list(MaxBulk))); err != nil || len(items) != MaxBulk {
+	if items, err := ParseItems(scanner(list(MaxBulk)), "entries"); err != nil || len(items) != MaxBulk {
 		t.Errorf("%d items, %v", len(items), err)
 	}
 	for doc, field := range map[string]string{
@@ -113,7 +113,7 @@ func TestBulkReads(t *testing.T) {
 		`{"entries":[{]}`:               "",
 		`{"entries":[{}]} x`:            "",
 	} {
-		_, err := ParseBulk(scanner(doc))
+		_, err := ParseItems(scanner(doc), "entries")
 		wantField(t, doc, err, field)
 	}
 }
@@ -127,7 +127,7 @@ func TestPatchReads(t *testing.T) {
 	if err != nil || p.Plan != nil || *p.UsageLimit != ledger.NoUsageLimit || p.Suspended != nil {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if p, err = ParsePatch(scanner(`{}`)); err != nil || p != (ledger.Patch{}) {
+	if p, err = ParsePatch(scanner(`{}`)); err != nil || p.Patch != (ledger.Patch{}) || p.Overrides != nil {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for doc, field := range map[string]string{
@@ -138,7 +138,7 @@ func TestPatchReads(t *testing.T) {
 		`{"usage_limit":5}`:                       "usage_limit",
 		`{"usage_limit":"five"}`:                  "usage_limit",
 		`{"usage_limit":null,"usage_limit":null}`: "usage_limit",
-		`{"overrides":[]}`:                        "overrides",
+		`{"overrides":7}`:                         "overrides",
 		`{"tier":5}`:                              "tier",
 		`[]`:                                      "",
 	} {
