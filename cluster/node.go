@@ -34,6 +34,7 @@ type Node struct {
 	ready     atomic.Bool   // the log as it stood at the start has been applied
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
 	checks    atomic.Pointer[Checks]
+	settles   atomic.Pointer[Settles]
 
 	// Diverged counts the times that another node's state was found to differ.
 	Diverged atomic.Uint64

@@ -130,6 +130,7 @@ const (
 	methodPing byte = iota + 1
 	methodWrite
 	methodReadIndex
+	methodSettle
 )
 
 // pingAll pings every node that has no ping under way.
@@ -244,6 +245,8 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 		return now.encode()
 	case methodWrite:
 		return h.n.serveWrite(ctx, arg)
+	case methodSettle:
+		return h.n.serveSettle(ctx, arg)
 	case methodReadIndex:
 		return h.n.serveReadIndex(ctx)
 	}

@@ -16,7 +16,9 @@ func clone(id bucket.ID) bucket.ID {
 // entry returns the bucket with an id, as it was left.
 func (l *Local) entry(sh *shard, id bucket.ID) bucket.State {
 	if account := sh.accounts[id.Account]; account != nil {
-		return find(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: id.Scope})
+		if e := find(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: id.Scope}); e != nil {
+			return e.state
+		}
 	}
 	return bucket.State{}
 }
@@ -27,7 +29,7 @@ func (l *Local) setEntry(sh *shard, id bucket.ID, s bucket.State) {
 		account = &held{}
 		sh.accounts[strings.Clone(id.Account)] = account
 	}
-	account.entries = put(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: strings.Clone(id.Scope)}, s)
+	account.entries = put(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: strings.Clone(id.Scope)}, s, 0)
 }
 
 // known returns all that this node knows of a bucket at now, from the time it

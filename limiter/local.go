@@ -37,6 +37,10 @@ type Local struct {
 	seed  maphash.Seed
 	parts [shards]shard
 
+	reservations Reservations
+	live         atomic.Int64  // reservations
+	settled      atomic.Uint64 // settlements that changed something
+
 	cluster  Cluster       // its Leases are nil on a node that stands alone
 	sequence atomic.Uint64 // of statements
 	sources  atomic.Uint64 // of judges' counts
@@ -53,18 +57,21 @@ type shard struct {
 	hot      map[bucket.ID]*hot          // as owner; guarded by mu
 	copies   map[bucket.ID]*replica.Copy // of other owners'; guarded by mu
 	judged   map[bucket.ID]*judged       // as a judge; guarded by mu
+	reserved map[string]*reservation     // by id; guarded by mu
 }
 
 // held is the buckets of one account.
 type held struct{ entries []entry }
 
 // entry is one bucket of an account. The value of its limit is not part of its
-// identity: a changed limit keeps what was used.
+// identity: a changed limit keeps what was used. A changed algorithm starts
+// anew.
 type entry struct {
-	scope  string
-	unit   bucket.Unit
-	window time.Duration
-	state  bucket.State
+	scope   string
+	unit    bucket.Unit
+	window  time.Duration
+	state   bucket.State   // of a token bucket
+	sliding *bucket.Window // of a sliding window; nil: it is a token bucket
 }
 
 // NewLocal returns an empty set of buckets. now is a monotonic clock.
@@ -153,13 +160,13 @@ func (l *Local) weigh(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *buc
 		have = account.entries
 	}
 	for i := range limits {
-		s := find(have, &limits[i]).Decay(limits[i].Limit, now)
-		s.At = now
+		cost := c.Cost(limits[i].Unit)
+		s, wait := look(have, &limits[i], cost, now)
 		states = append(states, s)
-		if cost := c.Cost(limits[i].Unit); !s.Room(limits[i].Limit, cost) {
+		if wait > 0 || cost > limits[i].Burst {
 			d.Reason = bucket.RateLimited
 			d.NeverFits = d.NeverFits || cost > limits[i].Burst
-			if wait := s.Wait(limits[i].Limit, cost); wait > d.RetryAfter {
+			if wait > d.RetryAfter {
 				d.RetryAfter, d.Hit = wait, i
 			}
 		}
@@ -179,13 +186,18 @@ func (l *Local) commit(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bu
 		have = account.entries
 	}
 	for i := range limits {
-		if d.Reason == bucket.OK && !c.DryRun {
-			if cost := c.Cost(limits[i].Unit); cost > 0 || !states[i].Idle() {
-				states[i] = states[i].Add(cost)
-				have = put(have, &limits[i], states[i])
-			}
+		cost := c.Cost(limits[i].Unit)
+		if d.Reason != bucket.OK || c.DryRun {
+			cost = 0
 		}
-		d.Limits = append(d.Limits, states[i].Status(limits[i]))
+		if cost > 0 {
+			states[i] = states[i].Add(cost)
+			have = put(have, &limits[i], states[i], cost)
+		}
+		d.Limits = append(d.Limits, status(have, &limits[i], states[i]))
+	}
+	if d.Reason == bucket.OK && c.Reserve {
+		d.Reservation = l.reserve(sh, c, limits, states)
 	}
 	switch {
 	case account != nil:
@@ -200,23 +212,72 @@ func (e *entry) is(l *bucket.Scoped) bool {
 	return e.unit == l.Unit && e.window == l.Window && e.scope == l.Scope
 }
 
-func find(have []entry, l *bucket.Scoped) bucket.State {
+func find(have []entry, l *bucket.Scoped) *entry {
 	for i := range have {
 		if have[i].is(l) {
-			return have[i].state
+			return &have[i]
 		}
 	}
-	return bucket.State{}
+	return nil
 }
 
-func put(have []entry, l *bucket.Scoped, s bucket.State) []entry {
-	for i := range have {
-		if have[i].is(l) {
-			have[i].state = s
-			return have
+// look returns what is used of a limit at now and how long cost must wait. Of a
+// sliding window the state holds no more than the units.
+func look(have []entry, l *bucket.Scoped, cost int64, now time.Duration) (s bucket.State, wait time.Duration) {
+	e := find(have, l)
+	if l.Algorithm == bucket.SlidingWindow {
+		s.At = now
+		if e != nil && e.sliding != nil {
+			s.Units, wait = e.sliding.Use(l.Limit, now), e.sliding.Wait(l.Limit, cost, now)
 		}
+		return s, wait
 	}
-	return append(have, entry{scope: l.Scope, unit: l.Unit, window: l.Window, state: s})
+	if e != nil && e.sliding == nil {
+		s = e.state
+	}
+	s = s.Decay(l.Limit, now)
+	s.At = now
+	return s, s.Wait(l.Limit, cost)
+}
+
+// put makes the bucket of a limit what it is after cost was taken.
+func put(have []entry, l *bucket.Scoped, s bucket.State, cost int64) []entry {
+	e := find(have, l)
+	if e == nil {
+		have = append(have, entry{scope: l.Scope, unit: l.Unit, window: l.Window})
+		e = &have[len(have)-1]
+	}
+	if l.Algorithm != bucket.SlidingWindow {
+		e.state, e.sliding = s, nil
+		return have
+	}
+	if e.sliding == nil {
+		e.state, e.sliding = bucket.State{}, &bucket.Window{}
+	}
+	e.sliding.Add(l.Limit, cost, s.At)
+	return have
+}
+
+// status returns a limit as it stands at s.At.
+func status(have []entry, l *bucket.Scoped, s bucket.State) bucket.Status {
+	if l.Algorithm != bucket.SlidingWindow {
+		return s.Status(*l)
+	}
+	if e := find(have, l); e != nil && e.sliding != nil {
+		return e.sliding.Status(*l, s.At)
+	}
+	return bucket.Status{Scoped: *l, Remaining: l.Limit.Limit}
+}
+
+// idle reports whether nothing is left of the bucket at now.
+func (e *entry) idle(now time.Duration) bool {
+	if e.sliding != nil {
+		return e.sliding.Use(bucket.Limit{Window: e.window}, now) == 0
+	}
+	// The rate of the last touch is the best known; a limit that has been
+	// lowered since only keeps the bucket a little longer.
+	lim := bucket.Limit{Limit: max(1, e.state.Rate), Window: e.window}
+	return e.state.Decay(lim, now).Idle()
 }
 
 // Len counts the accounts that have buckets.
@@ -242,13 +303,11 @@ func (l *Local) sweep(sh *shard) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
+	l.expire(sh, now)
 	for id, account := range sh.accounts {
 		kept := account.entries[:0]
 		for _, e := range account.entries {
-			// The rate of the last touch is the best known; a limit that has
-			// been lowered since only keeps the bucket a little longer.
-			lim := bucket.Limit{Limit: max(1, e.state.Rate), Window: e.window}
-			if !e.state.Decay(lim, now).Idle() {
+			if !e.idle(now) {
 				kept = append(kept, e)
 			}
 		}

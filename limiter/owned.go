@@ -76,7 +76,9 @@ func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Deci
 	o.l.commit(o.sh, c, limits, d, states)
 	if !c.DryRun {
 		for i := range limits {
-			o.state(&limits[i], states[i], 0)
+			if limits[i].Algorithm != bucket.SlidingWindow {
+				o.state(&limits[i], states[i], 0)
+			}
 		}
 	}
 	return Decided, nil
@@ -100,8 +102,8 @@ func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []buck
 	for i := range limits {
 		l := &limits[i]
 		cost := c.Cost(l.Unit)
-		if cost == 0 {
-			continue
+		if cost == 0 || l.Algorithm == bucket.SlidingWindow {
+			continue // sliding windows have no copies yet
 		}
 		h := o.hot(l)
 		var s *replica.Stream

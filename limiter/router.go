@@ -27,6 +27,8 @@ type Peers interface {
 	// Check has the node decide from its own buckets. An error means that it
 	// gave no decision; the check may have been counted there all the same.
 	Check(ctx context.Context, node string, c *bucket.Check, d *bucket.Decision) error
+	// Settle has the node settle a reservation of its own.
+	Settle(ctx context.Context, node string, s *bucket.Settlement) (bucket.Settled, error)
 }
 
 // How long each hop may take. A peer that has to wait for an index gets
@@ -106,6 +108,47 @@ func (r *Router) ask(ctx context.Context, id string, hop time.Duration, c *bucke
 	}
 	r.Forwarded.Add(1)
 	return nil
+}
+
+// Settle settles a reservation where it was given: at the owner of the account,
+// or at one of its successors who decided meanwhile. Its error means that
+// nobody who could know it was reached.
+func (r *Router) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error) {
+	ids, n := r.owners.Owner(s.Account)
+	err := errNobody
+	for i, id := range ids[:n] {
+		what, failed := r.settleAt(ctx, id, s)
+		if failed == nil && what != bucket.SettledUnknown {
+			return what, nil
+		}
+		if i == 0 {
+			err = failed // the owner's word counts
+		}
+	}
+	return bucket.SettledUnknown, err
+}
+
+var errNobody = errors.New("nobody owns the account yet")
+
+func (r *Router) settleAt(ctx context.Context, id string, s *bucket.Settlement) (bucket.Settled, error) {
+	if id == r.node {
+		return r.ServeSettle(ctx, s)
+	}
+	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
+	defer cancel()
+	what, err := r.peers.Settle(ctx, id, s)
+	if err != nil {
+		return what, fmt.Errorf("settle at node %s: %w", id, err)
+	}
+	return what, nil
+}
+
+// ServeSettle settles a reservation that this node gave. It never forwards.
+func (r *Router) ServeSettle(_ context.Context, s *bucket.Settlement) (bucket.Settled, error) {
+	if !r.owners.Ready() {
+		return bucket.SettledUnknown, errNotReady
+	}
+	return r.local.Settle(s), nil
 }
 
 // Serve answers a check that another node forwarded. It never forwards.

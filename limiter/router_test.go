@@ -16,6 +16,44 @@ type group struct {
 	err   error
 	ready bool
 	asked []string
+
+	settled map[string]bucket.Settled // by node; others know nothing
+}
+
+func (g *group) Settle(_ context.Context, id string, _ *bucket.Settlement) (bucket.Settled, error) {
+	g.asked = append(g.asked, id)
+	if g.down[id] {
+		return bucket.SettledUnknown, errors.New("connection refused")
+	}
+	if what, ok := g.settled[id]; ok {
+		return what, nil
+	}
+	return bucket.SettledUnknown, nil
+}
+
+func TestRouterSettlesWhereItIsKnown(t *testing.T) {
+	for name, c := range map[string]struct {
+		group
+		want  bucket.Settled
+		fails bool
+		asked int
+	}{
+		"at the owner":              {group{settled: map[string]bucket.Settled{"n2": bucket.SettledBefore}}, bucket.SettledBefore, false, 1},
+		"at a successor":            {group{settled: map[string]bucket.Settled{"n4": bucket.SettledNow}}, bucket.SettledNow, false, 3},
+		"nowhere":                   {group{}, bucket.SettledUnknown, false, 3},
+		"nowhere, a successor gone": {group{down: map[string]bool{"n3": true}}, bucket.SettledUnknown, false, 3},
+		"the owner gone":            {group{down: map[string]bool{"n2": true}}, bucket.SettledUnknown, true, 3},
+		"the owner gone, but known": {group{down: map[string]bool{"n2": true}, settled: map[string]bucket.Settled{"n3": bucket.SettledOtherwise}}, bucket.SettledOtherwise, false, 2},
+	} {
+		g := c.group
+		g.order, g.ready = []string{"n2", "n3", "n4"}, true
+		l, _, _ := newLocal()
+		r := NewRouter("n1", l, &g, &g, errBehind)
+		got, err := r.Settle(t.Context(), &bucket.Settlement{Account: "a", Reservation: "r"})
+		if got != c.want || (err != nil) != c.fails || len(g.asked) != c.asked {
+			t.Errorf("%s: %v, %v, asked %v", name, got, err, g.asked)
+		}
+	}
 }
 
 func (g *group) Owner(string) (ids [3]string, n int) { return ids, copy(ids[:], g.order) }

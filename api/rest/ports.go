@@ -103,7 +103,7 @@ type Config struct {
 
 // Validate reports what is missing.
 func (c *Config) Validate() error {
-	if c.NodeID == "" || c.Checker == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Metrics == nil {
+	if c.NodeID == "" || c.Checker == nil || c.Settler == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Metrics == nil {
 		return errors.New("rest: the config needs all but a logger")
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 )
 
 // Magic opens a connection and names the version of the protocol.
-const Magic = "QPEER\x01"
+const Magic = "QPEER\x02"
 
 // Bounds of the protocol.
 const (

@@ -53,6 +53,8 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 		gauge("quorate_owner_epoch", "Epoch of the ownership map.", func() float64 { return float64(m.Map().Epoch) }),
 		gauge("quorate_partitions_owned", "Partitions that this node owns.", func() float64 { return float64(m.Map().Owned()[id]) }),
 		gauge("quorate_accounts_with_buckets", "Accounts that have buckets on this node.", func() float64 { return float64(l.Len()) }),
+		gauge("quorate_reservations", "Reservations that can be settled at this node.", func() float64 { live, _ := l.Reserved(); return float64(live) }),
+		counter("quorate_settlements_total", "Settlements and releases that changed a bucket of this node.", func() float64 { _, settled := l.Reserved(); return float64(settled) }),
 		gauge("quorate_has_leader", "1 while a leader is known.", func() float64 {
 			if c.HasLeader() {
 				return 1

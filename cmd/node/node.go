@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,9 +74,11 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	start := time.Now()
 	local := limiter.NewLocal(cfg.NodeID, machine, func() time.Duration { return time.Since(start) })
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
+	local.Reserve(limiter.Reservations{TTL: limiter.DefaultTTL, Most: limiter.DefaultMost, NewID: newReservation})
 	n.cluster.SetChecks(router.Serve)
+	n.cluster.SetSettles(router.ServeSettle)
 	n.http = rest.New(rest.Config{
-		NodeID: cfg.NodeID, Checker: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
+		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
 		Operator: operator{cfg.NodeID, n.cluster, machine},
 		Metrics:  newMetrics(cfg.NodeID, n.cluster, machine, router, local),
 		Logger:   log,
@@ -87,6 +90,10 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	go func() { defer n.wg.Done(); sweep(ctx, local) }()
 	return n, nil
 }
+
+// newReservation returns an id that nobody can guess: it is all that a
+// settlement needs beside the account.
+func newReservation() string { return "r-" + rand.Text() }
 
 func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
 	var lc net.ListenConfig

@@ -1,0 +1,153 @@
+package limiter
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+func reserving(limits ...bucket.Scoped) (*Local, *time.Duration) {
+	l, _, now := newLocal(limits...)
+	n := 0
+	l.Reserve(Reservations{TTL: 10 * time.Minute, Most: 3, NewID: func() string { n++; return fmt.Sprint("r-", n) }})
+	return l, now
+}
+
+func left(t *testing.T, l *Local, i int) int64 {
+	t.Helper()
+	return take(t, l, bucket.Check{Account: "a", DryRun: true}).Limits[i].Remaining
+}
+
+func TestSettleCorrectsTheTokensEitherWay(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		algorithm bucket.Algorithm
+		s         bucket.Settlement
+		requests  int64
+		tokens    int64
+	}{
+		{"less", bucket.TokenBucket, bucket.Settlement{Tokens: 30}, 9, 970},
+		{"more", bucket.TokenBucket, bucket.Settlement{Tokens: 130}, 9, 870},
+		{"into debt", bucket.TokenBucket, bucket.Settlement{Tokens: 5000}, 9, 0},
+		{"as reserved", bucket.TokenBucket, bucket.Settlement{Tokens: 100}, 9, 900},
+		{"released", bucket.TokenBucket, bucket.Settlement{Release: true}, 10, 1000},
+		{"less of a window", bucket.SlidingWindow, bucket.Settlement{Tokens: 30}, 9, 970},
+		{"more of a window", bucket.SlidingWindow, bucket.Settlement{Tokens: 130}, 9, 870},
+		{"a window released", bucket.SlidingWindow, bucket.Settlement{Release: true}, 10, 1000},
+	} {
+		requests, tokens := perMinute("llm", bucket.Requests, 10), perMinute("llm", bucket.Tokens, 1000)
+		requests.Algorithm, tokens.Algorithm = c.algorithm, c.algorithm
+		l, _ := reserving(requests, tokens)
+		d := take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 100, Reserve: true})
+		c.s.Account, c.s.Reservation = "a", d.Reservation
+		for i, want := range []bucket.Settled{bucket.SettledNow, bucket.SettledBefore, bucket.SettledBefore} {
+			if got := l.Settle(&c.s); got != want {
+				t.Errorf("%s, time %d: %v, want %v", c.name, i, got, want)
+			}
+			if left(t, l, 0) != c.requests || left(t, l, 1) != c.tokens {
+				t.Errorf("%s, time %d: %d requests and %d tokens left, want %d and %d", c.name, i, left(t, l, 0), left(t, l, 1), c.requests, c.tokens)
+			}
+		}
+		other := c.s
+		other.Amount++
+		if got := l.Settle(&other); got != bucket.SettledOtherwise {
+			t.Errorf("%s, with another amount: %v", c.name, got)
+		}
+	}
+}
+
+func TestReservationsAreBoundedAndExpire(t *testing.T) {
+	l, now := reserving(perMinute("llm", bucket.Tokens, 1000))
+	var ids []string
+	for range 4 {
+		ids = append(ids, take(t, l, bucket.Check{Account: "a", Tokens: 10, Reserve: true}).Reservation)
+	}
+	if fmt.Sprint(ids) != "[r-1 r-2 r-3 ]" {
+		t.Errorf("ids %q: want three, and none above the bound", ids)
+	}
+	if d := take(t, l, bucket.Check{Account: "a", Tokens: 2000, Reserve: true}); d.Reservation != "" {
+		t.Error("a denial has a reservation")
+	}
+	for _, s := range []bucket.Settlement{{Account: "b", Reservation: "r-1"}, {Account: "a", Reservation: "r-9"}} {
+		if got := l.Settle(&s); got != bucket.SettledUnknown {
+			t.Errorf("%+v: %v", s, got)
+		}
+	}
+	*now += 10*time.Minute - 1
+	if got := l.Settle(&bucket.Settlement{Account: "a", Reservation: "r-1", Tokens: 1}); got != bucket.SettledNow {
+		t.Errorf("at the last instant: %v", got)
+	}
+	*now++
+	for _, id := range []string{"r-1", "r-2"} {
+		if got := l.Settle(&bucket.Settlement{Account: "a", Reservation: id, Tokens: 1}); got != bucket.SettledUnknown {
+			t.Errorf("%s when expired: %v", id, got)
+		}
+	}
+	l.Sweep()
+	if live, settled := l.Reserved(); live != 0 || settled != 1 {
+		t.Errorf("%d live, %d settled", live, settled)
+	}
+}
+
+// Given back is only what still counts: a bucket never owes less than nothing.
+func TestReleaseAfterTheBucketIsEmpty(t *testing.T) {
+	for _, algorithm := range []bucket.Algorithm{bucket.TokenBucket, bucket.SlidingWindow} {
+		limit := perMinute("llm", bucket.Tokens, 1000)
+		limit.Algorithm = algorithm
+		l, now := reserving(limit)
+		d := take(t, l, bucket.Check{Account: "a", Tokens: 600, Reserve: true})
+		*now += 2 * time.Minute
+		take(t, l, bucket.Check{Account: "a", Tokens: 100})
+		if got := l.Settle(&bucket.Settlement{Account: "a", Reservation: d.Reservation, Release: true}); got != bucket.SettledNow {
+			t.Fatal(got)
+		}
+		want := int64(1000) // the debt is one sum: what was given back is 600 of 100
+		if algorithm == bucket.SlidingWindow {
+			want = 900 // what has left the window is not given back again
+		}
+		if got := left(t, l, 0); got != want {
+			t.Errorf("%v: %d left, want %d", algorithm, got, want)
+		}
+	}
+}
+
+func TestSlidingWindowTakesAllOrNone(t *testing.T) {
+	requests, tokens := perMinute("llm", bucket.Requests, 3), perMinute("llm", bucket.Tokens, 1000)
+	requests.Algorithm = bucket.SlidingWindow
+	l, rules, now := newLocal(requests, tokens)
+	for range 3 {
+		take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 10})
+	}
+	d := take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 10})
+	if d.Reason != bucket.RateLimited || d.Hit != 0 || left(t, l, 1) != 970 {
+		t.Fatalf("%+v", d)
+	}
+	if d.RetryAfter != 63750*time.Millisecond {
+		t.Errorf("retry after %s, want a window and a sixteenth", d.RetryAfter)
+	}
+	*now += d.RetryAfter - 1
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 1}); d.Reason != bucket.RateLimited {
+		t.Error("a nanosecond early it fits")
+	}
+	*now++
+	if d := take(t, l, bucket.Check{Account: "a", Requests: 1}); d.Reason != bucket.OK || d.Limits[0].Remaining != 2 {
+		t.Errorf("%+v", d)
+	}
+	// A changed algorithm starts anew, and so does changing it back.
+	rules.ruling.Limits[0].Algorithm = bucket.TokenBucket
+	if got := left(t, l, 0); got != 3 {
+		t.Errorf("as a token bucket: %d left", got)
+	}
+	take(t, l, bucket.Check{Account: "a", Requests: 2})
+	rules.ruling.Limits[0].Algorithm = bucket.SlidingWindow
+	if got := left(t, l, 0); got != 3 {
+		t.Errorf("as a sliding window again: %d left", got)
+	}
+	*now += time.Hour
+	l.Sweep()
+	if l.Len() != 0 {
+		t.Error("an empty window was not swept")
+	}
+}
