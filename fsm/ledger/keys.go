@@ -41,25 +41,35 @@ type chunk [chunkLen]keyRecord
 // so that a copy of the list of chunks is a copy of the log.
 type keyLog struct {
 	chunks     []*chunk
-	head, tail int // of the records kept: head in the first chunk, tail behind the last
-	byHash     map[keyHash]*keyRecord
-	most       int // records; beyond it the oldest is forgotten
+	head, tail int    // of the records kept: head in the first chunk, tail behind the last
+	base       uint64 // number of the first chunk's first record; the next has the next
+
+	// byHash holds the records' numbers: numbers and not pointers, so that the
+	// garbage collector has nothing to look at in millions of them.
+	byHash map[keyHash]uint64
+	most   int // records; beyond it the oldest is forgotten
 }
 
-func newKeyLog() *keyLog { return &keyLog{byHash: map[keyHash]*keyRecord{}, most: MaxKeys} }
+func newKeyLog() *keyLog { return &keyLog{byHash: map[keyHash]uint64{}, most: MaxKeys} }
 
 func (l *keyLog) len() int { return l.tail - l.head }
 
-func (l *keyLog) get(h keyHash) *keyRecord { return l.byHash[h] }
+func (l *keyLog) get(h keyHash) *keyRecord {
+	n, ok := l.byHash[h]
+	if !ok {
+		return nil
+	}
+	at := n - l.base
+	return &l.chunks[at/chunkLen][at%chunkLen]
+}
 
 func (l *keyLog) add(r keyRecord) {
 	if l.tail == len(l.chunks)*chunkLen {
 		l.chunks = append(l.chunks, new(chunk))
 	}
-	at := &l.chunks[l.tail/chunkLen][l.tail%chunkLen]
-	*at = r
+	l.chunks[l.tail/chunkLen][l.tail%chunkLen] = r
+	l.byHash[r.hash] = l.base + uint64(l.tail)
 	l.tail++
-	l.byHash[r.hash] = at
 }
 
 func (l *keyLog) oldest() *keyRecord {
@@ -73,7 +83,7 @@ func (l *keyLog) forget() {
 	delete(l.byHash, l.chunks[0][l.head].hash)
 	if l.head++; l.head == chunkLen {
 		l.chunks = append([]*chunk(nil), l.chunks[1:]...)
-		l.head, l.tail = 0, l.tail-chunkLen
+		l.head, l.tail, l.base = 0, l.tail-chunkLen, l.base+chunkLen
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/vmihailenco/msgpack/v5"
@@ -27,7 +25,7 @@ type Frozen struct {
 	clusterID string
 	table     *Table
 	owners    *Map
-	accounts  []map[string]*Account
+	accounts  *frozen
 	keys      keyLog
 	hash      hashAt
 }
@@ -62,18 +60,13 @@ func (f *Frozen) Write(to io.Writer) error {
 	w.uint(f.table.Revision)
 	w.bytes(f.table.Doc)
 	w.do(f.owners.encode(w.e))
-	n := 0
-	for _, m := range f.accounts {
-		n += len(m)
-	}
-	w.array(n)
-	var ids []string
-	for _, m := range f.accounts {
-		// Sorted shard by shard: the order of a Go map differs between replicas.
-		ids = slices.AppendSeq(ids[:0], maps.Keys(m))
-		slices.Sort(ids)
-		for _, id := range ids {
-			m[id].encode(w)
+	w.array(f.accounts.len())
+	var list []*Account
+	for i := range f.accounts {
+		// Sorted: the order in a shard is that of the log, not of the accounts.
+		list = f.accounts.sorted(i, list)
+		for _, a := range list {
+			a.encode(w)
 		}
 	}
 	w.array(f.keys.len())
