@@ -82,6 +82,11 @@ type Error struct {
 	Detail string `json:"detail"`
 	Field  string `json:"field"` // empty when no one field is at fault
 
+	Errors []struct { // every fault of a document
+		Path    string `json:"path"`
+		Message string `json:"message"`
+	} `json:"errors"`
+
 	Raw json.RawMessage `json:"-"` // the body as it came
 }
 
@@ -96,7 +101,9 @@ func (e *Error) Error() string {
 // request is what to ask, of whichever endpoint.
 type request struct {
 	method, path string
-	body         any // nil: none
+	body         any    // marshalled as JSON; nil: none
+	raw          []byte // instead of body, as it is
+	header       http.Header
 }
 
 // answer is a whole answer.
@@ -109,7 +116,7 @@ type answer struct {
 // do asks one endpoint after the other. Where none answered but with 503 the
 // error wraps ErrUnavailable, and an *Error if there was one.
 func (c *Client) do(ctx context.Context, r request) (*answer, error) {
-	var body []byte
+	body := r.raw
 	if r.body != nil {
 		var err error
 		if body, err = json.Marshal(r.body); err != nil {
@@ -140,6 +147,9 @@ func (c *Client) ask(ctx context.Context, endpoint string, r request, body []byt
 	req, err := http.NewRequestWithContext(ctx, r.method, strings.TrimSuffix(endpoint, "/")+r.path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", wire.TypeJSON)

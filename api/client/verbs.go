@@ -10,7 +10,7 @@ import (
 
 // Check asks for a decision. A denial is no error: the answer's Status tells.
 func (c *Client) Check(ctx context.Context, r wire.CheckRequest) (*wire.CheckResponse, error) {
-	a, err := c.do(ctx, request{http.MethodPost, "/v1/check", r})
+	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/check", body: r})
 	if err != nil {
 		return nil, err
 	}
@@ -31,14 +31,14 @@ func (c *Client) Check(ctx context.Context, r wire.CheckRequest) (*wire.CheckRes
 
 // Account returns an account.
 func (c *Client) Account(ctx context.Context, id string) (*wire.AccountResponse, error) {
-	a, err := c.do(ctx, request{http.MethodGet, "/v1/accounts/" + url.PathEscape(id), nil})
+	a, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/accounts/" + url.PathEscape(id)})
 	return accountOf(a, err)
 }
 
 // Patch changes an account: Fields holds any of plan, usage_limit and
 // suspended. A nil usage_limit takes the limit away.
 func (c *Client) Patch(ctx context.Context, id string, fields map[string]any) (*wire.AccountResponse, error) {
-	a, err := c.do(ctx, request{http.MethodPatch, "/v1/accounts/" + url.PathEscape(id), fields})
+	a, err := c.do(ctx, request{method: http.MethodPatch, path: "/v1/accounts/" + url.PathEscape(id), body: fields})
 	return accountOf(a, err)
 }
 
@@ -56,7 +56,7 @@ func accountOf(a *answer, err error) (*wire.AccountResponse, error) {
 // Entry records an entry in an account's ledger.
 func (c *Client) Entry(ctx context.Context, account string, r wire.EntryRequest) (*wire.EntryResponse, error) {
 	r.Account = "" // the path says it
-	a, err := c.do(ctx, request{http.MethodPost, "/v1/accounts/" + url.PathEscape(account) + "/ledger", r})
+	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/accounts/" + url.PathEscape(account) + "/ledger", body: r})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (c *Client) Entry(ctx context.Context, account string, r wire.EntryRequest)
 
 // Cluster returns the state of the cluster as one of its nodes sees it.
 func (c *Client) Cluster(ctx context.Context) (*wire.ClusterStatus, error) {
-	a, err := c.do(ctx, request{http.MethodGet, "/v1/cluster", nil})
+	a, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/cluster"})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (c *Client) Cluster(ctx context.Context) (*wire.ClusterStatus, error) {
 
 // Ready returns nil when an endpoint is ready, and its lines of probes.
 func (c *Client) Ready(ctx context.Context) (lines []byte, err error) {
-	a, err := c.do(ctx, request{http.MethodGet, "/readyz?verbose", nil})
+	a, err := c.do(ctx, request{method: http.MethodGet, path: "/readyz?verbose"})
 	if err != nil {
 		return nil, err
 	}

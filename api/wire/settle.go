@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"strings"
 
 	"quorate/fsm/ledger"
@@ -29,6 +30,8 @@ type SettleResponse struct {
 	UsageRecorded bool   `json:"usage_recorded"`
 	Replayed      bool   `json:"replayed"`
 	Reason        string `json:"reason,omitempty"` // reservation_unknown
+
+	Raw json.RawMessage `json:"-"` // the body as it came
 }
 
 // ParseSettle reads the whole document of the scanner. Its strings are its own.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quorate/api/client"
 	"quorate/api/wire"
 )
 
@@ -30,7 +31,7 @@ func newAccount() *cobra.Command {
 			return a.print(cmd.OutOrStdout(), acc.Raw, func(w io.Writer) { printAccount(w, acc) })
 		},
 	}
-	return clientVerb(group("account", "Look at and change accounts", get, newAccountSet(&a)), &a)
+	return clientVerb(group("account", "Look at and change accounts", get, newAccountSet(&a), newAccountList(&a), newAccountDelete(&a)), &a)
 }
 
 func printAccount(w io.Writer, acc *wire.AccountResponse) {
@@ -53,6 +54,62 @@ func printAccount(w io.Writer, acc *wire.AccountResponse) {
 		for _, l := range acc.Limits[category] {
 			fmt.Fprintf(w, "%s\t%d %s per %s\n", category, l.Limit, l.Unit, l.Window)
 		}
+	}
+}
+
+func newAccountList(a *asker) *cobra.Command {
+	q := client.AccountsQuery{}
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List accounts in byte order, a page at a time",
+		Args:  cobra.NoArgs,
+	}
+	fs := cmd.Flags()
+	fs.IntVar(&q.Tier, "tier", -1, "only those at this tier")
+	fs.IntVar(&q.Limit, "limit", 100, "how many, 1 to 1000")
+	fs.StringVar(&q.Cursor, "cursor", "", "the cursor that the page before ended with")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := a.client(a.urls())
+		if err != nil {
+			return err
+		}
+		page, err := c.Accounts(cmd.Context(), q)
+		if err != nil {
+			return fmt.Errorf("list accounts: %w", err)
+		}
+		return a.print(cmd.OutOrStdout(), page.Raw, func(w io.Writer) {
+			fmt.Fprintln(w, "ACCOUNT\tPLAN\tTIER\tLIFETIME SPEND\tFREE\tPURCHASED\tOPEN BILL\tBLOCKED BY")
+			for _, acc := range page.Accounts {
+				blocked := ""
+				if acc.BlockedBy != nil {
+					blocked = *acc.BlockedBy
+				}
+				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", acc.ID, acc.Plan, acc.Tier, acc.LifetimeSpend,
+					acc.Credits.Free, acc.Credits.Purchased, acc.OpenBill, blocked)
+			}
+			if page.NextCursor != nil {
+				fmt.Fprintf(w, "\nmore with --cursor %s\n", *page.NextCursor)
+			}
+		})
+	}
+	return cmd
+}
+
+func newAccountDelete(a *asker) *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete ACCOUNT",
+		Short: "Remove an account that has neither credits nor a bill",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client(a.urls())
+			if err != nil {
+				return err
+			}
+			if err := c.Delete(cmd.Context(), args[0]); err != nil {
+				return fmt.Errorf("delete account %s: %w", args[0], err)
+			}
+			return a.print(cmd.OutOrStdout(), []byte("{}"), func(w io.Writer) { fmt.Fprintln(w, "deleted "+args[0]) })
+		},
 	}
 }
 

@@ -26,6 +26,7 @@ func newCheck() *cobra.Command {
 	fs.Int64Var(&req.Requests, "requests", 1, "how many requests to count")
 	fs.Int64Var(&req.Tokens, "tokens", 0, "how many tokens to count")
 	fs.BoolVar(&req.DryRun, "dry-run", false, "decide without counting")
+	fs.BoolVar(&req.Reserve, "reserve", false, "print a reservation, to settle or release later")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if req.Model == "" && req.Category == "" {
 			return usage(errors.New("want --model or --category"))
@@ -64,6 +65,9 @@ func printDecision(w io.Writer, d *wire.CheckResponse) {
 		fmt.Fprintln(w, "larger than the limit: no wait helps")
 	case d.RetryAfterMS != nil && *d.RetryAfterMS > 0:
 		fmt.Fprintf(w, "retry after %v\n", millis(*d.RetryAfterMS))
+	}
+	if d.Reservation != "" {
+		fmt.Fprintf(w, "reservation %s\n", d.Reservation)
 	}
 	if d.Degraded {
 		fmt.Fprintln(w, "degraded: the owner of the account was not reachable")

@@ -19,6 +19,7 @@ func newLedger() *cobra.Command {
 		entryVerb(&a, "usage", "Charge usage to the credits, then to the open bill"),
 		entryVerb(&a, "payment", "Record a payment of the open bill"),
 		entryVerb(&a, "refund", "Take purchased credits back"),
+		newImport(&a),
 	), &a)
 }
 

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"quorate/api/wire"
+)
+
+func newSettle() *cobra.Command {
+	var a asker
+	var tokens int64
+	req := wire.SettleRequest{}
+	cmd := &cobra.Command{
+		Use:   "settle ACCOUNT RESERVATION --tokens N [--amount DOLLARS]",
+		Short: "Correct a reservation to what was used, and record what it cost",
+		Long: `Correct a reservation to what was used, and record what it cost.
+
+It is safe to repeat the command: the same numbers count once.`,
+		Args: cobra.ExactArgs(2),
+	}
+	cmd.Flags().Int64Var(&tokens, "tokens", -1, "how many tokens were used, required")
+	cmd.Flags().StringVar(&req.Amount, "amount", "", "what it cost, in `DOLLARS` such as 0.0123; usage of that amount is recorded")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if tokens < 0 {
+			return usage(errors.New("want --tokens, how many were used"))
+		}
+		c, err := a.client(a.urls())
+		if err != nil {
+			return err
+		}
+		req.Account, req.Reservation, req.Tokens = args[0], args[1], &tokens
+		r, err := c.Settle(cmd.Context(), req)
+		if err != nil {
+			return fmt.Errorf("settle %s: %w", req.Reservation, err)
+		}
+		return a.print(cmd.OutOrStdout(), r.Raw, func(w io.Writer) { printSettled(w, r) })
+	}
+	return clientVerb(cmd, &a)
+}
+
+func newRelease() *cobra.Command {
+	var a asker
+	cmd := &cobra.Command{
+		Use:   "release ACCOUNT RESERVATION",
+		Short: "Give back the requests and tokens that a reservation took",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client(a.urls())
+			if err != nil {
+				return err
+			}
+			r, err := c.Release(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return fmt.Errorf("release %s: %w", args[1], err)
+			}
+			return a.print(cmd.OutOrStdout(), r.Raw, func(w io.Writer) { printSettled(w, r) })
+		},
+	}
+	return clientVerb(cmd, &a)
+}
+
+func printSettled(w io.Writer, r *wire.SettleResponse) {
+	switch {
+	case r.Replayed:
+		fmt.Fprintln(w, "was settled before")
+	case r.Settled:
+		fmt.Fprintln(w, "settled")
+	default:
+		fmt.Fprintln(w, "not settled: "+r.Reason)
+	}
+	if r.UsageRecorded {
+		fmt.Fprintln(w, "usage recorded")
+	}
+}
