@@ -29,7 +29,6 @@ type job struct {
 	rule  bucket.Ruling
 	steps []limiter.Step
 	at    int
-	until time.Duration // of the step under way, on the world's clock
 	owner time.Duration // since when it is tried as owner; 0: it is not
 	over  bool
 	done  func(d bucket.Decision, ok bool)

@@ -79,7 +79,6 @@ type world struct {
 	buckets []*bucketRun
 	faults  []*Fault
 	stats   Stats
-	pending int
 }
 
 // table is one committed ownership map.
