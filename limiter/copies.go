@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -13,14 +14,15 @@ func clone(id bucket.ID) bucket.ID {
 	return id
 }
 
-// entry returns the bucket with an id, as it was left.
-func (l *Local) entry(sh *shard, id bucket.ID) bucket.State {
+// entry returns the bucket with an id, as it was left, and since when it has
+// been busy.
+func (l *Local) entry(sh *shard, id bucket.ID) (s bucket.State, busy time.Duration) {
 	if account := sh.accounts[id.Account]; account != nil {
 		if e := find(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: id.Scope}); e != nil {
-			return e.state
+			return e.state, e.busy
 		}
 	}
-	return bucket.State{}
+	return bucket.State{}, l.now()
 }
 
 func (l *Local) setEntry(sh *shard, id bucket.ID, s bucket.State) {
@@ -36,7 +38,7 @@ func (l *Local) setEntry(sh *shard, id bucket.ID, s bucket.State) {
 // owned it and as a copy: what is used, for how long it has been nothing, and
 // what of the judges' counts is in it.
 func (l *Local) known(sh *shard, id bucket.ID, limit bucket.Limit, now time.Duration) (s bucket.State, empty time.Duration, absorbed []replica.Count) {
-	left := l.entry(sh, id)
+	left, _ := l.entry(sh, id)
 	s, empty = decay(left, id.Window, now), replica.Empty(left, id.Window, now)
 	if h := sh.hot[id]; h != nil {
 		absorbed = h.stream.Seen()
@@ -125,7 +127,8 @@ func (l *Local) export(sh *shard, in func(partition int) bool) []Known {
 	var out []Known
 	for id := range ids {
 		k := Known{ID: id}
-		rate := max(l.entry(sh, id).Rate, 1)
+		left, _ := l.entry(sh, id)
+		rate := max(left.Rate, 1)
 		if c := sh.copies[id]; c != nil {
 			rate = max(1, c.State.Rate)
 		}
@@ -169,7 +172,7 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 			h = &hot{}
 			sh.hot[clone(k.ID)] = h
 		}
-		h.stream.Inherit(replica.Union(absorbed, k.Absorbed), now)
+		h.stream.Inherit(replica.Union(absorbed, k.Absorbed))
 	}
 	for _, r := range k.Tallies {
 		j := l.heard(sh, k.ID)
@@ -259,13 +262,20 @@ func (l *Local) settleIn(k Known) {
 			sh.hot[clone(k.ID)] = h
 		}
 		h.stream = replica.Stream{}
-		h.stream.Inherit(absorbed, now-time.Hour) // it may have been busy all the time
+		h.stream.Inherit(absorbed)
 		if j != nil && j.limit.Limit > 0 {
 			for _, r := range j.at(now) {
-				use, _ = h.stream.Absorb(j.limit, use, empty, r)
+				use, _ = h.stream.Absorb(j.limit, use, replica.Idle{Busy: always, Empty: empty}, r)
 			}
 		}
 	}
 	delete(sh.copies, k.ID)
 	l.setEntry(sh, k.ID, use)
+	if e := find(sh.accounts[k.Account].entries, &bucket.Scoped{Limit: bucket.Limit{Unit: k.Unit, Window: k.Window}, Scope: k.Scope}); e != nil {
+		e.busy = always
+	}
 }
+
+// always is before any instant: what another node owned may have been busy for
+// as long as there are clocks.
+const always = time.Duration(math.MinInt64 / 4)

@@ -228,11 +228,11 @@ func (l *Local) Absorbed(id bucket.ID, units int64) {
 // absorb adds a judge's tally to the owner's bucket.
 func (o *ownership) absorb(t Tally, now time.Duration) {
 	l := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
-	left := o.l.entry(o.sh, t.ID)
+	left, busy := o.l.entry(o.sh, t.ID)
 	use := left.Decay(t.Limit, now)
 	use.At = now
-	h := o.heat(&l, use)
-	use, changed := h.stream.Absorb(t.Limit, use, replica.Empty(left, t.Window, now), t.Report)
+	h := o.heat(&l)
+	use, changed := h.stream.Absorb(t.Limit, use, replica.Idle{Busy: busy, Empty: replica.Empty(left, t.Window, now)}, t.Report)
 	if !changed {
 		return
 	}

@@ -113,7 +113,7 @@ func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []buck
 		if s.Covered(o.rule, l.Limit, states[i], cost, o.successors()) {
 			continue
 		}
-		h = o.heat(l, states[i])
+		h = o.heat(l)
 		o.send(l, h.stream.State(o.rule, l.Limit, states[i], cost, o.successors(), o.l.number))
 		if wake == nil {
 			if h.wake == nil {
@@ -135,7 +135,7 @@ func (o *ownership) state(l *bucket.Scoped, use bucket.State, cost int64) {
 		if len(o.successors()) == 0 || !replica.Due(o.rule, l.Limit, use) {
 			return
 		}
-		h = o.heat(l, use)
+		h = o.heat(l)
 	}
 	o.send(l, h.stream.State(o.rule, l.Limit, use, cost, o.successors(), o.l.number))
 }
@@ -160,12 +160,11 @@ func (o *ownership) hot(l *bucket.Scoped) *hot {
 	return o.sh.hot[idOf(o.id.Account, l)]
 }
 
-func (o *ownership) heat(l *bucket.Scoped, use bucket.State) *hot {
+func (o *ownership) heat(l *bucket.Scoped) *hot {
 	id := o.name(l)
 	h := o.sh.hot[id]
 	if h == nil {
 		h = &hot{}
-		h.stream.Busy = use.At
 		if o.sh.hot == nil {
 			o.sh.hot = map[bucket.ID]*hot{}
 		}

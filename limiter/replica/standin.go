@@ -205,22 +205,29 @@ func Empty(s bucket.State, window, now time.Duration) time.Duration {
 	return max(0, now-s.At-left)
 }
 
+// Idle says when a bucket owed nothing: before Busy nothing is known, and by now
+// it has been empty for Empty.
+type Idle struct {
+	Busy  time.Duration // since when it has owed something, but for Empty
+	Empty time.Duration
+}
+
 // Absorb adds a judge's count to the owner's bucket, once: the state at now
 // with what of the report was not in it yet. What the owner's bucket would have
 // given back to it while it stood empty is forgiven, and nothing above two
-// bursts is kept. empty is for how long it has been by now.
-func (s *Stream) Absorb(l bucket.Limit, use bucket.State, empty time.Duration, r Report) (bucket.State, bool) {
+// bursts is kept.
+func (s *Stream) Absorb(l bucket.Limit, use bucket.State, idle Idle, r Report) (bucket.State, bool) {
 	missing := r.missing(s.seen)
 	if missing == 0 {
 		return use, false
 	}
 	// A new list: statements under way share the old one.
 	s.seen, s.heard = Union(s.seen, []Count{r.Count}), use.At
-	before := max(0, r.Age-(use.At-s.Busy)) // nothing is known of then
+	before := max(0, r.Age-(use.At-idle.Busy)) // nothing is known of then
 	if !use.Idle() {
-		empty = 0
+		idle.Empty = 0
 	}
-	back := refill(l, min(r.Age, before+empty))
+	back := refill(l, min(r.Age, before+idle.Empty))
 	// What it would have given back to one, it cannot give to another.
 	if use.At-s.forgave > r.Age {
 		s.forgiven = 0
@@ -241,6 +248,4 @@ func (s *Stream) Seen() []Count { return s.seen }
 
 // Inherit begins the stream of a new owner: it knows what the copy says was
 // absorbed.
-func (s *Stream) Inherit(absorbed []Count, busy time.Duration) {
-	s.seen, s.Busy = Union(s.seen, absorbed), busy
-}
+func (s *Stream) Inherit(absorbed []Count) { s.seen = Union(s.seen, absorbed) }

@@ -31,6 +31,8 @@ type job struct {
 	at    int
 	owner time.Duration // since when it is tried as owner; 0: it is not
 	over  bool
+	again bool // a step was begun anew because this node was frozen
+	entry bool // a client's: a newer map begins it anew, once
 	done  func(d bucket.Decision, ok bool)
 	d     bucket.Decision
 }
@@ -68,7 +70,7 @@ func (w *world) client(b *bucketRun, until time.Duration) {
 // enter decides a check as the node that a client asked.
 func (n *node) enter(c *bucket.Check, done func(bucket.Decision, bool)) {
 	p := n.local.Part(partition(c.Account))
-	n.begin(c, limiter.EntrySteps(n.id, &p, n, nil), done)
+	n.begin(c, limiter.EntrySteps(n.id, &p, n, nil), done).entry = true
 }
 
 // serve decides a check as another node asked for it.
@@ -88,9 +90,10 @@ func (n *node) serve(how limiter.How, c *bucket.Check, done func(bucket.Decision
 	}
 }
 
-func (n *node) begin(c *bucket.Check, steps []limiter.Step, done func(bucket.Decision, bool)) {
+func (n *node) begin(c *bucket.Check, steps []limiter.Step, done func(bucket.Decision, bool)) *job {
 	j := &job{n: n, check: c, steps: steps, at: -1, done: done, rule: rules{n.w}.Rule(c)}
 	j.next()
+	return j
 }
 
 func (j *job) finish(ok bool) {
@@ -169,23 +172,43 @@ func (n *node) stir() {
 	}
 }
 
+// refused goes on after a refusal. It carries the map: who asked by an older one
+// asks again by that.
+func (j *job) refused(t *table) {
+	if j.entry && t.terms.Epoch > j.n.table.terms.Epoch {
+		j.entry = false
+		j.n.adopt(t)
+		p := j.n.local.Part(partition(j.check.Account))
+		j.steps, j.at = limiter.EntrySteps(j.n.id, &p, j.n, nil), -1
+	}
+	j.next()
+}
+
 // ask has another node do a step, for as long as the hop may take.
 func (j *job) ask(s limiter.Step) {
 	n, to, at, life := j.n, j.n.w.byID[s.Node], j.at, j.n.boot
 	current := func() bool { return n.boot == life && !j.over && j.at == at }
+	sent := n.w.now
 	n.after(s.Hop, func() {
-		if current() {
-			j.next()
+		if !current() {
+			return
 		}
+		// Who was frozen himself has not waited for the answer.
+		if n.w.now-sent > s.Hop+beatEvery && !j.again {
+			j.again = true
+			j.at--
+		}
+		j.next()
 	})
 	n.w.send(n, to, func() {
 		to.serve(s.How, j.check, func(d bucket.Decision, ok bool) {
+			refuser := to.table
 			to.w.send(to, n, func() {
 				if !current() {
 					return
 				}
 				if !ok {
-					j.next()
+					j.refused(refuser)
 					return
 				}
 				j.d = d

@@ -26,6 +26,7 @@ type node struct {
 	snapshot, stored, applied int // epochs: of the snapshot, on disk, in force
 	had                       int // on disk when this life began
 
+	table   *table // adopted last
 	local   *limiter.Local
 	holder  *lease.Holder
 	held    *lease.Held
@@ -64,7 +65,7 @@ func (n *node) start() {
 	for i := range n.reached {
 		n.reached[i] = -time.Hour
 	}
-	n.waiting, n.busy = nil, map[string]bool{}
+	n.waiting, n.busy, n.table = nil, map[string]bool{}, n.w.log[0]
 	n.local = limiter.NewLocal(n.id, rules{n.w}, n.clock)
 	n.local.Join(limiter.Cluster{
 		Leases: leases{n}, Outbox: outbox{n},
@@ -120,6 +121,7 @@ func (n *node) adopt(t *table) {
 		return
 	}
 	n.held = n.holder.Held()
+	n.table = t
 	n.local.Adopt(v)
 	n.ask()
 	n.dutiesDue()
