@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"log"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -108,6 +111,8 @@ func (n *Node) openGossip() error {
 	c.MsgpackUseNewTimeFormat = true
 	c.Logger = n.gossipLogger()
 	c.Delegate = gossipDelegate{n}
+	c.Events = &n.seen
+	n.gossipAddr = net.JoinHostPort(c.AdvertiseAddr, strconv.Itoa(c.AdvertisePort))
 	if n.gossip, err = memberlist.Create(c); err != nil {
 		return fmt.Errorf("%w: gossip %s: %w", ErrAddress, n.cfg.Gossip, err)
 	}
@@ -143,27 +148,57 @@ func (n *Node) meta() *meta {
 	}
 }
 
-// members returns what gossip knows, of each node its latest life.
+// sightings are the nodes that gossip believes to live, by their gossip names.
+// memberlist's own list holds pointers to what it goes on changing, so copies
+// are made where it holds its lock: in the notifications. They only note.
+type sightings struct {
+	mu    sync.Mutex
+	nodes map[string]sighting // guarded by mu
+}
+
+type sighting struct {
+	meta    []byte
+	address string
+}
+
+// NotifyJoin is memberlist.EventDelegate.
+func (s *sightings) NotifyJoin(m *memberlist.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.nodes == nil {
+		s.nodes = map[string]sighting{}
+	}
+	s.nodes[m.Name] = sighting{slices.Clone(m.Meta), m.Address()}
+}
+
+// NotifyUpdate is memberlist.EventDelegate.
+func (s *sightings) NotifyUpdate(m *memberlist.Node) { s.NotifyJoin(m) }
+
+// NotifyLeave is memberlist.EventDelegate.
+func (s *sightings) NotifyLeave(m *memberlist.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.nodes, m.Name)
+}
+
+func (s *sightings) all() []sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.nodes))
+}
+
+// members returns who gossip believes to live, of each node its latest life.
 func (n *Node) members() map[string]member {
 	out := map[string]member{}
-	for _, m := range n.gossip.Members() {
-		d, err := decodeMeta(m.Meta)
+	for _, m := range n.seen.all() {
+		d, err := decodeMeta(m.meta)
 		if err != nil || !ledger.ValidAccount(d.ID) {
 			continue // a node of another kind; it can take no part
 		}
 		if was, ok := out[d.ID]; ok && was.Boot > d.Boot {
 			continue
 		}
-		state := "alive"
-		switch m.State {
-		case memberlist.StateSuspect:
-			state = "suspect"
-		case memberlist.StateDead:
-			state = "dead"
-		case memberlist.StateLeft:
-			state = "left"
-		}
-		out[d.ID] = member{meta: d, gossip: m.Address(), state: state}
+		out[d.ID] = member{meta: d, gossip: m.address, state: "alive"}
 	}
 	return out
 }
@@ -172,8 +207,8 @@ func (n *Node) members() map[string]member {
 // not know.
 func (n *Node) rejoin() {
 	known := map[string]bool{}
-	for _, m := range n.gossip.Members() {
-		known[m.Address()] = true
+	for _, m := range n.seen.all() {
+		known[m.address] = true
 	}
 	for _, seed := range n.cfg.Join {
 		host, port, err := resolveAddr(seed)

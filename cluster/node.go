@@ -27,6 +27,9 @@ type Node struct {
 	raft      *raft.Raft
 	packets   *memberlist.NetTransport // of gossip
 	gossip    *memberlist.Memberlist
+	seen      sightings
+
+	gossipAddr string // as others see it
 
 	hadState  bool          // there was Raft state when the node started
 	lastStart uint64        // last index of the log when the node started

@@ -29,7 +29,7 @@ func (n *Node) Status() Status {
 	s.Term = n.term()
 	nodes := map[string]*NodeStatus{
 		n.cfg.NodeID: {
-			ID: n.cfg.NodeID, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer, Gossip: n.gossip.LocalNode().Address(),
+			ID: n.cfg.NodeID, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer, Gossip: n.gossipAddr,
 			State: "alive", AppliedIndex: n.cfg.FSM.Index(), Version: n.cfg.Version,
 		},
 	}
