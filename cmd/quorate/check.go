@@ -31,6 +31,9 @@ func newCheck() *cobra.Command {
 		if req.Model == "" && req.Category == "" {
 			return usage(errors.New("want --model or --category"))
 		}
+		if req.DryRun && req.Reserve {
+			return usage(errors.New("want --dry-run or --reserve, not both: a dry run takes nothing that could be kept"))
+		}
 		req.Account = args[0]
 		c, err := a.client(a.urls())
 		if err != nil {

@@ -3,52 +3,67 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// printDiff writes a line for each value that differs between two YAML or JSON
-// documents: - what is there now, + what would be.
-func printDiff(w io.Writer, was, now []byte) error {
+// difference is a value that two documents do not share; nil where one has none.
+type difference struct {
+	Path string  `json:"path"`
+	Was  *string `json:"was"`
+	Now  *string `json:"now"`
+}
+
+// differences returns, by path, the values that differ between two YAML or JSON
+// documents.
+func differences(was, now []byte) ([]difference, error) {
 	a, err := leaves(was)
 	if err != nil {
-		return fmt.Errorf("the policy in force: %w", err)
+		return nil, fmt.Errorf("the policy in force: %w", err)
 	}
 	b, err := leaves(now)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var paths []string
-	for p := range a {
-		paths = append(paths, p)
-	}
+	paths := slices.Collect(maps.Keys(a))
 	for p := range b {
 		if _, ok := a[p]; !ok {
 			paths = append(paths, p)
 		}
 	}
 	slices.Sort(paths)
-	same := true
+	out := []difference{}
 	for _, p := range paths {
-		before, had := a[p]
-		after, has := b[p]
-		if had && has && before == after {
-			continue
+		d := difference{Path: p}
+		if v, ok := a[p]; ok {
+			d.Was = &v
 		}
-		same = false
-		if had {
-			fmt.Fprintf(w, "- %s: %s\n", p, before)
+		if v, ok := b[p]; ok {
+			d.Now = &v
 		}
-		if has {
-			fmt.Fprintf(w, "+ %s: %s\n", p, after)
+		if d.Was == nil || d.Now == nil || *d.Was != *d.Now {
+			out = append(out, d)
 		}
 	}
-	if same {
+	return out, nil
+}
+
+// printDiff writes a line for each value: - what is there now, + what would be.
+func printDiff(w io.Writer, list []difference) {
+	for _, d := range list {
+		if d.Was != nil {
+			fmt.Fprintf(w, "- %s: %s\n", d.Path, *d.Was)
+		}
+		if d.Now != nil {
+			fmt.Fprintf(w, "+ %s: %s\n", d.Path, *d.Now)
+		}
+	}
+	if len(list) == 0 {
 		fmt.Fprintln(w, "no difference")
 	}
-	return nil
 }
 
 // leaves returns the values of a document by their paths.

@@ -58,9 +58,15 @@ safe, because every entry has its key.`,
 		if err != nil {
 			return err
 		}
-		i := &importer{client: c, file: args[0], out: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr()}
+		i := &importer{client: c, file: args[0], stderr: cmd.ErrOrStderr()}
 		if err := i.run(cmd.Context()); err != nil {
 			return fmt.Errorf("import %s: %w", args[0], err)
+		}
+		if err := i.report(a, cmd.OutOrStdout()); err != nil {
+			return err
+		}
+		if i.progress.Refused > 0 {
+			return fmt.Errorf("import %s: %d of %d entries were refused", args[0], i.progress.Refused, i.entries)
 		}
 		return nil
 	}
@@ -69,11 +75,28 @@ safe, because every entry has its key.`,
 
 // importer is one run of an import.
 type importer struct {
-	client      *client.Client
-	file        string
-	out, stderr io.Writer
-	progress    progress
-	entries     int
+	client   *client.Client
+	file     string
+	stderr   io.Writer
+	progress progress
+	entries  int
+	replayed int // of those that this run sent
+}
+
+// report tells how a whole run ended.
+func (i *importer) report(a *asker, out io.Writer) error {
+	raw, err := json.Marshal(struct {
+		Entries  int    `json:"entries"`
+		Replayed int    `json:"replayed"`
+		Refused  int    `json:"refused"`
+		IssuedAt string `json:"issued_at"`
+	}{i.entries, i.replayed, i.progress.Refused, i.progress.IssuedAt})
+	if err != nil {
+		return err
+	}
+	return a.print(out, raw, func(w io.Writer) {
+		fmt.Fprintf(w, "%d entries, %d refused, %d were recorded before\n", i.entries, i.progress.Refused, i.replayed)
+	})
 }
 
 func (i *importer) run(ctx context.Context) error {
@@ -101,10 +124,6 @@ func (i *importer) run(ctx context.Context) error {
 	err = errors.Join(err, bar.Finish())
 	if err != nil {
 		return fmt.Errorf("stopped after %d of %d entries, run it again to go on: %w", i.progress.Done, i.entries, err)
-	}
-	fmt.Fprintf(i.out, "%d entries, %d refused\n", i.entries, i.progress.Refused)
-	if i.progress.Refused > 0 {
-		return fmt.Errorf("%d of %d entries were refused", i.progress.Refused, i.entries)
 	}
 	return nil
 }
@@ -223,7 +242,14 @@ func (i *importer) save() error {
 		return err
 	}
 	name := i.file + ".import"
-	if err := os.WriteFile(name+".new", append(b, '\n'), 0o600); err != nil {
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	// On the disk before anything is sent: a moment that is lost makes the next
+	// run's entries new ones once their keys are forgotten.
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(name+".new", name)
@@ -257,6 +283,9 @@ func (i *importer) send(ctx context.Context, at int, batch []wire.EntryRequest) 
 // note tells which entries were refused.
 func (i *importer) note(at int, results []client.BulkResult) {
 	for k, r := range results {
+		if r.Replayed {
+			i.replayed++
+		}
 		if r.Status == 200 {
 			continue
 		}

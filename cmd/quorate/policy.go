@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -114,7 +115,17 @@ func policyDiff(a *asker) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("get policy: %w", err)
 			}
-			return printDiff(cmd.OutOrStdout(), was, doc)
+			list, err := differences(was, doc)
+			if err != nil {
+				return err
+			}
+			raw, err := json.Marshal(struct {
+				Differences []difference `json:"differences"`
+			}{list})
+			if err != nil {
+				return err
+			}
+			return a.print(cmd.OutOrStdout(), raw, func(w io.Writer) { printDiff(w, list) })
 		},
 	}
 }
