@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"math"
 	"strings"
 	"time"
 
@@ -14,43 +13,57 @@ func clone(id bucket.ID) bucket.ID {
 	return id
 }
 
-// entry returns the bucket with an id, as it was left, and since when it has
-// been busy.
-func (l *Local) entry(sh *shard, id bucket.ID) (s bucket.State, busy time.Duration) {
+// entry returns the bucket with an id, as it was left.
+func (l *Local) entry(sh *shard, id bucket.ID) entry {
 	if account := sh.accounts[id.Account]; account != nil {
-		if e := find(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: id.Scope}); e != nil {
-			return e.state, e.busy
+		if e := find(account.entries, scopedOf(id)); e != nil {
+			return *e
 		}
 	}
-	return bucket.State{}, l.now()
+	return entry{}
 }
 
-func (l *Local) setEntry(sh *shard, id bucket.ID, s bucket.State) {
+func scopedOf(id bucket.ID) *bucket.Scoped {
+	return &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: id.Scope}
+}
+
+// setEntry makes a bucket what the entry's state and total say.
+func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	account := sh.accounts[id.Account]
 	if account == nil {
 		account = &held{}
 		sh.accounts[strings.Clone(id.Account)] = account
 	}
-	account.entries = put(account.entries, &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: strings.Clone(id.Scope)}, s, 0)
+	s := scopedOf(id)
+	s.Scope = strings.Clone(id.Scope)
+	account.entries = put(account.entries, s, e.state, 0)
+	find(account.entries, s).spent = e.spent
 }
 
 // known returns all that this node knows of a bucket at now, from the time it
-// owned it and as a copy: what is used, for how long it has been nothing, and
-// what of the judges' counts is in it.
-func (l *Local) known(sh *shard, id bucket.ID, limit bucket.Limit, now time.Duration) (s bucket.State, empty time.Duration, absorbed []replica.Count) {
-	left, _ := l.entry(sh, id)
-	s, empty = decay(left, id.Window, now), replica.Empty(left, id.Window, now)
+// owned it and as a copy.
+func (l *Local) known(sh *shard, id bucket.ID, now time.Duration) Known {
+	left := l.entry(sh, id)
+	k := Known{
+		ID: id, State: decay(left.state, id.Window, now), Empty: replica.Empty(left.state, id.Window, now), Spent: left.spent,
+		fork: replica.Fork{Spent: -1},
+	}
+	if left.spent > 0 {
+		k.fork = replica.Fork{Spent: left.spent, Units: left.state.Units, Age: now - left.state.At}
+	}
 	if h := sh.hot[id]; h != nil {
-		absorbed = h.stream.Seen()
+		k.Absorbed = h.stream.Seen()
 	}
 	if c := sh.copies[id]; c != nil {
-		s = replica.Larger(s, decay(c.State, id.Window, now))
-		empty = min(empty, replica.Empty(c.State, id.Window, now))
-		absorbed = replica.Union(absorbed, c.Absorbed)
+		k.State = replica.Larger(k.State, decay(c.State, id.Window, now))
+		k.Empty = min(k.Empty, replica.Empty(c.State, id.Window, now))
+		k.Absorbed = replica.Union(k.Absorbed, c.Absorbed)
+		if c.Spent > k.Spent {
+			k.Spent, k.fork = c.Spent, replica.Fork{Spent: c.Spent, Units: c.State.Units, Age: now - c.State.At}
+		}
 	}
-	s.At = now
-	s.Rate = limit.Limit
-	return s, empty, absorbed
+	k.State.At = now
+	return k
 }
 
 // decay returns a state at now by the rate it was left with.
@@ -58,7 +71,7 @@ func decay(s bucket.State, window, now time.Duration) bucket.State {
 	return s.Decay(bucket.Limit{Limit: max(1, s.Rate), Window: window}, now)
 }
 
-// Take over a statement of an owner; ok is false for one that is not the owner
+// Store takes over a statement of an owner; ok is false for one that is not the owner
 // any more by what this node knows.
 func (l *Local) Store(s Statement) (ok bool) {
 	sh := l.shard(s.Account)
@@ -75,7 +88,7 @@ func (l *Local) Store(s Statement) (ok bool) {
 		c = &replica.Copy{}
 		sh.copies[clone(s.ID)] = c
 	}
-	c.Take(replica.Origin{Epoch: s.Epoch, Seq: s.Seq}, s.State, s.Absorbed, l.now())
+	c.Take(replica.Origin{Epoch: s.Epoch, Seq: s.Seq}, s.Statement, l.now())
 	return c.Epoch <= s.Epoch
 }
 
@@ -84,9 +97,12 @@ type Known struct {
 	bucket.ID
 	State    bucket.State  // At means nothing elsewhere
 	Empty    time.Duration // for how long it has been nothing
+	Spent    int64         // units ever taken
 	Absorbed []replica.Count
 	Limit    bucket.Limit // of the tallies; zero without any
 	Tallies  []replica.Report
+
+	fork replica.Fork // from which on who judges by this counts
 }
 
 // Export calls yield with all that this node knows of the partitions, until it
@@ -126,13 +142,7 @@ func (l *Local) export(sh *shard, in func(partition int) bool) []Known {
 	}
 	var out []Known
 	for id := range ids {
-		k := Known{ID: id}
-		left, _ := l.entry(sh, id)
-		rate := max(left.Rate, 1)
-		if c := sh.copies[id]; c != nil {
-			rate = max(1, c.State.Rate)
-		}
-		k.State, k.Empty, k.Absorbed = l.known(sh, id, bucket.Limit{Limit: rate}, now)
+		k := l.known(sh, id, now)
 		if j := sh.judged[id]; j != nil {
 			k.Limit, k.Tallies = j.limit, j.at(now)
 		}
@@ -157,13 +167,14 @@ func (l *Local) Merge(k Known) {
 }
 
 func (l *Local) merge(sh *shard, k Known, now time.Duration) {
-	s, empty, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
+	mine := l.known(sh, k.ID, now)
 	k.State.At = now
-	if s = replica.Larger(s, k.State); s.Idle() {
-		s.At = now - min(empty, k.Empty)
+	e := entry{state: replica.Larger(mine.State, k.State), spent: max(mine.Spent, k.Spent)}
+	if e.state.Idle() {
+		e.state.At = now - min(mine.Empty, k.Empty)
 	}
-	l.setEntry(sh, k.ID, s)
-	if len(absorbed) > 0 || len(k.Absorbed) > 0 {
+	l.setEntry(sh, k.ID, e)
+	if len(mine.Absorbed) > 0 || len(k.Absorbed) > 0 {
 		h := sh.hot[k.ID]
 		if h == nil {
 			if sh.hot == nil {
@@ -172,7 +183,7 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 			h = &hot{}
 			sh.hot[clone(k.ID)] = h
 		}
-		h.stream.Inherit(replica.Union(absorbed, k.Absorbed))
+		h.stream.Inherit(replica.Union(mine.Absorbed, k.Absorbed))
 	}
 	for _, r := range k.Tallies {
 		j := l.heard(sh, k.ID)
@@ -214,7 +225,7 @@ func (l *Local) replace(k Known) {
 	delete(sh.copies, k.ID)
 	delete(sh.hot, k.ID)
 	k.State.At = l.now()
-	l.setEntry(sh, k.ID, bucket.State{})
+	l.setEntry(sh, k.ID, entry{})
 	l.merge(sh, k, k.State.At)
 }
 
@@ -250,9 +261,9 @@ func (l *Local) settleIn(k Known) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	use, empty, absorbed := l.known(sh, k.ID, bucket.Limit{Limit: max(1, k.State.Rate)}, now)
+	own := l.known(sh, k.ID, now)
 	j := sh.judged[k.ID]
-	if len(absorbed) > 0 || j != nil || !use.Idle() {
+	if len(own.Absorbed) > 0 || j != nil || !own.State.Idle() {
 		h := sh.hot[k.ID]
 		if h == nil {
 			if sh.hot == nil {
@@ -262,20 +273,15 @@ func (l *Local) settleIn(k Known) {
 			sh.hot[clone(k.ID)] = h
 		}
 		h.stream = replica.Stream{}
-		h.stream.Inherit(absorbed)
+		h.stream.Inherit(own.Absorbed)
 		if j != nil && j.limit.Limit > 0 {
 			for _, r := range j.at(now) {
-				use, _ = h.stream.Absorb(j.limit, use, replica.Idle{Busy: always, Empty: empty}, r)
+				var missing int64
+				own.State, missing = h.stream.Absorb(replica.Owned{Limit: j.limit, Use: own.State, Empty: own.Empty, Spent: own.Spent}, r)
+				own.Spent += missing
 			}
 		}
 	}
 	delete(sh.copies, k.ID)
-	l.setEntry(sh, k.ID, use)
-	if e := find(sh.accounts[k.Account].entries, &bucket.Scoped{Limit: bucket.Limit{Unit: k.Unit, Window: k.Window}, Scope: k.Scope}); e != nil {
-		e.busy = always
-	}
+	l.setEntry(sh, k.ID, entry{state: own.State, spent: own.Spent})
 }
-
-// always is before any instant: what another node owned may have been busy for
-// as long as there are clocks.
-const always = time.Duration(math.MinInt64 / 4)

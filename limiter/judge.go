@@ -73,14 +73,19 @@ type judgement struct {
 
 func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
 	var room [maxLimits]*judged
+	var looks [maxLimits]replica.Judged
 	parts := room[:0]
 	for i := range limits {
 		l := &limits[i]
 		part := a.l.judge(a.sh, idOf(c.Account, l))
 		part.limit = l.Limit
 		parts = append(parts, part)
-		see, _, absorbed := a.l.known(a.sh, idOf(c.Account, l), l.Limit, a.now)
-		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), absorbed), Nodes: a.nodes}
+		k := a.l.known(a.sh, idOf(c.Account, l), a.now)
+		see := k.State
+		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), k.Absorbed), Nodes: a.nodes, Fork: k.fork}
+		if i < len(looks) {
+			looks[i] = look
+		}
 		cost := c.Cost(l.Unit)
 		if !a.room(part.mine, look, cost) {
 			d.Reason, d.NeverFits = bucket.RateLimited, d.NeverFits || cost > l.Burst
@@ -99,7 +104,7 @@ func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.De
 	}
 	for i := range limits {
 		if cost := c.Cost(limits[i].Unit); cost > 0 {
-			a.admit(parts[i].mine, cost)
+			a.admit(parts[i].mine, looks[i], cost)
 			d.Limits[i].Remaining = max(0, d.Limits[i].Remaining-cost)
 		}
 	}
@@ -115,14 +120,14 @@ func (a *judgement) room(s *replica.StandIn, look replica.Judged, cost int64) bo
 	return s.Share(look, cost, a.now)
 }
 
-func (a *judgement) admit(s *replica.StandIn, cost int64) {
+func (a *judgement) admit(s *replica.StandIn, look replica.Judged, cost int64) {
 	switch {
 	case !a.cut:
-		s.Admit(cost, a.now)
+		s.Admit(look, cost, a.now)
 	case a.rule.CutOff == bucket.Full:
-		s.AdmitFull(cost, a.now)
+		s.AdmitFull(look, cost, a.now)
 	default:
-		s.AdmitShare(cost, a.now)
+		s.AdmitShare(look, cost, a.now)
 	}
 }
 
@@ -228,14 +233,14 @@ func (l *Local) Absorbed(id bucket.ID, units int64) {
 // absorb adds a judge's tally to the owner's bucket.
 func (o *ownership) absorb(t Tally, now time.Duration) {
 	l := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
-	left, busy := o.l.entry(o.sh, t.ID)
-	use := left.Decay(t.Limit, now)
-	use.At = now
+	left := o.l.entry(o.sh, t.ID)
+	own := replica.Owned{Limit: t.Limit, Use: left.state.Decay(t.Limit, now), Empty: replica.Empty(left.state, t.Window, now), Spent: left.spent}
+	own.Use.At = now
 	h := o.heat(&l)
-	use, changed := h.stream.Absorb(t.Limit, use, replica.Idle{Busy: busy, Empty: replica.Empty(left, t.Window, now)}, t.Report)
-	if !changed {
+	use, missing := h.stream.Absorb(own, t.Report)
+	if missing == 0 {
 		return
 	}
-	o.l.setEntry(o.sh, t.ID, use)
+	o.l.setEntry(o.sh, t.ID, entry{state: use, spent: left.spent + missing})
 	o.state(&l, use, 0)
 }

@@ -71,7 +71,7 @@ type entry struct {
 	unit    bucket.Unit
 	window  time.Duration
 	state   bucket.State   // of a token bucket
-	busy    time.Duration  // since when that has owed something without a break
+	spent   int64          // units ever taken of it
 	sliding *bucket.Window // of a sliding window; nil: it is a token bucket
 }
 
@@ -249,10 +249,8 @@ func put(have []entry, l *bucket.Scoped, s bucket.State, cost int64) []entry {
 		e = &have[len(have)-1]
 	}
 	if l.Algorithm != bucket.SlidingWindow {
-		if s.Units == cost && s.Frac == 0 {
-			e.busy = s.At
-		}
 		e.state, e.sliding = s, nil
+		e.spent += cost
 		return have
 	}
 	if e.sliding == nil {

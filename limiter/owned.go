@@ -114,7 +114,7 @@ func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []buck
 			continue
 		}
 		h = o.heat(l)
-		o.send(l, h.stream.State(o.rule, l.Limit, states[i], cost, o.successors(), o.l.number))
+		o.send(l, h.stream.State(o.rule, l.Limit, states[i], o.spent(l), cost, o.successors(), o.l.number))
 		if wake == nil {
 			if h.wake == nil {
 				h.wake = make(chan struct{})
@@ -132,12 +132,22 @@ func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []buck
 func (o *ownership) state(l *bucket.Scoped, use bucket.State, cost int64) {
 	h := o.hot(l)
 	if h == nil {
-		if len(o.successors()) == 0 || !replica.Due(o.rule, l.Limit, use) {
+		if len(o.successors()) == 0 || !replica.Due(o.rule, l.Limit, use, o.spent(l)) {
 			return
 		}
 		h = o.heat(l)
 	}
-	o.send(l, h.stream.State(o.rule, l.Limit, use, cost, o.successors(), o.l.number))
+	o.send(l, h.stream.State(o.rule, l.Limit, use, o.spent(l), cost, o.successors(), o.l.number))
+}
+
+// spent returns the units ever taken of a bucket.
+func (o *ownership) spent(l *bucket.Scoped) int64 {
+	if account := o.sh.accounts[o.id.Account]; account != nil {
+		if e := find(account.entries, l); e != nil {
+			return e.spent
+		}
+	}
+	return 0
 }
 
 func (o *ownership) send(l *bucket.Scoped, out []replica.Statement) {

@@ -157,5 +157,6 @@ func correct(account *held, l *bucket.Scoped, delta int64, taken, now time.Durat
 		s.Units, s.Frac = 0, 0
 	}
 	account.entries = put(account.entries, l, s, 0)
+	find(account.entries, l).spent += delta
 	return s
 }

@@ -21,17 +21,18 @@ func (o Origin) before(p Origin) bool {
 type Copy struct {
 	Origin
 	State    bucket.State // anchored when the statement arrived
-	Absorbed []Count      // of what stand-ins admitted, what the owner has added
+	Spent    int64
+	Absorbed []Count // of what stand-ins admitted, what the owner has added
 }
 
 // Take replaces the copy by a statement that arrives at now, unless it holds a
 // later one.
-func (c *Copy) Take(o Origin, s bucket.State, absorbed []Count, now time.Duration) bool {
+func (c *Copy) Take(o Origin, s Statement, now time.Duration) bool {
 	if !c.before(o) {
 		return false
 	}
-	s.At = now
-	c.Origin, c.State, c.Absorbed = o, s, absorbed
+	c.Origin, c.State, c.Spent, c.Absorbed = o, s.State, s.Spent, s.Absorbed
+	c.State.At = now
 	return true
 }
 

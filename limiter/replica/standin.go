@@ -48,7 +48,15 @@ func Known(list []Count, source uint64) int64 {
 // Report is a judge's count, on its way to the owner and the other judges.
 type Report struct {
 	Count
-	Age time.Duration // since the first unit that was not known to be absorbed
+	Age  time.Duration // since the first unit that was not known to be absorbed
+	Fork Fork          // what the judge knew of the owner then
+}
+
+// Fork is the statement that a judge went by: from there on two have counted.
+type Fork struct {
+	Spent int64         // in all, by the owner's word; below 0: nothing was known
+	Units int64         // owed
+	Age   time.Duration // of the statement, since it arrived
 }
 
 // Pending returns the units of the reports that are not absorbed yet.
@@ -72,6 +80,7 @@ func (r Report) missing(absorbed []Count) int64 {
 type StandIn struct {
 	Count
 	Since  time.Duration // of the first unit that is not known to be absorbed
+	fork   Fork          // its Age at Since
 	budget bucket.State  // of the stand-in
 	share  bucket.State  // of a node that is cut off
 	begun  bool          // the share has its first debt
@@ -106,6 +115,7 @@ type Judged struct {
 	Copy    bucket.State // at now
 	Pending int64        // units admitted by judges and not in the copy
 	Nodes   int64        // members of the cluster
+	Fork    Fork         // what is known of the owner
 }
 
 // Stand reports whether the stand-in has room for cost at now: in the copy with
@@ -134,9 +144,9 @@ func (s *StandIn) resize(j Judged) {
 }
 
 // Admit counts what Stand had room for.
-func (s *StandIn) Admit(cost int64, now time.Duration) {
+func (s *StandIn) Admit(j Judged, cost int64, now time.Duration) {
 	s.budget = s.budget.Add(cost)
-	s.count(cost, now)
+	s.count(j, cost, now)
 }
 
 // Share reports whether a node that is cut off has room for cost at now in its
@@ -156,17 +166,17 @@ func (s *StandIn) Share(j Judged, cost int64, now time.Duration) bool {
 }
 
 // AdmitShare counts what Share had room for.
-func (s *StandIn) AdmitShare(cost int64, now time.Duration) {
+func (s *StandIn) AdmitShare(j Judged, cost int64, now time.Duration) {
 	s.share = s.share.Add(cost)
-	s.count(cost, now)
+	s.count(j, cost, now)
 }
 
 // AdmitFull counts what a cut-off node admits when the policy says full.
-func (s *StandIn) AdmitFull(cost int64, now time.Duration) { s.count(cost, now) }
+func (s *StandIn) AdmitFull(j Judged, cost int64, now time.Duration) { s.count(j, cost, now) }
 
-func (s *StandIn) count(cost int64, now time.Duration) {
+func (s *StandIn) count(j Judged, cost int64, now time.Duration) {
 	if s.Units == s.done {
-		s.Since = now
+		s.Since, s.fork = now, j.Fork
 	}
 	s.Units += cost
 }
@@ -182,7 +192,9 @@ func (s *StandIn) Wait(j Judged, cut bool, cost int64) time.Duration {
 
 // Report returns what the owner must hear, and false when it has absorbed all.
 func (s *StandIn) Report(now time.Duration) (Report, bool) {
-	return Report{Count: s.Count, Age: now - s.Since}, s.Units > s.done
+	r := Report{Count: s.Count, Age: now - s.Since, Fork: s.fork}
+	r.Fork.Age += r.Age
+	return r, s.Units > s.done
 }
 
 // Absorbed notes how many of the units the owner has absorbed.
@@ -205,42 +217,34 @@ func Empty(s bucket.State, window, now time.Duration) time.Duration {
 	return max(0, now-s.At-left)
 }
 
-// Idle says when a bucket owed nothing: before Busy nothing is known, and by now
-// it has been empty for Empty.
-type Idle struct {
-	Busy  time.Duration // since when it has owed something, but for Empty
-	Empty time.Duration
+// Owned is an owner's bucket when something is absorbed.
+type Owned struct {
+	Limit bucket.Limit
+	Use   bucket.State  // at now
+	Empty time.Duration // for how long it has owed nothing by now
+	Spent int64         // in all
 }
 
-// Absorb adds a judge's count to the owner's bucket, once: the state at now
-// with what of the report was not in it yet. What the owner's bucket would have
-// given back to it while it stood empty is forgiven, and nothing above two
-// bursts is kept.
-func (s *Stream) Absorb(l bucket.Limit, use bucket.State, idle Idle, r Report) (bucket.State, bool) {
-	missing := r.missing(s.seen)
-	if missing == 0 {
-		return use, false
+// Absorb adds a judge's count to the owner's bucket, once: it returns the state
+// with what of the report was not in it yet, and how many units that were.
+// What both have admitted since the statement that the judge went by, less what
+// has come back since, is owed, and nothing above two bursts; a judge that knew
+// of no statement is forgiven what an empty bucket would have given back.
+func (s *Stream) Absorb(o Owned, r Report) (use bucket.State, missing int64) {
+	use = o.Use
+	if missing = r.missing(s.seen); missing == 0 {
+		return use, 0
 	}
 	// A new list: statements under way share the old one.
 	s.seen, s.heard = Union(s.seen, []Count{r.Count}), use.At
-	before := max(0, r.Age-(use.At-idle.Busy)) // nothing is known of then
-	if !use.Idle() {
-		idle.Empty = 0
+	owed := use.Units + missing
+	if f := r.Fork; f.Spent >= 0 && f.Spent <= o.Spent {
+		owed = min(owed, f.Units+o.Spent-f.Spent+missing-refill(o.Limit, f.Age))
+	} else if use.Idle() {
+		owed = missing - min(missing, refill(o.Limit, min(r.Age, o.Empty)))
 	}
-	back := refill(l, min(r.Age, before+idle.Empty))
-	// What it would have given back to one, it cannot give to another.
-	if use.At-s.forgave > r.Age {
-		s.forgiven = 0
-	}
-	back = min(missing, max(0, back-s.forgiven))
-	if back > 0 {
-		s.forgiven, s.forgave = s.forgiven+back, use.At
-	}
-	if back == missing {
-		return use, true
-	}
-	use.Units = max(use.Units, min(2*l.Burst, use.Units+missing-back))
-	return use, true
+	use.Units = max(use.Units, min(2*o.Limit.Burst, owed))
+	return use, missing
 }
 
 // Seen returns what has been absorbed.

@@ -12,13 +12,9 @@ const Copies = 2
 // Stream is what the owner of one bucket knows of its copies. The zero Stream
 // is of a bucket that no copy knows. Its methods must not overlap.
 type Stream struct {
-	Busy  time.Duration // since when the bucket has owed something without a break
 	acks  [Copies]acked
 	seen  []Count       // what has been absorbed, by who admitted it
 	heard time.Duration // when something was absorbed last
-
-	forgiven int64         // units of that not added, of late
-	forgave  time.Duration // when that was last
 }
 
 // acked is what one copy holds at least.
@@ -26,6 +22,7 @@ type acked struct {
 	node   string
 	least  bucket.State // whatever of what was sent has arrived
 	stated bucket.State // sent last
+	spent  int64        // likewise
 	seq    uint64       // its number
 	open   bool         // not acknowledged yet
 }
@@ -36,6 +33,7 @@ type Statement struct {
 	To       string
 	Seq      uint64
 	State    bucket.State // At means nothing elsewhere
+	Spent    int64        // units of the bucket that were ever admitted or absorbed
 	Absorbed []Count
 }
 
@@ -84,8 +82,11 @@ func (s *Stream) Covered(r Rule, l bucket.Limit, use bucket.State, cost int64, s
 	return false
 }
 
-// Due reports whether a bucket that no copy knows should be stated after use.
-func Due(r Rule, l bucket.Limit, use bucket.State) bool { return use.Units > half(r, l, use) }
+// Due reports whether a bucket that no copy knows should be stated after use,
+// and spent units in all.
+func Due(r Rule, l bucket.Limit, use bucket.State, spent int64) bool {
+	return use.Units > half(r, l, use) || spent > l.Burst/2
+}
 
 // half is how far use passes what was stated before more is stated.
 func half(r Rule, l bucket.Limit, use bucket.State) int64 {
@@ -96,9 +97,10 @@ func half(r Rule, l bucket.Limit, use bucket.State) int64 {
 }
 
 // State returns the statements that are due: for each copy where use, at the
-// instant use.At, has passed what it was told, or where cost more could not be
-// admitted. At most one is open for each copy. next numbers them.
-func (s *Stream) State(r Rule, l bucket.Limit, use bucket.State, cost int64, successors []string, next func() uint64) []Statement {
+// instant use.At, has passed what it was told, where cost more could not be
+// admitted, or where half a burst was spent since, so that a judge's fork is not
+// far away. At most one is open for each copy. next numbers them.
+func (s *Stream) State(r Rule, l bucket.Limit, use bucket.State, spent, cost int64, successors []string, next func() uint64) []Statement {
 	var out []Statement
 	s.follow(successors)
 	now := use.At
@@ -107,34 +109,23 @@ func (s *Stream) State(r Rule, l bucket.Limit, use bucket.State, cost int64, suc
 	for i := range s.acks[:len(successors)] {
 		a := &s.acks[i]
 		told := decayed(a.stated, l.Window, now)
-		if a.open && now-a.stated.At < again || !a.open && !more(want, told) {
+		if a.open && now-a.stated.At < again || !a.open && !more(want, told) && spent-a.spent <= l.Burst/2 {
 			continue
 		}
-		out = append(out, s.state(a, bound(r, l, use, cost), l, next()))
+		out = append(out, s.state(a, bound(r, l, use, cost), spent, l, next()))
 	}
 	return out
 }
 
-// Exactly returns the statements that hand the bucket over: what is used and no
-// more, to every copy.
-func (s *Stream) Exactly(l bucket.Limit, use bucket.State, successors []string, next func() uint64) []Statement {
-	var out []Statement
-	s.follow(successors)
-	for i := range s.acks[:len(successors)] {
-		out = append(out, s.state(&s.acks[i], use, l, next()))
-	}
-	return out
-}
-
-func (s *Stream) state(a *acked, bound bucket.State, l bucket.Limit, seq uint64) Statement {
+func (s *Stream) state(a *acked, bound bucket.State, spent int64, l bucket.Limit, seq uint64) Statement {
 	now := bound.At
 	bound.Rate = l.Limit
 	// What is sent may arrive, and replace what was acknowledged.
 	if a.least = decayed(a.least, l.Window, now); more(a.least, bound) {
 		a.least = bound
 	}
-	a.stated, a.seq, a.open = bound, seq, true
-	return Statement{To: a.node, Seq: seq, State: bound, Absorbed: s.seen}
+	a.stated, a.spent, a.seq, a.open = bound, spent, seq, true
+	return Statement{To: a.node, Seq: seq, State: bound, Spent: spent, Absorbed: s.seen}
 }
 
 // Acked notes that a copy holds the statement with the number. Only the last
