@@ -13,7 +13,7 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test bench bench-ledger lint fmt image up down clean
+.PHONY: help build dev test bench sim bench-ledger lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: ## measure checks/s beside nginx; wants wrk and nginx
 
 bench-ledger: ## measure the ledger: a million accounts in bulk, single entries, snapshots
 	@go test -count=1 -v -timeout 30m ./testing/bench -run TestLedger -ledger 1000000
+
+sim: ## simulate 4000 seeded runs of faults and check the bounds
+	go test -count=1 -timeout 30m -v ./testing/sim -run Bounds -seeds 4000
 
 lint: ## check formatting, vet and staticcheck
 	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }

@@ -181,6 +181,7 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 				sh.hot = map[bucket.ID]*hot{}
 			}
 			h = &hot{}
+			h.stream.Begin(l.sources.Add(1))
 			sh.hot[clone(k.ID)] = h
 		}
 		h.stream.Inherit(replica.Union(mine.Absorbed, k.Absorbed))
@@ -273,6 +274,7 @@ func (l *Local) settleIn(k Known) {
 			sh.hot[clone(k.ID)] = h
 		}
 		h.stream = replica.Stream{}
+		h.stream.Begin(l.sources.Add(1))
 		h.stream.Inherit(own.Absorbed)
 		if j != nil && j.limit.Limit > 0 {
 			for _, r := range j.at(now) {

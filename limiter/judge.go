@@ -175,7 +175,24 @@ func (l *Local) Tallies() []Tally {
 				out = append(out, Tally{ID: id, Limit: j.limit, Report: r})
 			}
 		}
+		out = append(out, l.left(sh, now)...)
 		sh.mu.Unlock()
+	}
+	return out
+}
+
+// left returns what this node admitted as the owner of buckets that it owns no
+// more, and their owners do not know.
+func (l *Local) left(sh *shard, now time.Duration) (out []Tally) {
+	for id, h := range sh.hot {
+		if _, role, _ := l.view.Load().part(l.cluster.Partition(id.Account)); role != stranger {
+			continue
+		}
+		e := l.entry(sh, id)
+		if r, ok := h.stream.Left(now - e.state.At); ok && e.state.Rate > 0 {
+			limit := bucket.Limit{Unit: id.Unit, Limit: e.state.Rate, Burst: e.state.Rate, Window: id.Window}
+			out = append(out, Tally{ID: id, Limit: limit, Report: r})
+		}
 	}
 	return out
 }
@@ -221,12 +238,15 @@ func (j *judged) put(r replica.Report, now time.Duration) {
 }
 
 // Absorbed notes how much of a count of this node's own the owner has absorbed.
-func (l *Local) Absorbed(id bucket.ID, units int64) {
-	sh := l.shard(id.Account)
+func (l *Local) Absorbed(t Tally, units int64) {
+	sh := l.shard(t.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if j := sh.judged[id]; j != nil && j.mine != nil {
+	if j := sh.judged[t.ID]; j != nil && j.mine != nil && j.mine.Source == t.Source {
 		j.mine.Absorbed(units)
+	}
+	if h := sh.hot[t.ID]; h != nil {
+		h.stream.Told(t.Source, units)
 	}
 }
 

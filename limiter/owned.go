@@ -76,9 +76,13 @@ func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Deci
 	o.l.commit(o.sh, c, limits, d, states)
 	if !c.DryRun {
 		for i := range limits {
-			if limits[i].Algorithm != bucket.SlidingWindow {
-				o.state(&limits[i], states[i], 0)
+			if limits[i].Algorithm == bucket.SlidingWindow {
+				continue
 			}
+			if h := o.hot(&limits[i]); h != nil && d.Reason == bucket.OK {
+				h.stream.Took(c.Cost(limits[i].Unit))
+			}
+			o.state(&limits[i], states[i], 0)
 		}
 	}
 	return Decided, nil
@@ -175,6 +179,7 @@ func (o *ownership) heat(l *bucket.Scoped) *hot {
 	h := o.sh.hot[id]
 	if h == nil {
 		h = &hot{}
+		h.stream.Begin(o.l.sources.Add(1))
 		if o.sh.hot == nil {
 			o.sh.hot = map[bucket.ID]*hot{}
 		}

@@ -247,8 +247,14 @@ func (s *Stream) Absorb(o Owned, r Report) (use bucket.State, missing int64) {
 	return use, missing
 }
 
-// Seen returns what has been absorbed.
-func (s *Stream) Seen() []Count { return s.seen }
+// Seen returns what is in the bucket, by who admitted it: what was absorbed, and
+// what its owner took himself.
+func (s *Stream) Seen() []Count {
+	if s.own.Units == 0 {
+		return s.seen
+	}
+	return Union(s.seen, []Count{s.own})
+}
 
 // Inherit begins the stream of a new owner: it knows what the copy says was
 // absorbed.

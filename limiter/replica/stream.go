@@ -15,6 +15,8 @@ type Stream struct {
 	acks  [Copies]acked
 	seen  []Count       // what has been absorbed, by who admitted it
 	heard time.Duration // when something was absorbed last
+	own   Count         // what this owner has admitted since it is known to copies
+	told  int64         // of that, what the next owner has absorbed
 }
 
 // acked is what one copy holds at least.
@@ -125,7 +127,27 @@ func (s *Stream) state(a *acked, bound bucket.State, spent int64, l bucket.Limit
 		a.least = bound
 	}
 	a.stated, a.spent, a.seq, a.open = bound, spent, seq, true
-	return Statement{To: a.node, Seq: seq, State: bound, Spent: spent, Absorbed: s.seen}
+	return Statement{To: a.node, Seq: seq, State: bound, Spent: spent, Absorbed: s.Seen()}
+}
+
+// Begin names the source of what this owner admits. The number must be new.
+func (s *Stream) Begin(source uint64) { s.own = Count{Source: source} }
+
+// Took counts what this owner has admitted: the next one starts from a copy,
+// and must hear of what the copy lacks.
+func (s *Stream) Took(cost int64) { s.own.Units += cost }
+
+// Left returns what a former owner reports, as a judge does, and false when the
+// next one knows all.
+func (s *Stream) Left(age time.Duration) (Report, bool) {
+	return Report{Count: s.own, Age: age, Fork: Fork{Spent: -1}}, s.own.Units > s.told
+}
+
+// Told notes how much of what the source admitted the next owner knows.
+func (s *Stream) Told(source uint64, units int64) {
+	if s.own.Source == source {
+		s.told = max(s.told, units)
+	}
 }
 
 // Acked notes that a copy holds the statement with the number. Only the last
@@ -153,5 +175,5 @@ func (s *Stream) Idle(window, now time.Duration) bool {
 			return false
 		}
 	}
-	return len(s.seen) == 0 || now-s.heard > remembered
+	return s.own.Units <= s.told && len(s.seen) == 0 || now-s.heard > remembered
 }

@@ -254,7 +254,7 @@ func (n *node) tally() {
 				}
 				n.w.send(to, n, func() {
 					if n.boot == life {
-						n.local.Absorbed(c.ID, done)
+						n.local.Absorbed(c, done)
 					}
 				})
 			})

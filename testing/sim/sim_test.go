@@ -7,7 +7,7 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 0, "replay this seed and print what happens")
-	seeds = flag.Int("seeds", 300, "how many seeds to run")
+	seeds = flag.Int("seeds", 60, "how many seeds to run")
 	bite  = flag.Bool("bite", false, "take protections away, one at a time")
 	nodes = flag.Int("nodes", 3, "nodes of the replayed seed")
 )
