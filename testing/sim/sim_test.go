@@ -21,6 +21,9 @@ func TestEachProtectionIsNeeded(t *testing.T) {
 		t.Run(string(without), func(t *testing.T) {
 			for s := uint64(1); s <= 3000; s++ {
 				if r := Run(Config{Seed: s, Nodes: 3, Without: without}); r.Violation != nil {
+					if Run(Config{Seed: s, Nodes: 3}).Violation != nil {
+						continue // it breaks with all of them too
+					}
 					t.Logf("seed %d: %v; %v", s, r.Violation, r.Faults)
 					return
 				}
