@@ -31,8 +31,9 @@ type job struct {
 	at    int
 	owner time.Duration // since when it is tried as owner; 0: it is not
 	over  bool
-	again bool // a step was begun anew because this node was frozen
-	entry bool // a client's: a newer map begins it anew, once
+	again bool   // a step was begun anew because this node was frozen
+	epoch uint64 // of the map that the steps follow
+	entry bool   // a client's: a newer map begins it anew, once
 	done  func(d bucket.Decision, ok bool)
 	d     bucket.Decision
 }
@@ -91,7 +92,7 @@ func (n *node) serve(how limiter.How, c *bucket.Check, done func(bucket.Decision
 }
 
 func (n *node) begin(c *bucket.Check, steps []limiter.Step, done func(bucket.Decision, bool)) *job {
-	j := &job{n: n, check: c, steps: steps, at: -1, done: done, rule: rules{n.w}.Rule(c)}
+	j := &job{n: n, epoch: n.table.terms.Epoch, check: c, steps: steps, at: -1, done: done, rule: rules{n.w}.Rule(c)}
 	j.next()
 	return j
 }
@@ -149,7 +150,8 @@ func (j *job) tryOwner() {
 		j.judge()
 	case v == limiter.Uncovered:
 		n.wait(j)
-	case n.local.Awaits(p) && waited < 200*time.Millisecond:
+	// A partition that was handed over a moment ago may come before its lease.
+	case (n.local.Awaits(p) || n.local.Holds(p)) && waited < 200*time.Millisecond:
 		n.wait(j)
 	default:
 		j.owner = 0
@@ -175,9 +177,9 @@ func (n *node) stir() {
 // refused goes on after a refusal. It carries the map: who asked by an older one
 // asks again by that.
 func (j *job) refused(t *table) {
-	if j.entry && t.terms.Epoch > j.n.table.terms.Epoch {
+	j.n.adopt(t)
+	if j.entry && j.n.table.terms.Epoch > j.epoch {
 		j.entry = false
-		j.n.adopt(t)
 		p := j.n.local.Part(partition(j.check.Account))
 		j.steps, j.at = limiter.EntrySteps(j.n.id, &p, j.n, nil), -1
 	}

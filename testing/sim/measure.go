@@ -43,9 +43,11 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	interim := max(1, burst/10) + rate/n*lasts
 	owner := f.owners != nil && f.owners[i] >= 0 && slices.Contains(f.Nodes, f.owners[i])
 	share := max(1, burst/n) + rate/n*lasts
-	// What was admitted too much since before the fault is paid back.
+	// What was admitted too much since before the fault is paid back, but for what
+	// stand-ins admitted beside an owner whose lease had not ended: nobody knows
+	// what he admitted of a bucket that was never stated.
 	if excess := interim + float64(len(f.Nodes))*share; w.CutOff != bucket.Full && from < f.Start && to > f.Heal+takeover/2+time.Duration(excess/rate*float64(time.Second)) {
-		interim, share = 0, 0
+		share = 0
 	}
 	switch f.Kind {
 	case Slow:

@@ -169,6 +169,7 @@ func (n *node) ask() {
 				if n.boot == life {
 					n.holder.Granted(to.id, q.Epoch, q.Sent)
 					n.held = n.holder.Held()
+					n.stir()
 				}
 			})
 		})

@@ -90,9 +90,15 @@ type table struct {
 // Stats counts what a run saw.
 type Stats struct {
 	Checks, Allowed, Failed, Degraded, Messages int
-	Over                                        int64         // the most that any bucket admitted above its ideal
-	Takeover                                    time.Duration // the longest
+	Over                                        int64 // the most that any bucket admitted above its ideal
 	Events                                      int
+}
+
+// add adds another run's.
+func (s *Stats) add(o *Stats) {
+	s.Checks, s.Allowed, s.Failed = s.Checks+o.Checks, s.Allowed+o.Allowed, s.Failed+o.Failed
+	s.Degraded, s.Messages, s.Events = s.Degraded+o.Degraded, s.Messages+o.Messages, s.Events+o.Events
+	s.Over = max(s.Over, o.Over)
 }
 
 type event struct {
