@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"quorate/limiter"
@@ -25,8 +27,8 @@ func (n *node) dutiesDue() {
 			n.take(d, p)
 		}
 	}
-	for to, parts := range d.Hand {
-		for _, p := range parts {
+	for _, to := range slices.Sorted(maps.Keys(d.Hand)) {
+		for _, p := range d.Hand[to] {
 			n.hand(d.Epoch, p, n.w.byID[to])
 		}
 	}
@@ -59,8 +61,8 @@ func (n *node) take(d limiter.Duties, p int) {
 		n.w.logf("%s takes %d in epoch %d", n.id, p, d.Epoch)
 		n.stir()
 	}
-	for id, parts := range d.Take {
-		if id == "" || !has(parts, p) {
+	for _, id := range slices.Sorted(maps.Keys(d.Take)) {
+		if id == "" || !slices.Contains(d.Take[id], p) {
 			continue
 		}
 		waits++
@@ -91,15 +93,6 @@ func (n *node) take(d limiter.Duties, p int) {
 		return
 	}
 	n.after(fetchFor, finish)
-}
-
-func has(list []int, p int) bool {
-	for _, q := range list {
-		if q == p {
-			return true
-		}
-	}
-	return false
 }
 
 // hand hands a partition over to its taker.

@@ -47,7 +47,7 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	// stand-ins admitted beside an owner whose lease had not ended: nobody knows
 	// what he admitted of a bucket that was never stated.
 	if excess := interim + float64(len(f.Nodes))*share; w.CutOff != bucket.Full && from < f.Start && to > f.Heal+takeover/2+time.Duration(excess/rate*float64(time.Second)) {
-		share = 0
+		interim, share = max(1, burst/10)+rate/n*1.25*leaseLength.Seconds(), 0
 	}
 	switch f.Kind {
 	case Slow:

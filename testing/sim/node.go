@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"quorate/cluster/lease"
@@ -237,7 +239,11 @@ func (n *node) tally() {
 		return
 	}
 	t := n.w.log[n.applied]
-	for _, c := range n.local.Tallies() {
+	all := n.local.Tallies()
+	slices.SortFunc(all, func(a, b limiter.Tally) int { // or a seed would not replay its run
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Source, b.Source))
+	})
+	for _, c := range all {
 		p := partition(c.Account)
 		if p >= len(t.Places) {
 			continue

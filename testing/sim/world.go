@@ -45,7 +45,6 @@ const (
 	Merge    Without = "merge of copies at a takeover"
 	Counters Without = "unabsorbed counters"
 	Exact    Without = "exact hand-over of a planned move"
-	Heal     Without = "heal formula"
 )
 
 // Config is one run.
