@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,10 +21,37 @@ const batchWorkers = 32
 // item is one check of a batch and what became of it.
 type item struct {
 	next     *item // of the same account
-	request  wire.CheckRequest
 	scanner  wire.Scanner
+	request  wire.CheckRequest
+	check    bucket.Check
 	decision bucket.Decision
 	err      error
+}
+
+// batch is the memory of one batch, used again by the next.
+type batch struct {
+	items []item
+	heads []*item          // the first check of each account
+	last  map[string]*item // the last one so far
+	body  []byte
+}
+
+var batches = sync.Pool{New: func() any { return &batch{last: make(map[string]*item)} }}
+
+// drop forgets the views of the request's bytes, which must not outlive it.
+func (b *batch) drop() {
+	for i := range b.items {
+		it := &b.items[i]
+		limits := it.decision.Limits[:0]
+		*it = item{}
+		it.decision.Limits = limits
+	}
+	clear(b.heads)
+	b.items, b.heads = b.items[:0], b.heads[:0]
+	clear(b.last)
+	if cap(b.body) <= wire.MaxBody {
+		batches.Put(b)
+	}
 }
 
 // checkBatch decides checks each on its own; those of one account in order. The
@@ -39,29 +67,42 @@ func (s *Server) checkBatch(ctx *fasthttp.RequestCtx, _ ids) error {
 	if err != nil {
 		return err
 	}
-	items := make([]item, len(docs))
-	var heads []*item // the first check of each account
-	last := make(map[string]*item, len(docs))
-	for i := range items {
-		it := &items[i]
-		it.scanner.Reset(docs[i])
-		if it.err = it.request.Parse(&it.scanner); it.err != nil {
-			continue
-		}
-		if before := last[it.request.Account]; before != nil {
-			before.next = it
-		} else {
-			heads = append(heads, it)
-		}
-		last[it.request.Account] = it
-	}
-	s.decideAll(heads, min, ctx.Time())
-	s.replyBatch(ctx, items)
+	b := batches.Get().(*batch)
+	defer b.drop()
+	b.read(docs, min)
+	s.decideAll(b.heads, ctx.Time())
+	s.replyBatch(ctx, b)
 	return nil
 }
 
+// read parses the checks and puts those of one account behind one another.
+func (b *batch) read(docs [][]byte, min uint64) {
+	if cap(b.items) < len(docs) {
+		b.items = make([]item, len(docs))
+	}
+	b.items = b.items[:len(docs)]
+	for i := range b.items {
+		it := &b.items[i]
+		it.scanner.Reset(docs[i])
+		r := &it.request
+		if it.err = r.Parse(&it.scanner); it.err != nil {
+			continue
+		}
+		it.check = bucket.Check{
+			Account: r.Account, Model: r.Model, Category: r.Category,
+			Requests: r.Requests, Tokens: r.Tokens, DryRun: r.DryRun, Reserve: r.Reserve, MinIndex: min,
+		}
+		if before := b.last[r.Account]; before != nil {
+			before.next = it
+		} else {
+			b.heads = append(b.heads, it)
+		}
+		b.last[r.Account] = it
+	}
+}
+
 // decideAll decides the checks behind every head. It returns when all are.
-func (s *Server) decideAll(heads []*item, min uint64, since time.Time) {
+func (s *Server) decideAll(heads []*item, since time.Time) {
 	var next atomic.Int64
 	work := func() {
 		for {
@@ -70,42 +111,43 @@ func (s *Server) decideAll(heads []*item, min uint64, since time.Time) {
 				return
 			}
 			for it := heads[i]; it != nil; it = it.next {
-				s.decideItem(it, min, since)
+				s.decideItem(it, since)
 			}
 		}
 	}
 	var wg sync.WaitGroup
-	for range min1(len(heads), batchWorkers) - 1 {
+	for range min(len(heads), batchWorkers) - 1 {
 		wg.Go(work)
 	}
 	work()
 	wg.Wait()
 }
 
-func min1(a, b int) int { return max(1, min(a, b)) }
-
-func (s *Server) decideItem(it *item, min uint64, since time.Time) {
-	r := &it.request
-	check := bucket.Check{
-		Account: r.Account, Model: r.Model, Category: r.Category,
-		Requests: r.Requests, Tokens: r.Tokens, DryRun: r.DryRun, Reserve: r.Reserve, MinIndex: min,
-	}
-	it.decision.Hit = -1
-	if it.err = s.cfg.Checker.Check(context.Background(), &check, &it.decision); it.err != nil {
+// decideItem decides one check. A panic fails it alone: nothing else would
+// catch that of a worker.
+func (s *Server) decideItem(it *item, since time.Time) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("a check of a batch made the server panic", "panic", r, "stack", string(debug.Stack()))
+			it.err = errPanic
+		}
+	}()
+	it.decision = bucket.Decision{Limits: it.decision.Limits[:0], Hit: -1}
+	if it.err = s.cfg.Checker.Check(context.Background(), &it.check, &it.decision); it.err != nil {
 		return
 	}
 	s.cfg.Metrics.Checked(it.decision.Reason, time.Since(since).Seconds())
-	it.err = undecided(r, &it.decision)
+	it.err = undecided(&it.request, &it.decision)
 }
 
-func (s *Server) replyBatch(ctx *fasthttp.RequestCtx, items []item) {
+func (s *Server) replyBatch(ctx *fasthttp.RequestCtx, b *batch) {
 	index := s.cfg.View.Index()
-	body := append(make([]byte, 0, 512*len(items)+32), `{"decisions":[`...)
-	for i := range items {
+	body := append(b.body[:0], `{"decisions":[`...)
+	for i := range b.items {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		it := &items[i]
+		it := &b.items[i]
 		if it.err != nil {
 			p := problemOf(it.err)
 			body = p.Append(body)
@@ -117,6 +159,7 @@ func (s *Server) replyBatch(ctx *fasthttp.RequestCtx, items []item) {
 		body = wire.AppendDecisionMembers(body, it.request.Account, s.cfg.NodeID, &it.decision)
 		body = append(body, '}')
 	}
+	b.body = append(body, "]}"...)
 	s.header(ctx, index)
-	reply(ctx, 200, wire.TypeJSON, append(body, "]}"...))
+	reply(ctx, 200, wire.TypeJSON, b.body)
 }

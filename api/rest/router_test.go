@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
@@ -9,7 +10,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"quorate/fsm/ledger"
-	"quorate/limiter/bucket"
 )
 
 func TestRouterAnswersWhatIsNotThere(t *testing.T) {
@@ -112,17 +112,28 @@ func TestStrongReadsWaitForWhatAMajorityHas(t *testing.T) {
 	}
 }
 
+// A bug fails its request, or its check of a batch, and not the connection.
 func TestAPanicFailsOnlyItsRequest(t *testing.T) {
 	s, n := newServer(t)
+	var log strings.Builder
+	s.log = slog.New(slog.NewTextHandler(&log, nil))
 	n.panics = true
 	a := ask(s, "POST", "/v1/check", aCheck)
 	if code, _ := a.code(t); a.status != 500 || code != "internal" || a.get("X-Quorate-Index") != "7" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	n.panics = false
-	n.decision = decision(bucket.OK)
-	if a := ask(s, "POST", "/v1/check", aCheck); a.status != 200 {
-		t.Errorf("the next: %d %s", a.status, a.body)
+	if !strings.Contains(log.String(), "a bug") || !strings.Contains(log.String(), "fakes_test.go") {
+		t.Errorf("logged without a stack: %s", log.String())
+	}
+	a = ask(s, "POST", "/v1/check/batch", `{"checks":[`+aCheck+`,`+aCheck+`]}`)
+	if a.status != 200 || strings.Count(a.body, `"status":500`) != 2 || strings.Count(a.body, `"code":"internal"`) != 2 {
+		t.Errorf("batch: %d %s", a.status, a.body)
+	}
+	addr := serve(t, s)
+	one := fmt.Sprintf("POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(aCheck), aCheck)
+	last := "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	if got := raw(t, addr, one+one+last); strings.Count(got, "HTTP/1.1 500 ") != 2 || !strings.Contains(got, "HTTP/1.1 200 OK") {
+		t.Errorf("the connection did not survive: %s", got)
 	}
 }
 
