@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -49,11 +50,27 @@ func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, ids ids) error {
 	if err != nil {
 		return err
 	}
-	if results[0].Err != nil {
-		return results[0].Err
+	if err := results[0].Err; err != nil {
+		if errors.Is(err, ledger.ErrPastExpiry) {
+			return pastExpiry(patch.Overrides)
+		}
+		return err
 	}
 	s.replyAccount(ctx, &results[0].Account)
 	return nil
+}
+
+// pastExpiry names the override that expires first: only the log knows its own
+// time, but that one is surely over.
+func pastExpiry(list []ledger.OverrideRule) error {
+	first := -1
+	for i, o := range list {
+		if o.ExpiresAt != 0 && (first < 0 || o.ExpiresAt < list[first].ExpiresAt) {
+			first = i
+		}
+	}
+	at := fmt.Sprintf("overrides[%d].expires_at", first)
+	return fmt.Errorf("%w: %w", errOverrides, ledger.Faults{{Path: at, Message: "in the past"}})
 }
 
 func (s *Server) deleteAccount(ctx *fasthttp.RequestCtx, ids ids) error {

@@ -33,7 +33,7 @@ func TestAccountIsMadeChangedAndRead(t *testing.T) {
 func TestPatchRefuses(t *testing.T) {
 	s, n := newServer(t)
 	for body, field := range map[string]string{
-		`{"overrides":null}`: "overrides", `{"overrides":[{"match":7}]}`: "overrides.match", `{"overrides":[{"limits":[{"burst":0}]}]}`: "overrides.limits.burst", `{"overrides":[{"expires_at":"soon"}]}`: "overrides.expires_at", `{"overrides":[{"more":1}]}`: "more", `{"plan":"gold"}`: "plan", `{"usage_limit":1}`: "usage_limit", `{"suspended":1}`: "suspended", ``: "",
+		`{"overrides":null}`: "overrides", `{"overrides":[{"match":7}]}`: "overrides.match", `{"overrides":[{"limits":[{"burst":1.0}]}]}`: "overrides.limits.burst", `{"overrides":[{"expires_at":"soon"}]}`: "overrides.expires_at", `{"overrides":[{"more":1}]}`: "more", `{"plan":"gold"}`: "plan", `{"usage_limit":1}`: "usage_limit", `{"suspended":1}`: "suspended", ``: "",
 	} {
 		a := ask(s, "PATCH", "/v1/accounts/acme", body)
 		if code, got := a.code(t); a.status != 400 || code != "invalid_request" || got != field {

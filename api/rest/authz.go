@@ -39,6 +39,9 @@ func (s *Server) authz(ctx *fasthttp.RequestCtx) {
 		if p.Code == wire.Internal {
 			s.log.Error("authz failed", "err", err)
 		}
+		if p.Code == wire.Overloaded {
+			h.Set(wire.HeaderRetryAfter, strconv.Itoa(overloadedSeconds))
+		}
 		h.Set(wire.HeaderReason, string(p.Code))
 		if p.Field != "" {
 			p.Detail = p.Field + ": " + p.Detail
@@ -154,6 +157,8 @@ func (s *Server) readAuthz(ctx *fasthttp.RequestCtx, c *call) (err error) {
 		Account: r.Account, Model: r.Model, Category: r.Category,
 		Requests: r.Requests, Tokens: r.Tokens, Reserve: r.Reserve,
 	}
-	c.check.MinIndex, err = minIndex(ctx)
+	if c.check.MinIndex, err = minIndex(ctx); err == nil && (ctx.IsGet() || ctx.IsHead()) {
+		c.check.MinIndex, err = s.consistency(ctx, c.check.MinIndex)
+	}
 	return err
 }

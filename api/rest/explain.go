@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -13,7 +12,7 @@ import (
 // explain answers what a check would be answered, and which rules lead there.
 func (s *Server) explain(ctx *fasthttp.RequestCtx, _ ids) error {
 	args := ctx.QueryArgs()
-	get := func(name string) string { return strings.Clone(string(args.Peek(name))) }
+	get := func(name string) string { return string(args.Peek(name)) }
 	req := wire.CheckRequest{Account: get("account"), Model: get("model"), Category: get("category"), Requests: 1, DryRun: true}
 	if err := req.Validate(); err != nil {
 		return err
@@ -22,6 +21,10 @@ func (s *Server) explain(ctx *fasthttp.RequestCtx, _ ids) error {
 	var err error
 	if check.MinIndex, err = minIndex(ctx); err != nil {
 		return err
+	}
+	if args.Has("consistency") {
+		// This node has waited for the index; the one that decides must too.
+		check.MinIndex = max(check.MinIndex, s.cfg.View.Index())
 	}
 	d := bucket.Decision{Hit: -1}
 	if err := s.cfg.Checker.Check(context.Background(), &check, &d); err != nil {

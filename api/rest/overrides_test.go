@@ -21,20 +21,28 @@ func TestOverridesAreAsTheyWereSent(t *testing.T) {
 	}
 	for body, path := range map[string]string{
 		`[{"category":"llm"},{"category":"llm"}]`: "overrides[1]",
-		`[{}]`:              "overrides[0]",
-		`[{"match":"a b"}]`: "overrides[0].match",
-		`[{"category":"llm","limits":[{"unit":"coffee","limit":1,"window":"1m"}]}]`:         "overrides[0].limits[0].unit",
-		`[{"category":"llm","limits":[{"unit":"tokens","limit":1,"window":"1m1s"}]}]`:       "overrides[0].limits[0].window",
-		`[{"category":"llm","limits":[{"limit":1,"window":"1m"},{"limit":1,"window":""}]}]`: "overrides[0].limits[1].window",
+		`[{}]`:                                "overrides[0]",
+		`[{"match":"a b"}]`:                   "overrides[0].match",
+		`[{"category":"llm","min_tier":101}]`: "overrides[0].min_tier",
+		`[{"category":"llm","min_tier":-1}]`:  "overrides[0].min_tier",
+		`[{"category":"llm","limits":[{"unit":"tokens","limit":0,"window":"1m"}]}]`:           "overrides[0].limits[0].limit",
+		`[{"category":"llm","limits":[{"unit":"tokens","limit":-7,"window":"1m"}]}]`:          "overrides[0].limits[0].limit",
+		`[{"category":"llm","limits":[{"unit":"tokens","limit":1000000001,"window":"1m"}]}]`:  "overrides[0].limits[0].limit",
+		`[{"category":"llm","limits":[{"unit":"tokens","limit":1,"burst":0,"window":"1m"}]}]`: "overrides[0].limits[0].burst",
+		`[{"category":"llm","limits":[{"unit":"coffee","limit":1,"window":"1m"}]}]`:           "overrides[0].limits[0].unit",
+		`[{"category":"llm","limits":[{"unit":"tokens","limit":1,"window":"1m1s"}]}]`:         "overrides[0].limits[0].window",
+		`[{"category":"llm","limits":[{"limit":1,"window":"1m"},{"limit":1,"window":""}]}]`:   "overrides[0].limits[1].window",
 	} {
 		a := ask(s, "PATCH", "/v1/accounts/acme", `{"overrides":`+body+`}`)
 		if code, _ := a.code(t); a.status != 422 || code != "invalid_overrides" || !strings.Contains(a.body, `"path":"`+path+`"`) {
 			t.Errorf("%s: %d %s", body, a.status, a.body)
 		}
 	}
-	a = ask(s, "PATCH", "/v1/accounts/acme", `{"overrides":[{"category":"llm","min_tier":0,"expires_at":"1970-01-01T00:00:00.001Z"}]}`)
-	if code, _ := a.code(t); a.status != 422 || code != "invalid_overrides" {
-		t.Errorf("past expiry: %d %s", a.status, a.body)
+	for _, past := range []string{"1970-01-01T00:00:00.001Z", "1960-02-29T00:00:00+01:00"} {
+		a = ask(s, "PATCH", "/v1/accounts/acme", `{"overrides":[{"match":"m","expires_at":"2100-01-31T12:00:00Z"},{"category":"llm","min_tier":0,"expires_at":"`+past+`"}]}`)
+		if code, _ := a.code(t); a.status != 422 || code != "invalid_overrides" || !strings.Contains(a.body, `"path":"overrides[1].expires_at"`) {
+			t.Errorf("past expiry: %d %s", a.status, a.body)
+		}
 	}
 }
 

@@ -43,12 +43,9 @@ func (s *Server) replyPolicy(ctx *fasthttp.RequestCtx, t *ledger.Table) error {
 // not validate never gets into the log.
 func (s *Server) putPolicy(ctx *fasthttp.RequestCtx, _ ids) error {
 	op := ledger.Op{Kind: ledger.OpPolicy, Doc: string(ctx.Request.Body())}
-	if tag := string(ctx.Request.Header.Peek("If-Match")); tag != "" && tag != "*" {
-		n, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
-		if err != nil || n == 0 {
-			return &wire.FieldError{Field: "If-Match", Detail: `want the ETag of a policy, such as "7"`}
-		}
-		op.IfMatch = n
+	var err error
+	if op.IfMatch, err = ifMatch(ctx); err != nil {
+		return err
 	}
 	if _, err := ledger.Compile(1, []byte(op.Doc)); err != nil {
 		return err
@@ -65,6 +62,25 @@ func (s *Server) putPolicy(ctx *fasthttp.RequestCtx, _ ids) error {
 		return err
 	}
 	return s.replyPolicy(ctx, t)
+}
+
+// ifMatch returns the revision that If-Match names, 0 for any. An entity tag
+// that is no revision cannot be that of the policy in force.
+func ifMatch(ctx *fasthttp.RequestCtx) (uint64, error) {
+	tag := string(ctx.Request.Header.Peek("If-Match"))
+	if tag == "" || tag == "*" {
+		return 0, nil
+	}
+	opaque := strings.TrimPrefix(tag, "W/")
+	quoted := len(opaque) > 1 && opaque[0] == '"' && strings.IndexByte(opaque[1:], '"') == len(opaque)-2
+	n, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
+	switch {
+	case err == nil && n > 0:
+		return n, nil
+	case quoted || err == nil:
+		return 0, ledger.ErrRevision
+	}
+	return 0, &wire.FieldError{Field: "If-Match", Detail: `want the ETag of a policy, such as "7"`}
 }
 
 // validatePolicy says what is wrong with a policy, and changes nothing.

@@ -12,7 +12,7 @@ const smallPolicy = `{"schema":1,"categories":{"llm":{}},"tiers":[{"level":1,"sp
 func TestPolicyIsReplacedWhole(t *testing.T) {
 	s, n := newServer(t)
 	was := ask(s, "GET", "/v1/policy", "")
-	for _, tag := range []string{`"99"`, "99"} {
+	for _, tag := range []string{`"99"`, "99", `"0"`, `"seven"`, `W/"1"`, "0"} {
 		a := ask(s, "PUT", "/v1/policy", smallPolicy, "If-Match", tag)
 		if code, _ := a.code(t); a.status != 412 || code != "revision_mismatch" {
 			t.Errorf("If-Match %s: %d %s", tag, a.status, a.body)
@@ -53,8 +53,10 @@ func TestBadPolicyChangesNothing(t *testing.T) {
 	if a := ask(s, "POST", "/v1/policy/validate", smallPolicy); a.status != 200 || a.body != `{"valid":true}` || n.Index() != index {
 		t.Errorf("a good one: %d %s", a.status, a.body)
 	}
-	a := ask(s, "PUT", "/v1/policy", smallPolicy, "If-Match", "seven")
-	if _, field := a.code(t); a.status != 400 || field != "If-Match" {
-		t.Errorf("%d %s", a.status, a.body)
+	for _, tag := range []string{"seven", `"`, `"1", "2"`, "-1"} {
+		a := ask(s, "PUT", "/v1/policy", smallPolicy, "If-Match", tag)
+		if _, field := a.code(t); a.status != 400 || field != "If-Match" {
+			t.Errorf("If-Match %s: %d %s", tag, a.status, a.body)
+		}
 	}
 }

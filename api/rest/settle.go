@@ -34,7 +34,7 @@ func (s *Server) settle(ctx *fasthttp.RequestCtx, _ ids) error {
 		s.count(op.Type, &results[0])
 		if err := results[0].Err; err != nil {
 			if errors.Is(err, ledger.ErrKeyReused) {
-				return settledOtherwise()
+				return settledOtherwise(false)
 			}
 			return err
 		}
@@ -67,7 +67,7 @@ func (s *Server) settled(ctx *fasthttp.RequestCtx, q bucket.Settlement, out wire
 	case err != nil:
 		return newProblem(503, wire.Unavailable, "", "no node that could know the reservation answered; ask again, nothing is counted twice")
 	case what == bucket.SettledOtherwise:
-		return settledOtherwise()
+		return settledOtherwise(out.UsageRecorded && !out.Replayed)
 	case what == bucket.SettledUnknown && !out.UsageRecorded:
 		return newProblem(404, wire.UnknownReservation, "reservation", "the reservation has expired, was lost, or is another account's")
 	case what == bucket.SettledUnknown:
@@ -82,6 +82,12 @@ func (s *Server) settled(ctx *fasthttp.RequestCtx, q bucket.Settlement, out wire
 	return nil
 }
 
-func settledOtherwise() error {
-	return newProblem(409, wire.ReservationUsed, "reservation", "the reservation was settled with other numbers, or released")
+// settledOtherwise refuses other numbers than the first. recorded: these are the
+// first that came with money, which stays recorded, because it was spent.
+func settledOtherwise(recorded bool) error {
+	detail := "the reservation was settled with other numbers, or released"
+	if recorded {
+		detail += "; the amount was recorded as usage all the same"
+	}
+	return newProblem(409, wire.ReservationUsed, "reservation", detail)
 }

@@ -32,6 +32,9 @@ func TestSettle(t *testing.T) {
 		{"expired, without money", plain, nil, bucket.SettledUnknown, nil, 404, "reservation_unknown", 0},
 		{"other tokens", paid, &recorded, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12300},
 		{"other money", `{"account":"acme","reservation":"r-1","tokens":70,"amount":"1"}`, &recorded, bucket.SettledNow, nil, 409, "reservation_settled", 12300},
+		{"settled without money before", paid, nil, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12300},
+		{"nobody answers, money recorded", paid, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 12300},
+		{"after nobody answered", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12300},
 		{"nobody answers", plain, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 0},
 	} {
 		s, n := newServer(t)

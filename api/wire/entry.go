@@ -113,14 +113,15 @@ func entryType(s *Scanner) ledger.EntryType {
 	return t
 }
 
-// Time reads a moment in RFC 3339 as milliseconds since 1970, after that year.
+// Time reads a moment in RFC 3339 as milliseconds since 1970. What was before
+// is 1: as long ago as anything here can be, and not 0, which is no moment.
 func (s *Scanner) Time() int64 {
 	t, err := time.Parse(time.RFC3339, s.Text())
-	if err != nil || t.UnixMilli() <= 0 {
+	if err != nil {
 		s.Fail("want a moment in RFC 3339, such as 2026-01-31T12:00:00Z")
 		return 0
 	}
-	return t.UnixMilli()
+	return max(1, t.UnixMilli())
 }
 
 // ParseItems reads a body that is one list of the given name into the bytes of

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"quorate/fsm/ledger"
-	"quorate/limiter/bucket"
 )
 
-// overrides reads the whole list of an account's overrides.
+// overrides reads the whole list of an account's overrides. Numbers out of
+// bounds are left to ledger.CompileOverrides, which names every fault.
 func (s *Scanner) overrides(p *Patch) {
 	p.Overrides = []ledger.OverrideRule{}
 	for s.Array(); s.Item(); {
@@ -40,7 +40,7 @@ func (s *Scanner) override() (o ledger.OverrideRule) {
 			}
 		case "min_tier":
 			if s.Field(&seen, 2, "overrides.min_tier") {
-				n := int(s.Int(ledger.MaxLevel))
+				n := int(s.Whole())
 				o.MinTier = &n
 			}
 		case "expires_at":
@@ -84,12 +84,12 @@ func (s *Scanner) limit() (r ledger.LimitRule) {
 			}
 		case "limit":
 			if s.Field(&seen, 1, "overrides.limits.limit") {
-				r.Limit = s.Int(bucket.MaxLimit)
+				r.Limit = s.Whole()
 			}
 		case "burst":
 			if s.Field(&seen, 2, "overrides.limits.burst") {
-				if r.Burst = s.Int(bucket.MaxLimit); r.Burst == 0 {
-					s.Fail("want more than 0")
+				if r.Burst = s.Whole(); r.Burst == 0 {
+					r.Burst = -1 // 0 would mean that none was given
 				}
 			}
 		case "window":

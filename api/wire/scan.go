@@ -180,6 +180,17 @@ func (s *Scanner) word(w string) bool {
 
 // Int reads an integer from 0 to most. 1.0 and 1e3 are none.
 func (s *Scanner) Int(most int64) int64 {
+	v := s.Whole()
+	if v < 0 || v > most {
+		s.Fail(fmt.Sprintf("want 0 to %d", most))
+		return 0
+	}
+	return v
+}
+
+// Whole reads an integer of any size; beyond 64 bits it is the largest or
+// smallest that there is.
+func (s *Scanner) Whole() int64 {
 	if c := s.peek(); c != '-' && (c < '0' || c > '9') {
 		s.syntax("an integer")
 		return 0
@@ -206,9 +217,8 @@ func (s *Scanner) Int(most int64) int64 {
 		}
 		v = v*10 + int64(c-'0')
 	}
-	if v > most || (negative && v != 0) {
-		s.Fail(fmt.Sprintf("want 0 to %d", most))
-		return 0
+	if negative {
+		return -v
 	}
 	return v
 }
