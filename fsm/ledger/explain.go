@@ -57,6 +57,12 @@ func (f *found) gate(t *Table, a *Account, r *bucket.Ruling) Step {
 	case r.Reason == bucket.OK || r.Reason == bucket.UsageLimit:
 		return Step{"min_tier", "passed", fmt.Sprintf("tier %d is needed, %s", f.need, have)}
 	}
+	if _, ok := f.limits(t, f.at); !ok && t.tiers[f.at].level >= f.need {
+		have += ", which has no limits for " + f.category.name
+	}
+	if r.SpendNeeded == 0 {
+		return Step{"min_tier", "denied", "no tier gives access; " + have}
+	}
 	return Step{"min_tier", "denied", fmt.Sprintf("tier %d is needed, %s; $%s more must be paid", r.RequiredTier, have, Micros(r.SpendNeeded))}
 }
 

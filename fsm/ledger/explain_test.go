@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
@@ -49,4 +51,69 @@ func TestExplainAgreesWithRule(t *testing.T) {
 			t.Errorf("%s: explained as denied %v, ruled %v", c.name, denied, r.Reason)
 		}
 	}
+}
+
+// Whatever the policy, the account and the check are, an explanation is denied
+// by the rule that denies, and names where the limits come from.
+func TestExplainAgreesWithRuleOnAnything(t *testing.T) {
+	const policy = `{schema: 1, categories: {llm: {}, image: {min_tier: 2}, free: {min_tier: 0}, closed: {min_tier: 2}}, tiers: [
+		{level: 1, spend: "5", limits: {llm: [{unit: requests, limit: 10, window: 1m}]}},
+		{level: 2, spend: "50", limits: {llm: [{unit: requests, limit: 20, window: 1m}, {unit: tokens, limit: 9, window: 1h}], free: []}}],
+		models: [{match: "a*", category: llm}, {match: "b*", category: image, min_tier: 1}],
+		exceptions: [{match: "a-x", category: llm, limits: {"1": [{unit: requests, limit: 3, window: 1m}], "2": []}}, {match: "c*", category: llm, min_tier: 2}]}`
+	table, err := ledger.Compile(1, []byte(policy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := []ledger.LimitRule{{Unit: "requests", Limit: 5, Window: "1m"}}
+	denies := map[bucket.Reason]string{
+		bucket.UnknownModel: "category", bucket.Suspended: "suspended", bucket.FreeTier: "min_tier", bucket.TierAccess: "min_tier", bucket.UsageLimit: "usage_limit",
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var a *ledger.Account
+		if rapid.Bool().Draw(t, "seen") {
+			made := ledger.NewAccount("acme")
+			made.Lifetime = ledger.Micros(rapid.SampledFrom([]int64{0, 5, 49, 50}).Draw(t, "spend")) * ledger.Dollar
+			made.Suspended = rapid.Bool().Draw(t, "suspended")
+			made.Plan = rapid.SampledFrom([]ledger.Plan{ledger.Build, ledger.Scale}).Draw(t, "plan")
+			made.UsageLimit = rapid.SampledFrom([]ledger.Micros{ledger.NoUsageLimit, 0}).Draw(t, "usage limit")
+			var rules []ledger.OverrideRule
+			for _, one := range []ledger.OverrideRule{{Match: "a-*"}, {Category: "llm"}, {Category: "closed"}} {
+				one.Limits = rapid.SampledFrom([]*[]ledger.LimitRule{nil, {}, &limits}).Draw(t, "limits")
+				if min := rapid.IntRange(-1, 3).Draw(t, "min"); min >= 0 {
+					one.MinTier = &min
+				}
+				rules = append(rules, one)
+			}
+			if made.Overrides, err = ledger.CompileOverrides(rules); err != nil {
+				t.Fatal(err)
+			}
+			a = &made
+		}
+		c := &bucket.Check{
+			Model:    rapid.SampledFrom([]string{"", "a-x", "a-y", "b", "c", "d"}).Draw(t, "model"),
+			Category: rapid.SampledFrom([]string{"", "llm", "image", "free", "closed", "video"}).Draw(t, "category"),
+		}
+		r, steps := table.Rule(a, c), table.Explain(a, c)
+		last := steps[len(steps)-1]
+		for _, s := range steps[:len(steps)-1] {
+			if s.Outcome != "passed" {
+				t.Errorf("%+v before the last", s)
+			}
+		}
+		if rule := denies[r.Reason]; rule != "" {
+			if last.Rule != rule || last.Outcome != "denied" {
+				t.Errorf("ruled %v, explained by %+v", r.Reason, last)
+			}
+			return
+		}
+		if last.Rule != "limits" || strings.HasSuffix(last.Detail, "unlimited") != (len(r.Limits) == 0) {
+			t.Errorf("ruled %+v, explained by %+v", r, last)
+		}
+		for _, l := range r.Limits {
+			if last.Outcome != l.Source.String() {
+				t.Errorf("limits from %s, explained by %+v", l.Source, last)
+			}
+		}
+	})
 }
