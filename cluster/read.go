@@ -42,9 +42,11 @@ func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
 func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	term := n.term()
 	// The commit index of a new leader may lack what its predecessor
-	// acknowledged until an entry of its own term is committed.
+	// acknowledged until an entry of its own term is committed. A command, not a
+	// barrier: the state machine never hears of Raft's own entries, and a reader
+	// would wait in vain for an index that is one of them.
 	if n.confirmed.Load() != term {
-		if err := n.wait(ctx, n.raft.Barrier(0)); err != nil {
+		if _, _, err := n.apply(ctx, []ledger.Op{{Kind: ledger.OpTick}}); err != nil {
 			return 0, fmt.Errorf("read index: %w: %w", ledger.ErrNoQuorum, err)
 		}
 		if n.term() != term {
