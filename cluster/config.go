@@ -57,29 +57,29 @@ type Config struct {
 
 // Timing is how quickly the cluster notices things.
 type Timing struct {
-	Heartbeat time.Duration // Raft's heartbeat and election timeout
-	Lease     time.Duration // how long a leader leads without a majority
-	Commit    time.Duration // how soon an idle follower learns of a commit
-	Ping      time.Duration // between health checks of a node
-	Lost      time.Duration // without an answer before an owner is replaced
-	Owner     time.Duration // lease of an owner, when this node leads
-	Settle    time.Duration // how long a first map waits for every node
-	Gossip    time.Duration // between gossip probes
-	Rejoin    time.Duration // between attempts to reach nodes that gossip lost
+	Heartbeat  time.Duration // Raft's heartbeat and election timeout
+	Lease      time.Duration // how long a leader leads without a majority
+	Commit     time.Duration // how soon an idle follower learns of a commit
+	Ping       time.Duration // between health checks of a node
+	Lost       time.Duration // without an answer before an owner is replaced
+	OwnerLease time.Duration // of an owner, as the maps of this node when it leads say
+	Settle     time.Duration // how long a first map waits for every node
+	Gossip     time.Duration // between gossip probes
+	Rejoin     time.Duration // between attempts to reach nodes that gossip lost
 }
 
 // DefaultTiming suits nodes that are milliseconds apart.
 func DefaultTiming() Timing {
 	return Timing{
-		Heartbeat: time.Second,
-		Lease:     500 * time.Millisecond,
-		Commit:    10 * time.Millisecond,
-		Ping:      200 * time.Millisecond,
-		Lost:      time.Second,
-		Owner:     2 * time.Second,
-		Settle:    5 * time.Second,
-		Gossip:    time.Second,
-		Rejoin:    5 * time.Second,
+		Heartbeat:  time.Second,
+		Lease:      500 * time.Millisecond,
+		Commit:     10 * time.Millisecond,
+		Ping:       200 * time.Millisecond,
+		Lost:       time.Second,
+		OwnerLease: 2 * time.Second,
+		Settle:     5 * time.Second,
+		Gossip:     time.Second,
+		Rejoin:     5 * time.Second,
 	}
 }
 

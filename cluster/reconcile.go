@@ -128,6 +128,7 @@ func decide(v view) action {
 
 // placing returns the next ownership map, nil when the one in force is right.
 func placing(v view) *ledger.Map {
+	// There is no handover between nodes yet: a move counts as done at once.
 	look := ring.View{Table: tableOf(v.owners), Passed: v.passed, Released: v.owners.Moving}
 	missing := 0
 	var grantors []string
@@ -150,7 +151,7 @@ func placing(v view) *ledger.Map {
 	}
 	next, changed := ring.Next(look, ledger.Partitions)
 	m := mapOf(next)
-	m.Epoch, m.Lease, m.Drift = v.owners.Epoch+1, v.timing.Owner, v.timing.Owner/50
+	m.Epoch, m.Lease, m.Drift = v.owners.Epoch+1, v.timing.OwnerLease, v.timing.OwnerLease/50
 	m.Grantors, m.Retiring = v.owners.Grantors, v.owners.Retiring
 	switch {
 	case len(m.Retiring) > 0 && v.passed:

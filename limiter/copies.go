@@ -71,8 +71,8 @@ func decay(s bucket.State, window, now time.Duration) bucket.State {
 	return s.Decay(bucket.Limit{Limit: max(1, s.Rate), Window: window}, now)
 }
 
-// Store takes over a statement of an owner; ok is false for one that is not the owner
-// any more by what this node knows.
+// Store takes over a statement of an owner; ok is false for one that is not the
+// owner any more by what this node knows.
 func (l *Local) Store(s Statement) (ok bool) {
 	sh := l.shard(s.Account)
 	sh.mu.Lock()
@@ -175,16 +175,7 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 	}
 	l.setEntry(sh, k.ID, e)
 	if len(mine.Absorbed) > 0 || len(k.Absorbed) > 0 {
-		h := sh.hot[k.ID]
-		if h == nil {
-			if sh.hot == nil {
-				sh.hot = map[bucket.ID]*hot{}
-			}
-			h = &hot{}
-			h.stream.Begin(l.sources.Add(1))
-			sh.hot[clone(k.ID)] = h
-		}
-		h.stream.Inherit(replica.Union(mine.Absorbed, k.Absorbed))
+		l.heat(sh, k.ID).stream.Inherit(replica.Union(mine.Absorbed, k.Absorbed))
 	}
 	for _, r := range k.Tallies {
 		j := l.heard(sh, k.ID)
@@ -265,14 +256,7 @@ func (l *Local) settleIn(k Known) {
 	own := l.known(sh, k.ID, now)
 	j := sh.judged[k.ID]
 	if len(own.Absorbed) > 0 || j != nil || !own.State.Idle() {
-		h := sh.hot[k.ID]
-		if h == nil {
-			if sh.hot == nil {
-				sh.hot = map[bucket.ID]*hot{}
-			}
-			h = &hot{}
-			sh.hot[clone(k.ID)] = h
-		}
+		h := l.heat(sh, k.ID)
 		h.stream = replica.Stream{}
 		h.stream.Begin(l.sources.Add(1))
 		h.stream.Inherit(own.Absorbed)

@@ -73,8 +73,8 @@ type judgement struct {
 
 func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
 	var room [maxLimits]*judged
-	var looks [maxLimits]replica.Judged
-	parts := room[:0]
+	var seen [maxLimits]replica.Judged
+	parts, looks := room[:0], seen[:0]
 	for i := range limits {
 		l := &limits[i]
 		part := a.l.judge(a.sh, idOf(c.Account, l))
@@ -83,9 +83,7 @@ func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.De
 		k := a.l.known(a.sh, idOf(c.Account, l), a.now)
 		see := k.State
 		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), k.Absorbed), Nodes: a.nodes, Fork: k.fork}
-		if i < len(looks) {
-			looks[i] = look
-		}
+		looks = append(looks, look)
 		cost := c.Cost(l.Unit)
 		if !a.room(part.mine, look, cost) {
 			d.Reason, d.NeverFits = bucket.RateLimited, d.NeverFits || cost > l.Burst

@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"quorate/limiter/bucket"
@@ -12,10 +11,13 @@ import (
 // Verdict is what became of an attempt to decide as owner.
 type Verdict uint8
 
+// The verdicts: Decided, whatever the decision; NotOwner, this node may not
+// decide, because it has no lease or is not the owner; Uncovered, a copy must
+// acknowledge first.
 const (
-	Decided   Verdict = iota
-	NotOwner          // this node may not decide: it has no lease, or it is not the owner
-	Uncovered         // a copy must acknowledge first
+	Decided Verdict = iota
+	NotOwner
+	Uncovered
 )
 
 // hot is a bucket whose copies know of it.
@@ -161,11 +163,7 @@ func (o *ownership) send(l *bucket.Scoped, out []replica.Statement) {
 }
 
 // name returns the bucket's id with strings that are nobody else's.
-func (o *ownership) name(l *bucket.Scoped) bucket.ID {
-	id := idOf(o.id.Account, l)
-	id.Account = strings.Clone(id.Account)
-	return id
-}
+func (o *ownership) name(l *bucket.Scoped) bucket.ID { return clone(idOf(o.id.Account, l)) }
 
 func (o *ownership) hot(l *bucket.Scoped) *hot {
 	if len(o.sh.hot) == 0 {
@@ -174,16 +172,18 @@ func (o *ownership) hot(l *bucket.Scoped) *hot {
 	return o.sh.hot[idOf(o.id.Account, l)]
 }
 
-func (o *ownership) heat(l *bucket.Scoped) *hot {
-	id := o.name(l)
-	h := o.sh.hot[id]
+func (o *ownership) heat(l *bucket.Scoped) *hot { return o.l.heat(o.sh, idOf(o.id.Account, l)) }
+
+// heat returns what is kept of a bucket that copies know of.
+func (l *Local) heat(sh *shard, id bucket.ID) *hot {
+	h := sh.hot[id]
 	if h == nil {
 		h = &hot{}
-		h.stream.Begin(o.l.sources.Add(1))
-		if o.sh.hot == nil {
-			o.sh.hot = map[bucket.ID]*hot{}
+		h.stream.Begin(l.sources.Add(1))
+		if sh.hot == nil {
+			sh.hot = map[bucket.ID]*hot{}
 		}
-		o.sh.hot[id] = h
+		sh.hot[clone(id)] = h
 	}
 	return h
 }

@@ -12,8 +12,8 @@ import (
 
 // Owners tells who decides for an account. Calls may overlap.
 type Owners interface {
-	// Owner returns the owner of the account and after it its successors;
-	// n is 0 while nobody is.
+	// Owner returns the owner of the account and after it its successors, each
+	// empty where nobody is; n is 0 while there are none at all.
 	Owner(account string) (ids [3]string, n int)
 	// Reachable is a hint: false when the node is known to be down.
 	Reachable(node string) bool
@@ -73,7 +73,7 @@ func (r *Router) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision)
 	// First those that seem to be up, then, since that was a hint, the others.
 	for _, up := range [2]bool{true, false} {
 		for i, id := range ids[:n] {
-			if (id == r.node || r.owners.Reachable(id)) != up {
+			if id == "" || (id == r.node || r.owners.Reachable(id)) != up {
 				continue
 			}
 			err := r.ask(ctx, id, hop, c, d)
@@ -117,6 +117,9 @@ func (r *Router) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settl
 	ids, n := r.owners.Owner(s.Account)
 	err := errNobody
 	for i, id := range ids[:n] {
+		if id == "" {
+			continue
+		}
 		what, failed := r.settleAt(ctx, id, s)
 		if failed == nil && what != bucket.SettledUnknown {
 			return what, nil
@@ -128,7 +131,7 @@ func (r *Router) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settl
 	return bucket.SettledUnknown, err
 }
 
-var errNobody = errors.New("nobody owns the account yet")
+var errNobody = errors.New("nobody owns the account now")
 
 func (r *Router) settleAt(ctx context.Context, id string, s *bucket.Settlement) (bucket.Settled, error) {
 	if id == r.node {

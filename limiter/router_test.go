@@ -80,6 +80,7 @@ func TestRouterAsksTheOwnerThenItsSuccessors(t *testing.T) {
 		degraded bool
 		asked    int
 	}{
+		"nobody owns it now":       {group: group{order: []string{"", "n2", "n3"}}, want: "n2", degraded: true, asked: 1},
 		"owner here":               {group: group{order: []string{"n1", "n2", "n3"}, ready: true}, want: "n1"},
 		"owner elsewhere":          {group: group{order: []string{"n2", "n1", "n3"}, ready: true}, want: "n2", asked: 1},
 		"owner fails":              {group: group{order: []string{"n2", "n3", "n1"}, ready: true, down: map[string]bool{"n2": true}}, want: "n3", degraded: true, asked: 2},

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"slices"
 	"time"
 
 	"quorate/limiter/bucket"
@@ -130,21 +131,12 @@ func holders(node string, parts ...Part) []string {
 	var ids []string
 	for _, p := range parts {
 		for _, id := range p.Holders {
-			if id != "" && id != node && !contains(ids, id) {
+			if id != "" && id != node && !slices.Contains(ids, id) {
 				ids = append(ids, id)
 			}
 		}
 	}
 	return ids
-}
-
-func contains(ids []string, id string) bool {
-	for _, have := range ids {
-		if have == id {
-			return true
-		}
-	}
-	return false
 }
 
 // state is a view with this node's roles in it. It is replaced, not changed.
@@ -172,7 +164,7 @@ func (l *Local) become(p int, epoch uint64, from, to role) bool {
 	if was == nil || was.Epoch != epoch || p >= len(was.roles) || was.roles[p] != from {
 		return false
 	}
-	next := &state{View: was.View, roles: append([]role(nil), was.roles...), since: was.since, before: was.before}
+	next := &state{View: was.View, roles: slices.Clone(was.roles), since: was.since, before: was.before}
 	if next.roles[p] = to; to == owner && was.Parts[p].Moving && was.Parts[p].Holders[0] == l.node {
 		next.roles[p] = handing // it moved on while it was being taken
 	}

@@ -116,7 +116,6 @@ func (h *Holder) Granted(grantor string, epoch uint64, sent time.Duration) {
 // Held is what a holder holds, frozen: it is read at every check. The zero Held
 // is nothing.
 type Held struct {
-	epoch uint64
 	since []uint64
 	lists [2]list
 }
@@ -135,7 +134,7 @@ type held struct {
 
 // Held returns what is held by the grants so far.
 func (h *Holder) Held() *Held {
-	v := &Held{epoch: h.terms.Epoch, since: h.since}
+	v := &Held{since: h.since}
 	for i, ids := range [2][]string{h.terms.Grantors, h.terms.Retiring} {
 		l := &v.lists[i]
 		if len(ids) == 0 {
@@ -151,9 +150,6 @@ func (h *Holder) Held() *Held {
 	}
 	return v
 }
-
-// Epoch returns that of the map by which it is held.
-func (v *Held) Epoch() uint64 { return v.epoch }
 
 // Valid reports whether the partition is held at the instant now: a grant made
 // under an earlier map counts where that map already had the same owner.
@@ -175,22 +171,4 @@ func (v *Held) Valid(partition int, now time.Duration) bool {
 		}
 	}
 	return true
-}
-
-// Any reports whether a majority grants this life anything at all: whether this
-// node is on the side that goes on in full.
-func (v *Held) Any(now time.Duration) bool {
-	for i := range v.lists {
-		l := &v.lists[i]
-		have := 0
-		for _, g := range l.grants[:l.n] {
-			if now < g.until {
-				have++
-			}
-		}
-		if have < l.need {
-			return false
-		}
-	}
-	return v.lists[0].need > 0
 }

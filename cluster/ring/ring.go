@@ -52,16 +52,6 @@ type View struct {
 	Released []bool // by partition: the owner of a moving one has handed it over
 }
 
-// Settled reports whether every partition has an owner that keeps it.
-func (t *Table) Settled() bool {
-	for p, place := range t.Places {
-		if place[0] == Nobody || t.moving(p) {
-			return false
-		}
-	}
-	return len(t.Places) > 0
-}
-
 // drained counts the partitions that were taken from all.
 func (t *Table) drained() (n int) {
 	for _, place := range t.Places {

@@ -78,16 +78,8 @@ func policyValidate(a *asker) *cobra.Command {
 		Short: "Say what is wrong with a policy; changes nothing",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			doc, err := readDocument(cmd, args[0])
-			if err != nil {
+			if _, _, err := validated(cmd, a, args[0]); err != nil {
 				return err
-			}
-			c, err := a.client(a.urls())
-			if err != nil {
-				return err
-			}
-			if err := c.ValidatePolicy(cmd.Context(), doc); err != nil {
-				return fmt.Errorf("validate %s: %w", args[0], withFaults(err))
 			}
 			return a.print(cmd.OutOrStdout(), []byte(`{"valid":true}`), func(w io.Writer) { fmt.Fprintln(w, "valid") })
 		},
@@ -100,16 +92,9 @@ func policyDiff(a *asker) *cobra.Command {
 		Short: "Show what a policy would change; changes nothing",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			doc, err := readDocument(cmd, args[0])
+			c, doc, err := validated(cmd, a, args[0])
 			if err != nil {
 				return err
-			}
-			c, err := a.client(a.urls())
-			if err != nil {
-				return err
-			}
-			if err := c.ValidatePolicy(cmd.Context(), doc); err != nil {
-				return fmt.Errorf("validate %s: %w", args[0], withFaults(err))
 			}
 			was, err := c.PolicyDocument(cmd.Context())
 			if err != nil {
@@ -128,6 +113,22 @@ func policyDiff(a *asker) *cobra.Command {
 			return a.print(cmd.OutOrStdout(), raw, func(w io.Writer) { printDiff(w, list) })
 		},
 	}
+}
+
+// validated reads a policy that the cluster would take.
+func validated(cmd *cobra.Command, a *asker, name string) (*client.Client, []byte, error) {
+	doc, err := readDocument(cmd, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := a.client(a.urls())
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.ValidatePolicy(cmd.Context(), doc); err != nil {
+		return nil, nil, fmt.Errorf("validate %s: %w", name, withFaults(err))
+	}
+	return c, doc, nil
 }
 
 // maxDocument is more than any policy may be; the cluster says how much that is.

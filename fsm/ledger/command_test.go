@@ -215,7 +215,7 @@ func TestAMapThatIsNoneOwnsNothing(t *testing.T) {
 	}
 	m := mapOf(1, "n1")
 	m.Places[ledger.Partition("acme")] = [3]uint16{500, ledger.Nobody, 0}
-	if ids, n := m.Owner("acme"); n != 1 || ids[0] != "n1" {
+	if ids, n := m.Owner("acme"); n != 3 || ids != [3]string{"", "", "n1"} {
 		t.Errorf("%v of members that do not exist", ids[:n])
 	}
 }

@@ -61,16 +61,15 @@ func (m *Map) Boot(id string) uint64 {
 // Partition returns the partition of an account.
 func Partition(account string) int { return int(xxhash.Sum64String(account) % Partitions) }
 
-// Owner returns the owner of an account and its successors in order, without
-// those that nobody holds.
+// Owner returns the owner of an account and its two successors in order, each
+// empty where nobody is. n counts the roles up to the last that is held.
 func (m *Map) Owner(account string) (ids [3]string, n int) {
 	if len(m.Places) != Partitions {
 		return ids, 0
 	}
-	for _, at := range m.Places[Partition(account)] {
+	for role, at := range m.Places[Partition(account)] {
 		if int(at) < len(m.Members) {
-			ids[n] = m.Members[at].ID
-			n++
+			ids[role], n = m.Members[at].ID, role+1
 		}
 	}
 	return ids, n

@@ -160,9 +160,6 @@ func (s *Stream) Acked(node string, seq uint64) {
 	}
 }
 
-// Open reports whether a copy has not answered the last statement yet.
-func (s *Stream) Open() bool { return s.acks[0].open || s.acks[1].open }
-
 // remembered is for how long a count that was absorbed is known again. Should it
 // come later, it is absorbed twice, which only admits less.
 const remembered = 10 * time.Minute

@@ -140,13 +140,13 @@ func TestALeaderADayAheadForgetsNoKey(t *testing.T) {
 			t.Errorf("asked again at %s: %+v; want the entry of index %d", m.id, r, first.Entry.Index)
 		}
 	}
-	if now := leader(t, nodes); now != wrong {
-		t.Logf("%s leads instead of %s: this run says nothing of a leader's clock", now.id, wrong.id)
-	}
 	if moved := time.Duration(wrong.machine.State().Now()-before) * time.Millisecond; moved > time.Hour {
 		t.Errorf("the log's time moved by %s", moved)
 	}
 	if got := wrong.machine.Account("acme").Lifetime; got != 21*5*ledger.Dollar {
 		t.Errorf("lifetime spend %s, want 105.00", got)
+	}
+	if now := leader(t, nodes); now != wrong && !t.Failed() {
+		t.Skipf("skipped: %s leads instead of %s, so nothing was seen of a leader's clock", now.id, wrong.id)
 	}
 }
