@@ -113,6 +113,9 @@ func (m *Machine) Table() *ledger.Table { return m.state.Load().Table() }
 // Map returns the ownership map in force.
 func (m *Machine) Map() *ledger.Map { return m.state.Load().Map() }
 
+// Replication returns what the policy in force says of copies.
+func (m *Machine) Replication() bucket.Replication { return m.Table().Replication() }
+
 // ClusterID returns the cluster's id, empty before it has one.
 func (m *Machine) ClusterID() string { return m.state.Load().ClusterID() }
 

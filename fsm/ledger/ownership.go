@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -75,6 +76,19 @@ func (m *Map) Owner(account string) (ids [3]string, n int) {
 	return ids, n
 }
 
+// Unsettled counts the partitions that nobody owns for now, and those that are
+// being handed over.
+func (m *Map) Unsettled() (unowned, moving int) {
+	for p, place := range m.Places {
+		if place[0] == Nobody {
+			unowned++
+		} else if p < len(m.Moving) && m.Moving[p] {
+			moving++
+		}
+	}
+	return unowned, moving
+}
+
 // Owned counts each member's partitions.
 func (m *Map) Owned() map[string]int {
 	owned := make(map[string]int, len(m.Members))
@@ -85,6 +99,16 @@ func (m *Map) Owned() map[string]int {
 	}
 	return owned
 }
+
+// Encode returns what DecodeMap reads.
+func (m *Map) Encode() ([]byte, error) {
+	var buf bytes.Buffer
+	err := m.encode(msgpack.NewEncoder(&buf))
+	return buf.Bytes(), err
+}
+
+// DecodeMap reads a map.
+func DecodeMap(b []byte) (*Map, error) { return decodeMap(msgpack.NewDecoder(bytes.NewReader(b))) }
 
 func (m *Map) encode(e *msgpack.Encoder) error {
 	w := writer{e: e}

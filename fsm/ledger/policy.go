@@ -44,6 +44,16 @@ type Replication struct {
 	Slack string `json:"slack"` // whole percent of the burst
 }
 
+// replication compiles what a valid document says of replication.
+func (p *Policy) replication() bucket.Replication {
+	slack, _ := strconv.ParseInt(strings.TrimSuffix(p.Replication.Slack, "%"), 10, 64) // checked before
+	return bucket.Replication{
+		Mode:   map[string]bucket.Mode{"sync": bucket.Sync, "async": bucket.Async}[p.Replication.Mode],
+		CutOff: map[string]bucket.CutOff{"full": bucket.Full, "deny": bucket.Deny}[p.Partition],
+		Slack:  slack,
+	}
+}
+
 // Category is a kind of model. MinTier is 1 where it is not given.
 type Category struct {
 	MinTier int `json:"min_tier"`

@@ -13,11 +13,17 @@ type Table struct {
 	Doc      []byte // the document it was compiled from
 	Policy   *Policy
 
+	replication bucket.Replication
+
 	tiers      []tier // by spend; tiers[0] is the free tier
 	categories map[string]*category
 	models     []model
 	exceptions []exception
 }
+
+// Replication returns what the policy says of copies and of nodes that are cut
+// off.
+func (t *Table) Replication() bucket.Replication { return t.replication }
 
 type tier struct {
 	level  int
@@ -61,6 +67,7 @@ func Compile(revision uint64, doc []byte) (*Table, error) {
 	if faults, ok := err.(Faults); ok {
 		c.faults = faults
 	}
+	c.t.replication = p.replication()
 	for name, k := range p.Categories {
 		c.t.categories[name] = &category{name: name, minTier: k.MinTier}
 	}
