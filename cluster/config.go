@@ -50,7 +50,8 @@ type Config struct {
 
 	FSM  FSM
 	Log  *slog.Logger
-	Wall func() time.Time // the wall clock; nil: the machine's
+	Wall func() time.Time     // the wall clock; nil: the machine's
+	Now  func() time.Duration // the monotonic clock that leases are counted by; nil: since Open
 
 	Timing Timing
 }
@@ -74,7 +75,7 @@ func DefaultTiming() Timing {
 		Heartbeat:  time.Second,
 		Lease:      500 * time.Millisecond,
 		Commit:     10 * time.Millisecond,
-		Ping:       200 * time.Millisecond,
+		Ping:       100 * time.Millisecond,
 		Lost:       time.Second,
 		OwnerLease: 2 * time.Second,
 		Settle:     5 * time.Second,

@@ -13,8 +13,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/peer"
-	"quorate/fsm/ledger"
-	"quorate/limiter/bucket"
 )
 
 // Node is this process's part in the cluster. Its methods may overlap.
@@ -35,15 +33,15 @@ type Node struct {
 	lastStart uint64        // last index of the log when the node started
 	formed    atomic.Bool   // there is Raft state
 	ready     atomic.Bool   // the log as it stood at the start has been applied
+	met       atomic.Bool   // a majority was reached in this life
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
-	checks    atomic.Pointer[Checks]
-	settles   atomic.Pointer[Settles]
 
 	// Diverged counts the times that another node's state was found to differ.
 	Diverged atomic.Uint64
 
 	clock   clock
 	peers   peers
+	owners  owners
 	writes  chan *write
 	kick    chan struct{} // reconcile soon
 	cancel  context.CancelFunc
@@ -52,19 +50,19 @@ type Node struct {
 	closing sync.Once
 }
 
-// Checks decides checks from this node's own buckets; the limiter's half of a
-// forwarded check.
-type Checks func(ctx context.Context, c *bucket.Check, d *bucket.Decision) error
-
 // Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
 // errors wrap ErrDataDir or ErrAddress where those are at fault.
 func Open(cfg Config) (_ *Node, err error) {
 	if cfg.Wall == nil {
 		cfg.Wall = time.Now
 	}
+	if start := time.Now(); cfg.Now == nil {
+		cfg.Now = func() time.Duration { return time.Since(start) }
+	}
 	n := &Node{cfg: cfg, writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.clients = map[string]*remote{}
+	n.owners.init()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.shutdown())
@@ -93,16 +91,12 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err = n.openGossip(); err != nil {
 		return nil, err
 	}
-	for _, loop := range []func(){n.tickLoop, n.writeLoop, n.leaderLoop} {
+	for _, loop := range []func(){n.tickLoop, n.mapLoop, n.writeLoop, n.leaderLoop} {
 		n.wg.Add(1)
 		go func() { defer n.wg.Done(); loop() }()
 	}
 	return n, nil
 }
-
-// SetChecks names who decides the checks that other nodes forward to this one.
-// Before it is called they are refused.
-func (n *Node) SetChecks(c Checks) { n.checks.Store(&c) }
 
 // Close hands leadership over if the node has it, stops everything and waits,
 // for as long as ctx allows. The node stays a member.
@@ -185,7 +179,12 @@ func (n *Node) tick(sought *time.Time) {
 	}
 	members := n.members()
 	n.peers.update(members, n)
-	n.peers.pingAll(n)
+	n.askSelf()
+	n.count()
+	if n.Majority(0) {
+		n.met.Store(true)
+	}
+	n.peers.pingAll(n, true)
 	wait := n.cfg.Timing.Rejoin
 	if len(members) <= 1 {
 		wait = n.cfg.Timing.Ping
@@ -201,30 +200,19 @@ func (n *Node) tick(sought *time.Time) {
 }
 
 // Ready reports whether this node may decide: it has applied its log as it
-// stood when it started.
-func (n *Node) Ready() bool { return n.ready.Load() }
+// stood when it started, and has met a majority since. One that knows nobody yet
+// must not take itself for cut off.
+func (n *Node) Ready() bool { return n.ready.Load() && n.met.Load() }
 
-// Owner returns the owner of the account and after it its successors.
-func (n *Node) Owner(account string) ([3]string, int) { return n.cfg.FSM.Map().Owner(account) }
-
-// Reachable reports false for a node that has not answered for a while.
-func (n *Node) Reachable(id string) bool { return n.peers.reachable(id, n.cfg.Timing.Lost/2) }
-
-// Check has another node decide from its own buckets.
-func (n *Node) Check(ctx context.Context, id string, c *bucket.Check, d *bucket.Decision) error {
-	r := n.peers.get(id)
-	if r == nil {
-		return fmt.Errorf("node %s: %w: not known", id, peer.ErrNotSent)
+// MapChanged is the hook of the state machine: this node takes the map over, and
+// the leader looks again, soon.
+func (n *Node) MapChanged() {
+	select {
+	case n.owners.changed <- struct{}{}:
+	default:
 	}
-	err := r.client.Check(ctx, c, d)
-	if errors.Is(err, peer.ErrBehind) {
-		return fmt.Errorf("node %s: %w", id, ledger.ErrBehind)
-	}
-	return err
+	n.wake()
 }
-
-// MapChanged is the hook of the state machine: the leader looks again soon.
-func (n *Node) MapChanged(*ledger.Map) { n.wake() }
 
 func (n *Node) wake() {
 	select {

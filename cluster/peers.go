@@ -3,13 +3,13 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/vmihailenco/msgpack/v5"
 
 	"quorate/cluster/peer"
 	"quorate/limiter/bucket"
@@ -24,24 +24,27 @@ type peers struct {
 // remote is one other node.
 type remote struct {
 	client  *peer.Client
-	pinging atomic.Bool
+	pinging atomic.Int32 // pings under way
+	missed  atomic.Int32 // beats since it answered: a standstill of our own adds none
 
 	mu     sync.Mutex
 	member member    // as gossip last knew it; guarded by mu
 	health health    // guarded by mu
-	heard  time.Time // of the last answer; guarded by mu
+	heard  time.Time // when the last ping that was answered was sent; guarded by mu
 }
 
-// health is a node's answer to a ping.
-type health struct {
-	boot    uint64
-	ready   bool
-	applied uint64
-	epoch   uint64
-	wall    int64  // its clock, in milliseconds since 1970
-	hashed  uint64 // index of its last command, and the running hash there
-	hash    uint64
-}
+const (
+	// maxPings bounds the pings of one node that are under way: a slow link must
+	// not look like a cut one.
+	maxPings = 8
+	// unreachable is from how many missed beats a node is not asked any more.
+	unreachable = 4
+	// soon is after how long a grantor that has not applied the map yet is asked
+	// again.
+	soon = 10 * time.Millisecond
+	// maxAgain is how often; the next beat asks anyway.
+	maxAgain = 10
+)
 
 // update takes over what gossip knows. A node that gossip has lost keeps its
 // last address and counts as dead.
@@ -97,17 +100,6 @@ func (p *peers) all() map[string]*remote {
 	return out
 }
 
-// reachable reports whether the node has answered within the time given.
-func (p *peers) reachable(id string, within time.Duration) bool {
-	r := p.get(id)
-	if r == nil {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Since(r.heard) < within
-}
-
 // state returns what was last heard of a node, and when.
 func (r *remote) state() (member, health, time.Time) {
 	r.mu.Lock()
@@ -131,44 +123,86 @@ const (
 	methodWrite
 	methodReadIndex
 	methodSettle
+	methodMap
+	methodExchange
 )
 
-// pingAll pings every node that has no ping under way.
-func (p *peers) pingAll(n *Node) {
+// remote returns a node that was ever seen.
+func (n *Node) remote(id string) (*remote, error) {
+	r := n.peers.get(id)
+	if r == nil {
+		return nil, fmt.Errorf("node %s: %w: not known", id, peer.ErrNotSent)
+	}
+	return r, nil
+}
+
+// pingAll pings every node. A beat counts as missed until it is answered.
+func (p *peers) pingAll(n *Node, beat bool) {
 	for _, r := range p.all() {
-		if !r.pinging.CompareAndSwap(false, true) {
+		if beat {
+			r.missed.Add(1)
+		}
+		if r.pinging.Add(1) > maxPings {
+			r.pinging.Add(-1)
 			continue
 		}
 		n.wg.Add(1)
 		go func() {
 			defer n.wg.Done()
-			defer r.pinging.Store(false)
-			r.ping(n)
+			defer r.pinging.Add(-1)
+			for range maxAgain {
+				if !r.ping(n) {
+					return
+				}
+				select {
+				case <-time.After(soon):
+				case <-n.ctx.Done():
+					return
+				}
+			}
 		}()
 	}
 }
 
-func (r *remote) ping(n *Node) {
-	sent := time.Now()
-	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.Lost/2)
+// ping asks a node how it is, and for a lease. again is true when it has not
+// applied yet what the lease is about.
+func (r *remote) ping(n *Node) (again bool) {
+	q, sent := n.request(), time.Now()
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.Lost)
 	defer cancel()
-	b, err := r.client.Call(ctx, methodPing, nil)
+	arg, err := encodePing(q)
 	if err != nil {
-		return
+		return false
+	}
+	b, err := r.client.Call(ctx, methodPing, arg)
+	if err != nil {
+		return false
 	}
 	h, err := decodeHealth(b)
 	if err != nil {
 		n.cfg.Log.Warn("ping answered with what is no health", "err", err)
-		return
+		return false
 	}
+	r.missed.Store(0)
 	r.mu.Lock()
-	fresh := h.boot != r.health.boot || h.ready != r.health.ready
-	r.health, r.heard = h, sent
+	fresh := h.boot != r.health.boot || h.ready != r.health.ready || h.leaving != r.health.leaving ||
+		h.epoch != r.health.epoch || !bytes.Equal(h.holding, r.health.holding)
+	if !sent.Before(r.heard) {
+		r.health, r.heard = h, sent
+	}
+	id := r.member.ID
 	r.mu.Unlock()
 	if fresh {
 		n.wake()
 	}
 	n.compare(&h, r)
+	if h.granted {
+		n.granted(id, q)
+	}
+	if h.since > q.Epoch {
+		n.learn(ctx, r, h.since)
+	}
+	return h.epoch < q.Epoch
 }
 
 // compare raises the alarm when another node's state, at an index that this
@@ -185,63 +219,69 @@ func (n *Node) compare(h *health, r *remote) {
 
 func (n *Node) health() health {
 	h := health{
-		boot: n.disk.boot, ready: n.ready.Load(),
+		boot: n.disk.boot, ready: n.ready.Load(), leaving: n.owners.leaving.Load(),
 		applied: n.cfg.FSM.Index(), epoch: n.cfg.FSM.Map().Epoch, wall: n.cfg.Wall().UnixMilli(),
+		reaches: n.reached(), leases: n.owners.leases.Load(), lacking: n.owners.lacking.Load(),
 	}
+	h.since, h.holding = n.holding()
 	h.hashed, h.hash = n.cfg.FSM.State().Hash()
 	return h
 }
 
-func (h *health) encode() ([]byte, error) {
-	var buf bytes.Buffer
-	e := msgpack.NewEncoder(&buf)
-	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(7) },
-		func() error { return e.EncodeUint(h.boot) },
-		func() error { return e.EncodeBool(h.ready) },
-		func() error { return e.EncodeUint(h.applied) },
-		func() error { return e.EncodeUint(h.epoch) },
-		func() error { return e.EncodeInt(h.wall) },
-		func() error { return e.EncodeUint(h.hashed) },
-		func() error { return e.EncodeUint(h.hash) },
-	)
-	return buf.Bytes(), err
+// reached returns the nodes that have answered within two beats.
+func (n *Node) reached() (ids []string) {
+	for id, r := range n.peers.all() {
+		if _, _, heard := r.state(); time.Since(heard) < 2*n.cfg.Timing.Ping && len(ids) < maxNodes {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
-func decodeHealth(b []byte) (h health, err error) {
-	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if _, err = bucket.ReadLen(d, 7); err != nil {
-		return h, err
+// Reachable is a hint: false for a node that has not answered for some beats.
+func (n *Node) Reachable(id string) bool {
+	r := n.peers.get(id)
+	return r != nil && r.missed.Load() < unreachable
+}
+
+// Relay returns a node that has reached the other lately, empty without any.
+func (n *Node) Relay(to string) string {
+	for id, r := range n.peers.all() {
+		if id != to && n.Reachable(id) {
+			if _, h, _ := r.state(); slices.Contains(h.reaches, to) {
+				return id
+			}
+		}
 	}
-	err = bucket.Fields(
-		func() (err error) { h.boot, err = d.DecodeUint64(); return err },
-		func() (err error) { h.ready, err = d.DecodeBool(); return err },
-		func() (err error) { h.applied, err = d.DecodeUint64(); return err },
-		func() (err error) { h.epoch, err = d.DecodeUint64(); return err },
-		func() (err error) { h.wall, err = d.DecodeInt64(); return err },
-		func() (err error) { h.hashed, err = d.DecodeUint64(); return err },
-		func() (err error) { h.hash, err = d.DecodeUint64(); return err },
-	)
-	return h, err
+	return ""
 }
 
 // handler answers other nodes.
 type handler struct{ n *Node }
 
 // Check is peer.Handler.
-func (h handler) Check(ctx context.Context, q *bucket.Check, d *bucket.Decision) error {
-	checks := h.n.checks.Load()
-	if checks == nil {
+func (h handler) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error {
+	l := h.n.owners.limiter.Load()
+	if l == nil {
 		return errStarting
 	}
-	return asPeerError((*checks)(ctx, q, d))
+	err := (*l).Check(ctx, ask, q, d, once)
+	if errors.Is(err, peer.ErrNotOwner) {
+		return &peer.NotOwnerError{Epoch: h.n.epoch()}
+	}
+	return asPeerError(err)
 }
 
 // Call is peer.Handler.
 func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
 	switch method {
 	case methodPing:
+		q, err := decodePing(arg)
+		if err != nil {
+			return nil, err
+		}
 		now := h.n.health()
+		now.granted = h.n.grants(q)
 		return now.encode()
 	case methodWrite:
 		return h.n.serveWrite(ctx, arg)
@@ -249,6 +289,10 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 		return h.n.serveSettle(ctx, arg)
 	case methodReadIndex:
 		return h.n.serveReadIndex(ctx)
+	case methodMap:
+		return h.n.serveMap()
+	case methodExchange:
+		return h.n.serveExchange(arg)
 	}
 	return nil, fmt.Errorf("unknown method %d", method)
 }

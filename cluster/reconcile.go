@@ -61,6 +61,7 @@ type view struct {
 	servers   []raft.Server
 	nodes     map[string]nodeView // by id, this one too
 	applied   map[string]uint64   // the epoch that each node has applied
+	released  []bool              // by partition: it was handed over in this epoch
 	passed    bool                // nobody can hold what the map has taken away
 	expiry    bool                // an override has run out
 	timing    Timing
@@ -68,11 +69,12 @@ type view struct {
 }
 
 type nodeView struct {
-	peer  string
-	alive bool // gossip says so, and its own words reach us
-	up    bool // it answers pings
-	ready bool // it may decide, and lacks few entries
-	boot  uint64
+	peer    string
+	alive   bool // gossip says so, and its own words reach us
+	up      bool // it answers pings, or those of a voter that answers ours
+	ready   bool // it may decide, and lacks few entries
+	leaving bool
+	boot    uint64
 }
 
 func (n *Node) gather(led time.Time) (view, error) {
@@ -89,19 +91,59 @@ func (n *Node) gather(led time.Time) (view, error) {
 	}
 	commit := n.raft.CommitIndex()
 	v.nodes[n.cfg.NodeID] = nodeView{
-		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot,
+		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot, leaving: n.Leaving(),
 	}
 	v.applied[n.cfg.NodeID] = v.owners.Epoch
-	for id, r := range n.peers.all() {
+	v.release(n.holding())
+	all := n.peers.all()
+	for id, r := range all {
 		m, h, heard := r.state()
 		v.applied[id] = h.epoch
-		up := time.Since(heard) < n.cfg.Timing.Lost
+		v.release(h.since, h.holding)
+		up := n.hears(r, heard)
 		v.nodes[id] = nodeView{
-			peer: m.Peer, alive: m.state == "alive" && up, up: up,
-			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot,
+			peer: m.Peer, alive: m.state == "alive" && up, up: up || n.vouched(id, all, v.servers),
+			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot, leaving: h.leaving,
 		}
 	}
 	return v, nil
+}
+
+// hears reports whether a node has answered lately. Time alone does not tell:
+// this node may have stood still.
+func (n *Node) hears(r *remote, heard time.Time) bool {
+	lost := n.cfg.Timing.Lost
+	return time.Since(heard) < lost || r.missed.Load() < int32(lost/n.cfg.Timing.Ping)
+}
+
+// vouched reports whether a voter that this node reaches reaches the one given:
+// one cut link must not cost its partitions.
+func (n *Node) vouched(id string, all map[string]*remote, servers []raft.Server) bool {
+	for _, s := range servers {
+		r := all[string(s.ID)]
+		if s.Suffrage != raft.Voter || r == nil || string(s.ID) == id || r.missed.Load() >= unreachable {
+			continue
+		}
+		if _, h, _ := r.state(); slices.Contains(h.reaches, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// release notes what a node holds by handovers of this epoch.
+func (v *view) release(epoch uint64, holding []byte) {
+	if epoch != v.owners.Epoch || len(holding) == 0 {
+		return
+	}
+	if v.released == nil {
+		v.released = make([]bool, ledger.Partitions)
+	}
+	for p := range v.released {
+		if p/8 < len(holding) && holding[p/8]>>(p%8)&1 == 1 {
+			v.released[p] = true
+		}
+	}
 }
 
 // action is one safe change; the zero action is none.
@@ -128,8 +170,7 @@ func decide(v view) action {
 
 // placing returns the next ownership map, nil when the one in force is right.
 func placing(v view) *ledger.Map {
-	// There is no handover between nodes yet: a move counts as done at once.
-	look := ring.View{Table: tableOf(v.owners), Passed: v.passed, Released: v.owners.Moving}
+	look := ring.View{Table: tableOf(v.owners), Passed: v.passed, Released: v.released}
 	missing := 0
 	var grantors []string
 	for _, s := range v.servers {
@@ -138,7 +179,7 @@ func placing(v view) *ledger.Map {
 			grantors = append(grantors, id)
 		}
 		k, known := v.nodes[id]
-		node := ring.Node{Life: ring.Life{ID: id, Boot: k.boot}, Lost: !known || !k.up}
+		node := ring.Node{Life: ring.Life{ID: id, Boot: k.boot}, Lost: !known || !k.up, Leaving: k.leaving}
 		node.Unfit = !k.ready && v.owners.Boot(id) != k.boot
 		if node.Lost || node.Unfit {
 			missing++
@@ -243,14 +284,7 @@ func (n *Node) nameCluster() error {
 }
 
 func (n *Node) place(m *ledger.Map) error {
-	drained, moving := 0, 0
-	for p, place := range m.Places {
-		if place[0] == ledger.Nobody {
-			drained++
-		} else if p < len(m.Moving) && m.Moving[p] {
-			moving++
-		}
-	}
+	drained, moving := m.Unsettled()
 	n.cfg.Log.Info("placing partitions", "epoch", m.Epoch, "members", len(m.Members), "drained", drained, "moving", moving)
 	return n.lead(ledger.Op{Kind: ledger.OpMap, Map: m})
 }

@@ -19,6 +19,9 @@ type NodeStatus struct {
 	State                  string // alive, suspect, left or dead
 	Voter                  bool
 	AppliedIndex           uint64 // as of the last ping
+	Epoch                  uint64 // of the map it has applied, likewise
+	Leases                 uint64 // partitions it holds a lease on, likewise
+	Incomplete             uint64 // of its partitions, those without whole copies; likewise
 	Version                string
 }
 
@@ -30,7 +33,8 @@ func (n *Node) Status() Status {
 	nodes := map[string]*NodeStatus{
 		n.cfg.NodeID: {
 			ID: n.cfg.NodeID, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer, Gossip: n.gossipAddr,
-			State: "alive", AppliedIndex: n.cfg.FSM.Index(), Version: n.cfg.Version,
+			State: "alive", AppliedIndex: n.cfg.FSM.Index(),
+			Epoch: n.cfg.FSM.Map().Epoch, Leases: n.owners.leases.Load(), Incomplete: n.owners.lacking.Load(), Version: n.cfg.Version,
 		},
 	}
 	for id, r := range n.peers.all() {
@@ -39,7 +43,8 @@ func (n *Node) Status() Status {
 			m.state = "suspect" // our own pings notice before gossip does
 		}
 		nodes[id] = &NodeStatus{
-			ID: id, HTTP: m.HTTP, Peer: m.Peer, Gossip: m.gossip, State: m.state, AppliedIndex: h.applied, Version: m.Version,
+			ID: id, HTTP: m.HTTP, Peer: m.Peer, Gossip: m.gossip, State: m.state, AppliedIndex: h.applied,
+			Epoch: h.epoch, Leases: h.leases, Incomplete: h.lacking, Version: m.Version,
 		}
 	}
 	if f := n.raft.GetConfiguration(); f.Error() == nil {

@@ -15,10 +15,8 @@ func clone(id bucket.ID) bucket.ID {
 
 // entry returns the bucket with an id, as it was left.
 func (l *Local) entry(sh *shard, id bucket.ID) entry {
-	if account := sh.accounts[id.Account]; account != nil {
-		if e := find(account.entries, scopedOf(id)); e != nil {
-			return *e
-		}
+	if e := sh.find(id); e != nil {
+		return *e
 	}
 	return entry{}
 }
@@ -32,7 +30,7 @@ func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	account := sh.accounts[id.Account]
 	if account == nil {
 		account = &held{}
-		sh.accounts[strings.Clone(id.Account)] = account
+		sh.keep(strings.Clone(id.Account), account)
 	}
 	s := scopedOf(id)
 	s.Scope = strings.Clone(id.Scope)
@@ -105,40 +103,26 @@ type Known struct {
 	fork replica.Fork // from which on who judges by this counts
 }
 
-// Export calls yield with all that this node knows of the partitions, until it
-// returns false. It holds the lock of one shard at a time.
-func (l *Local) Export(in func(partition int) bool, yield func(Known) bool) {
-	for i := range l.parts {
-		for _, k := range l.export(&l.parts[i], in) {
-			if !yield(k) {
-				return
-			}
-		}
-	}
-}
-
-func (l *Local) export(sh *shard, in func(partition int) bool) []Known {
+// Export returns all that this node knows of a partition's buckets. Once the
+// partition is being handed over that is final: every check of it has ended,
+// because each reads the role under the lock that Export takes.
+func (l *Local) Export(p int) []Known {
+	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
 	ids := map[bucket.ID]struct{}{}
 	for account, held := range sh.accounts {
-		if in(l.cluster.Partition(account)) {
-			for i := range held.entries {
-				e := &held.entries[i]
-				ids[bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}] = struct{}{}
-			}
+		for i := range held.entries {
+			e := &held.entries[i]
+			ids[bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}] = struct{}{}
 		}
 	}
 	for id := range sh.copies {
-		if in(l.cluster.Partition(id.Account)) {
-			ids[id] = struct{}{}
-		}
+		ids[id] = struct{}{}
 	}
 	for id := range sh.judged {
-		if in(l.cluster.Partition(id.Account)) {
-			ids[id] = struct{}{}
-		}
+		ids[id] = struct{}{}
 	}
 	var out []Known
 	for id := range ids {
@@ -197,7 +181,7 @@ func (l *Local) Receive(epoch uint64, p int, all []Known) (ok bool) {
 	for _, k := range all {
 		exact[k.ID] = k
 	}
-	for _, mine := range l.all(func(q int) bool { return q == p }) {
+	for _, mine := range l.Export(p) {
 		if _, owes := exact[mine.ID]; !owes {
 			exact[mine.ID] = Known{ID: mine.ID, Limit: mine.Limit, Tallies: mine.Tallies}
 		}
@@ -221,29 +205,15 @@ func (l *Local) replace(k Known) {
 	l.merge(sh, k, k.State.At)
 }
 
-// Hand returns what a taker must know of a partition that is handed over: by
-// then every check of it has ended, because each reads the role under the lock
-// that Hand takes.
-func (l *Local) Hand(p int) []Known { return l.all(func(q int) bool { return q == p }) }
-
 // Taken ends the fetching for partitions: this node decides on them from now
 // on, with all that was merged.
 func (l *Local) Taken(epoch uint64, partitions []int) {
-	want := make(map[int]bool, len(partitions))
 	for _, p := range partitions {
-		want[p] = true
-	}
-	for _, k := range l.all(func(p int) bool { return want[p] }) {
-		l.settleIn(k)
-	}
-	for _, p := range partitions {
+		for _, k := range l.Export(p) {
+			l.settleIn(k)
+		}
 		l.become(p, epoch, taking, owner)
 	}
-}
-
-func (l *Local) all(in func(int) bool) (out []Known) {
-	l.Export(in, func(k Known) bool { out = append(out, k); return true })
-	return out
 }
 
 // settleIn makes what is known of a bucket the bucket of its new owner, with

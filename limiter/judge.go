@@ -102,6 +102,7 @@ func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.De
 	}
 	for i := range limits {
 		if cost := c.Cost(limits[i].Unit); cost > 0 {
+			a.l.Judged.Add(uint64(cost))
 			a.admit(parts[i].mine, looks[i], cost)
 			d.Limits[i].Remaining = max(0, d.Limits[i].Remaining-cost)
 		}
@@ -259,6 +260,7 @@ func (o *ownership) absorb(t Tally, now time.Duration) {
 	if missing == 0 {
 		return
 	}
+	o.l.Absorption.Add(uint64(missing))
 	o.l.setEntry(o.sh, t.ID, entry{state: use, spent: left.spent + missing})
 	o.state(&l, use, 0)
 }

@@ -9,7 +9,6 @@ package limiter
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"strings"
 	"sync"
@@ -27,25 +26,25 @@ type Rules interface {
 	WaitIndex(ctx context.Context, index uint64) error
 }
 
-const shards = 256
-
 // Local is this node's buckets.
 type Local struct {
 	node  string
 	rules Rules
 	now   func() time.Duration // monotonic
-	seed  maphash.Seed
-	parts [shards]shard
+	parts []shard              // one a partition
 
 	reservations Reservations
 	live         atomic.Int64  // reservations
 	settled      atomic.Uint64 // settlements that changed something
 
-	cluster  Cluster       // its Leases are nil on a node that stands alone
+	cluster  Cluster       // its Leases are nil before Join
 	sequence atomic.Uint64 // of statements
 	sources  atomic.Uint64 // of judges' counts
 	view     atomic.Pointer[state]
-	turn     sync.Mutex // held while the view is replaced
+
+	Judged     atomic.Uint64 // units admitted in the place of owners
+	Absorption atomic.Uint64 // units that judges admitted and this owner has added
+	turn       sync.Mutex    // held while the view is replaced
 
 	stirred  sync.Mutex
 	stirring chan struct{} // guarded by stirred
@@ -53,7 +52,7 @@ type Local struct {
 
 type shard struct {
 	mu       sync.Mutex
-	accounts map[string]*held            // guarded by mu
+	accounts map[string]*held            // nil: none; guarded by mu
 	hot      map[bucket.ID]*hot          // as owner; guarded by mu
 	copies   map[bucket.ID]*replica.Copy // of other owners'; guarded by mu
 	judged   map[bucket.ID]*judged       // as a judge; guarded by mu
@@ -77,55 +76,45 @@ type entry struct {
 
 // NewLocal returns an empty set of buckets. now is a monotonic clock.
 func NewLocal(node string, rules Rules, now func() time.Duration) *Local {
-	l := &Local{node: node, rules: rules, now: now, seed: maphash.MakeSeed()}
-	for i := range l.parts {
-		l.parts[i].accounts = map[string]*held{}
-	}
+	seed := maphash.MakeSeed()
+	l := &Local{node: node, rules: rules, now: now, parts: make([]shard, 256)}
+	l.cluster.Partition = func(account string) int { return int(maphash.String(seed, account) % uint64(len(l.parts))) }
 	return l
 }
 
-// Take decides a check from the buckets of this node, whoever owns the
-// account; it never forwards. The error is that of waiting for c.MinIndex.
+// Take decides a check from the buckets of a node that has not joined a
+// cluster. The error is that of waiting for c.MinIndex.
 func (l *Local) Take(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
+	r, open, err := l.open(ctx, c, d)
+	if open {
+		l.takeAll(c, r.Limits, d)
+	}
+	return err
+}
+
+// open begins a decision: what needs no bucket is decided. open is true when
+// buckets are to be asked. The error is that of waiting for c.MinIndex.
+func (l *Local) open(ctx context.Context, c *bucket.Check, d *bucket.Decision) (r bucket.Ruling, open bool, err error) {
 	if c.MinIndex > l.rules.Index() {
 		if err := l.rules.WaitIndex(ctx, c.MinIndex); err != nil {
-			return err
+			return r, false, err
 		}
 	}
 	index := l.rules.Index() // before the ruling: the answer reflects at least this
-	r := l.rules.Rule(c)
+	r = l.rules.Rule(c)
 	*d = bucket.Decision{
 		Reason: r.Reason, Tier: r.Tier, Category: r.Category,
 		RequiredTier: r.RequiredTier, SpendNeeded: r.SpendNeeded,
 		Limits: d.Limits[:0], Hit: -1, DecidedBy: l.node, Index: index,
 	}
-	if r.Reason != bucket.OK || len(r.Limits) == 0 {
-		return nil
-	}
-	if l.cluster.Leases == nil {
-		l.takeAll(c, r.Limits, d)
-		return nil
-	}
-	switch l.own(ctx, c, &r, d) {
-	case NotOwner:
-		return ErrNotOwner
-	case Uncovered: // no copy answers: as one of many, not blindly
-		if !l.Judge(c, &r, d) {
-			d.Reason = bucket.Unavailable
-		}
-		d.Degraded = true
-	}
-	return nil
+	return r, r.Reason == bucket.OK && len(r.Limits) > 0, nil
 }
-
-// ErrNotOwner is of a check that this node may not decide: it does not own the
-// account, or holds no lease.
-var ErrNotOwner = errors.New("not the owner")
 
 // Cluster is what a node among others decides by.
 type Cluster struct {
 	Leases      Leases
 	Outbox      Outbox
+	Partitions  int
 	Partition   func(account string) int
 	Replication func() bucket.Replication // what the policy says
 	Sources     uint64                    // random: the numbers of this life's counts follow it
@@ -135,6 +124,7 @@ type Cluster struct {
 // adopted a map. Join must come before all checks.
 func (l *Local) Join(c Cluster) {
 	l.cluster = c
+	l.parts = make([]shard, c.Partitions)
 	l.sources.Store(c.Sources)
 }
 
@@ -151,7 +141,7 @@ func (l *Local) takeAll(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decis
 	l.commit(sh, c, limits, d, l.weigh(sh, c, limits, d, room[:0], l.now()))
 }
 
-func (l *Local) shard(account string) *shard { return &l.parts[maphash.String(l.seed, account)%shards] }
+func (l *Local) shard(account string) *shard { return &l.parts[l.cluster.Partition(account)] }
 
 // weigh decides over all limits and changes nothing. It returns the states at
 // now.
@@ -205,8 +195,16 @@ func (l *Local) commit(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bu
 		account.entries = have
 	case len(have) > 0:
 		// The check's strings are the caller's, who may write over them.
-		sh.accounts[strings.Clone(c.Account)] = &held{have}
+		sh.keep(strings.Clone(c.Account), &held{have})
 	}
+}
+
+// keep adds an account's buckets.
+func (sh *shard) keep(account string, h *held) {
+	if sh.accounts == nil {
+		sh.accounts = map[string]*held{}
+	}
+	sh.accounts[account] = h
 }
 
 func (e *entry) is(l *bucket.Scoped) bool {
@@ -271,17 +269,6 @@ func status(have []entry, l *bucket.Scoped, s bucket.State) bucket.Status {
 	return bucket.Status{Scoped: *l, Remaining: l.Limit.Limit}
 }
 
-// idle reports whether nothing is left of the bucket at now.
-func (e *entry) idle(now time.Duration) bool {
-	if e.sliding != nil {
-		return e.sliding.Use(bucket.Limit{Window: e.window}, now) == 0
-	}
-	// The rate of the last touch is the best known; a limit that has been
-	// lowered since only keeps the bucket a little longer.
-	lim := bucket.Limit{Limit: max(1, e.state.Rate), Window: e.window}
-	return e.state.Decay(lim, now).Idle()
-}
-
 // Len counts the accounts that have buckets.
 func (l *Local) Len() int {
 	n := 0
@@ -291,31 +278,4 @@ func (l *Local) Len() int {
 		l.parts[i].mu.Unlock()
 	}
 	return n
-}
-
-// Sweep drops the buckets that owe nothing. It holds the lock of one shard at
-// a time.
-func (l *Local) Sweep() {
-	for i := range l.parts {
-		l.sweep(&l.parts[i])
-	}
-}
-
-func (l *Local) sweep(sh *shard) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	now := l.now()
-	l.expire(sh, now)
-	for id, account := range sh.accounts {
-		kept := account.entries[:0]
-		for _, e := range account.entries {
-			if !e.idle(now) {
-				kept = append(kept, e)
-			}
-		}
-		clear(account.entries[len(kept):])
-		if account.entries = kept; len(kept) == 0 {
-			delete(sh.accounts, id)
-		}
-	}
 }

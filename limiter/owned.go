@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"context"
 	"time"
 
 	"quorate/limiter/bucket"
@@ -63,6 +62,10 @@ type ownership struct {
 	since uint64
 	part  *Part
 	rule  bucket.Replication
+
+	others [replica.Copies]string // n successors, once known
+	n      int
+	known  bool
 }
 
 // take decides over all limits, makes sure that a copy knows of all, and then
@@ -92,13 +95,15 @@ func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Deci
 
 // successors returns who keeps copies.
 func (o *ownership) successors() []string {
-	switch {
-	case o.part.Holders[1] == "":
-		return nil
-	case o.part.Holders[2] == "":
-		return o.part.Holders[1:2]
+	if o.known {
+		return o.others[:o.n]
 	}
-	return o.part.Holders[1:3]
+	o.known = true
+	o.others = o.part.copies(o.l.node)
+	for o.n < len(o.others) && o.others[o.n] != "" {
+		o.n++
+	}
+	return o.others[:o.n]
 }
 
 // cover returns nil when copies know enough for every limit. Else it has stated
@@ -202,35 +207,6 @@ func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
 		close(h.wake)
 		h.wake = nil
 	}
-}
-
-// How long a check waits for a copy, and how often it tries again meanwhile: a
-// statement that was lost is then sent anew.
-const (
-	coverFor   = 100 * time.Millisecond
-	coverEvery = 35 * time.Millisecond
-)
-
-// own decides a check as owner, waiting for copies where it must.
-func (l *Local) own(ctx context.Context, c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) Verdict {
-	v, wake := l.Try(c, r, d)
-	if v != Uncovered {
-		return v
-	}
-	until := l.now() + coverFor
-	timer := time.NewTimer(coverEvery)
-	defer timer.Stop()
-	for v == Uncovered && l.now() < until {
-		select {
-		case <-wake:
-		case <-timer.C:
-			timer.Reset(coverEvery)
-		case <-ctx.Done():
-			return Uncovered
-		}
-		v, wake = l.Try(c, r, d)
-	}
-	return v
 }
 
 // number returns the number of the next statement.

@@ -136,7 +136,7 @@ func (l *Local) correctAll(sh *shard, r *reservation, s *bucket.Settlement, now 
 		}
 	}
 	if len(account.entries) > 0 {
-		sh.accounts[r.account] = account
+		sh.keep(r.account, account)
 	}
 	return true
 }

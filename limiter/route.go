@@ -1,18 +1,19 @@
 package limiter
 
-import "time"
+import (
+	"time"
 
-// How is in which part a node is asked to decide a check.
-type How uint8
+	"quorate/limiter/bucket"
+)
 
-// AsOwner has a node decide only what it owns; AsJudge has it find the owner
-// for one who cannot, or decide in his place; AsRelay has it ask the owner and
-// nobody else. Nobody who was asked by another node asks in the same part
-// again, so a check makes three hops at most.
+// How is bucket.How.
+type How = bucket.How
+
+// The parts, as in bucket.
 const (
-	AsOwner How = iota
-	AsJudge
-	AsRelay
+	AsOwner = bucket.AsOwner
+	AsJudge = bucket.AsJudge
+	AsRelay = bucket.AsRelay
 )
 
 // The time that each hop may take; together they stay under 400 ms.
@@ -22,6 +23,9 @@ const (
 	firstHop  = 150 * time.Millisecond
 	secondHop = 100 * time.Millisecond
 	moveHop   = 200 * time.Millisecond // to who waits for a partition to be handed over
+
+	relayedHop = 50 * time.Millisecond // of a relay, to the owner
+	settleHop  = 150 * time.Millisecond
 )
 
 // Step is one attempt to have a check decided.

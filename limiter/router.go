@@ -10,13 +10,9 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Owners tells who decides for an account. Calls may overlap.
-type Owners interface {
-	// Owner returns the owner of the account and after it its successors, each
-	// empty where nobody is; n is 0 while there are none at all.
-	Owner(account string) (ids [3]string, n int)
-	// Reachable is a hint: false when the node is known to be down.
-	Reachable(node string) bool
+// Others tells of this node and the others. Calls may overlap.
+type Others interface {
+	Reach
 	// Ready reports whether this node may decide: it has applied its log as it
 	// stood when it started.
 	Ready() bool
@@ -24,25 +20,26 @@ type Owners interface {
 
 // Peers asks other nodes. Calls may overlap.
 type Peers interface {
-	// Check has the node decide from its own buckets. An error means that it
-	// gave no decision; the check may have been counted there all the same.
-	Check(ctx context.Context, node string, c *bucket.Check, d *bucket.Decision) error
+	// Check has the node decide. An error means that it gave no decision; the
+	// check may have been counted there all the same. After a refusal by a newer
+	// map this node has adopted that.
+	Check(ctx context.Context, node string, ask bucket.Ask, c *bucket.Check, d *bucket.Decision) error
 	// Settle has the node settle a reservation of its own.
 	Settle(ctx context.Context, node string, s *bucket.Settlement) (bucket.Settled, error)
 }
 
-// How long each hop may take. A peer that has to wait for an index gets
-// indexWait more.
+// A hop that has to wait for an index gets indexWait more. A hop that took late
+// longer than it may was not the other node's: this one stood still.
 const (
-	ownerTimeout = 150 * time.Millisecond
-	indexWait    = 2 * time.Second
+	indexWait = 2 * time.Second
+	late      = 100 * time.Millisecond
 )
 
 // Router finds who decides a check.
 type Router struct {
 	node   string
 	local  *Local
-	owners Owners
+	others Others
 	peers  Peers
 	behind error // what an error must wrap to mean that an index was not reached
 
@@ -52,17 +49,20 @@ type Router struct {
 
 // NewRouter returns a router of the named node. behind is the sentinel for an
 // index that could not be waited for.
-func NewRouter(node string, local *Local, owners Owners, peers Peers, behind error) *Router {
-	return &Router{node: node, local: local, owners: owners, peers: peers, behind: behind}
+func NewRouter(node string, local *Local, others Others, peers Peers, behind error) *Router {
+	return &Router{node: node, local: local, others: others, peers: peers, behind: behind}
 }
+
+// maxAnew is how often a newer map begins a check anew. A move makes two maps.
+const maxAnew = 3
+
+// maxSteps is the most that EntrySteps and JudgeSteps return.
+const maxSteps = 6
 
 // Check decides, or has decided, one check. A check that no node may decide is
 // bucket.Unavailable; an error wraps the behind sentinel.
 func (r *Router) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
-	ids, n := r.owners.Owner(c.Account)
-	hop := ownerTimeout
 	if c.MinIndex > r.local.rules.Index() {
-		hop += indexWait
 		wait, cancel := context.WithTimeout(ctx, indexWait)
 		err := r.local.rules.WaitIndex(wait, c.MinIndex)
 		cancel()
@@ -70,41 +70,118 @@ func (r *Router) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision)
 			return err
 		}
 	}
-	// First those that seem to be up, then, since that was a hint, the others.
-	for _, up := range [2]bool{true, false} {
-		for i, id := range ids[:n] {
-			if id == "" || (id == r.node || r.owners.Reachable(id)) != up {
-				continue
-			}
-			err := r.ask(ctx, id, hop, c, d)
-			if err == nil {
-				if d.Degraded = i > 0; d.Degraded {
-					r.Degraded.Add(1)
-				}
-				return nil
-			}
-			if errors.Is(err, r.behind) {
-				return err
-			}
-		}
+	t := route{r: r, c: c, d: d, entry: true}
+	err := t.follow(ctx)
+	switch {
+	case errors.Is(err, r.behind):
+		return err
+	case err != nil:
+		*d = bucket.Decision{Reason: bucket.Unavailable, Limits: d.Limits[:0], Hit: -1, DecidedBy: r.node, Index: r.local.rules.Index()}
+	case d.Degraded:
+		r.Degraded.Add(1)
 	}
-	*d = bucket.Decision{Reason: bucket.Unavailable, Limits: d.Limits[:0], Hit: -1, DecidedBy: r.node, Index: r.local.rules.Index()}
 	return nil
 }
 
-var errNotReady = errors.New("this node has not caught up with its log")
+// Serve decides a check that another node asks for. With once it answers
+// ErrWouldWait where it cannot at once.
+func (r *Router) Serve(ctx context.Context, ask bucket.Ask, c *bucket.Check, d *bucket.Decision, once bool) error {
+	older := ask.Epoch > r.local.Epoch()
+	switch {
+	case once && (older || ask.How != AsOwner):
+		return ErrWouldWait
+	case older:
+		r.local.awaitEpoch(ctx, ask.Epoch) // or this node would refuse by an older map
+	}
+	switch ask.How {
+	case AsOwner:
+		return r.local.Own(ctx, c, d, once)
+	case AsJudge:
+		t := route{r: r, c: c, d: d}
+		return t.follow(ctx)
+	}
+	owner := r.local.Part(r.local.cluster.Partition(c.Account)).Holders[0]
+	if owner == "" || owner == r.node {
+		return ErrNotOwner
+	}
+	return r.take(ctx, Step{owner, AsOwner, relayedHop}, c, d)
+}
 
-func (r *Router) ask(ctx context.Context, id string, hop time.Duration, c *bucket.Check, d *bucket.Decision) error {
-	if id == r.node {
-		if !r.owners.Ready() {
-			return errNotReady
+// route is one check on its way from step to step.
+type route struct {
+	r     *Router
+	c     *bucket.Check
+	d     *bucket.Decision
+	entry bool // a client's; else another node's, who asks for a judge
+	anew  int  // how often a newer map has begun it anew
+	again bool // a step was repeated
+}
+
+func (t *route) follow(ctx context.Context) (err error) {
+	var room [maxSteps]Step
+	steps, epoch := t.plan(room[:0])
+	for at := 0; at < len(steps); at++ {
+		began := t.r.local.now()
+		err = t.r.take(ctx, steps[at], t.c, t.d)
+		if err == nil || errors.Is(err, t.r.behind) {
+			return err
 		}
-		return r.local.Take(ctx, c, d)
+		waited := t.r.local.now() - began
+		switch {
+		// A refusal carries the map: who asked by an older one asks by that.
+		case t.entry && t.anew < maxAnew && t.r.local.Epoch() > epoch:
+			t.anew++
+			steps, epoch = t.plan(room[:0])
+			at = -1
+		case steps[at].Node != "" && waited > steps[at].Hop+late && !t.again:
+			t.again = true // this node stood still, and has not waited
+			at--
+		}
+	}
+	return err
+}
+
+// plan returns the steps by the map in force.
+func (t *route) plan(room []Step) (steps []Step, epoch uint64) {
+	epoch = t.r.local.Epoch()
+	part := t.r.local.Part(t.r.local.cluster.Partition(t.c.Account))
+	if t.entry {
+		return EntrySteps(t.r.node, &part, t.r.others, room), epoch
+	}
+	return JudgeSteps(t.r.node, &part, t.r.others, room), epoch
+}
+
+var (
+	errNotReady = errors.New("this node has not caught up with its log")
+	errMayNot   = errors.New("this node may not decide in the owner's place")
+)
+
+// take makes one step. An error means that it gave no decision.
+func (r *Router) take(ctx context.Context, s Step, c *bucket.Check, d *bucket.Decision) error {
+	switch {
+	case s.Node != "":
+		return r.ask(ctx, s, c, d)
+	case s.How == AsOwner:
+		return r.local.Own(ctx, c, d, false)
+	case !r.others.Ready():
+		return errNotReady
+	}
+	err := r.local.StandIn(ctx, c, d)
+	if err == nil && d.Reason == bucket.Unavailable {
+		return errMayNot
+	}
+	return err
+}
+
+func (r *Router) ask(ctx context.Context, s Step, c *bucket.Check, d *bucket.Decision) error {
+	hop := s.Hop
+	if c.MinIndex > 0 {
+		hop += indexWait
 	}
 	ctx, cancel := context.WithTimeout(ctx, hop)
 	defer cancel()
-	if err := r.peers.Check(ctx, id, c, d); err != nil {
-		return fmt.Errorf("ask node %s: %w", id, err)
+	if err := r.peers.Check(ctx, s.Node, bucket.Ask{How: s.How, Epoch: r.local.Epoch()}, c, d); err != nil {
+		return fmt.Errorf("ask node %s: %w", s.Node, err)
 	}
 	r.Forwarded.Add(1)
 	return nil
@@ -114,9 +191,9 @@ func (r *Router) ask(ctx context.Context, id string, hop time.Duration, c *bucke
 // or at one of its successors who decided meanwhile. Its error means that
 // nobody who could know it was reached.
 func (r *Router) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error) {
-	ids, n := r.owners.Owner(s.Account)
+	part := r.local.Part(r.local.cluster.Partition(s.Account))
 	err := errNobody
-	for i, id := range ids[:n] {
+	for i, id := range part.Holders {
 		if id == "" {
 			continue
 		}
@@ -137,7 +214,7 @@ func (r *Router) settleAt(ctx context.Context, id string, s *bucket.Settlement) 
 	if id == r.node {
 		return r.ServeSettle(ctx, s)
 	}
-	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, settleHop)
 	defer cancel()
 	what, err := r.peers.Settle(ctx, id, s)
 	if err != nil {
@@ -148,16 +225,8 @@ func (r *Router) settleAt(ctx context.Context, id string, s *bucket.Settlement) 
 
 // ServeSettle settles a reservation that this node gave. It never forwards.
 func (r *Router) ServeSettle(_ context.Context, s *bucket.Settlement) (bucket.Settled, error) {
-	if !r.owners.Ready() {
+	if !r.others.Ready() {
 		return bucket.SettledUnknown, errNotReady
 	}
 	return r.local.Settle(s), nil
-}
-
-// Serve answers a check that another node forwarded. It never forwards.
-func (r *Router) Serve(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
-	if !r.owners.Ready() {
-		return errNotReady
-	}
-	return r.local.Take(ctx, c, d)
 }

@@ -4,18 +4,24 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"quorate/limiter/bucket"
 )
 
-// group is a made-up cluster: who owns, who is down, and what they answer.
+// group is a made-up cluster: who holds what, who is down, and what they answer.
 type group struct {
-	order []string
-	down  map[string]bool
-	known map[string]bool // nodes already known to be down
-	err   error
-	ready bool
-	asked []string
+	part   Part
+	down   map[string]bool
+	known  map[string]bool // nodes already known to be down
+	relay  string
+	err    error
+	behind bool // this node is not ready
+	leased bool // this node has leases
+	cut    bool // no majority is reached
+	newer  *View
+	local  *Local
+	asked  []string
 
 	settled map[string]bucket.Settled // by node; others know nothing
 }
@@ -29,6 +35,45 @@ func (g *group) Settle(_ context.Context, id string, _ *bucket.Settlement) (buck
 		return what, nil
 	}
 	return bucket.SettledUnknown, nil
+}
+
+func (g *group) Reachable(id string) bool      { return !g.known[id] }
+func (g *group) Relay(string) string           { return g.relay }
+func (g *group) Ready() bool                   { return !g.behind }
+func (g *group) Valid(int, time.Duration) bool { return g.leased }
+func (g *group) Majority(time.Duration) bool   { return !g.cut }
+func (g *group) State(Statement)               {}
+
+func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Check, d *bucket.Decision) error {
+	g.asked = append(g.asked, id+[]string{"", " judge", " relay"}[ask.How])
+	switch {
+	case g.newer != nil:
+		g.local.Adopt(g.newer)
+		g.newer = nil
+		return ErrNotOwner
+	case g.down[id]:
+		return errors.New("connection refused")
+	case g.err != nil:
+		return g.err
+	}
+	*d = bucket.Decision{DecidedBy: id, Degraded: ask.How == AsJudge}
+	return nil
+}
+
+// router returns one of node n1 in the group.
+func (g *group) router(limits ...bucket.Scoped) *Router {
+	l, _, now := newLocal(limits...)
+	l.now = func() time.Duration { *now += time.Millisecond; return *now } // waits come to an end
+	l.Join(Cluster{
+		Leases: g, Outbox: g, Partitions: 1, Partition: func(string) int { return 0 },
+		Replication: func() bucket.Replication { return bucket.Replication{Slack: 5, CutOff: bucket.Deny} },
+	})
+	g.local = l
+	if g.part != (Part{}) {
+		l.Adopt(&View{Epoch: 1, Nodes: 4, Parts: []Part{g.part}})
+		l.Taken(1, []int{0})
+	}
+	return NewRouter("n1", l, g, g, errBehind)
 }
 
 func TestRouterSettlesWhereItIsKnown(t *testing.T) {
@@ -46,84 +91,92 @@ func TestRouterSettlesWhereItIsKnown(t *testing.T) {
 		"the owner gone, but known": {group{down: map[string]bool{"n2": true}, settled: map[string]bucket.Settled{"n3": bucket.SettledOtherwise}}, bucket.SettledOtherwise, false, 2},
 	} {
 		g := c.group
-		g.order, g.ready = []string{"n2", "n3", "n4"}, true
-		l, _, _ := newLocal()
-		r := NewRouter("n1", l, &g, &g, errBehind)
-		got, err := r.Settle(t.Context(), &bucket.Settlement{Account: "a", Reservation: "r"})
+		g.part = holders4("n2", "n3", "n4")
+		got, err := g.router().Settle(t.Context(), &bucket.Settlement{Account: "a", Reservation: "r"})
 		if got != c.want || (err != nil) != c.fails || len(g.asked) != c.asked {
 			t.Errorf("%s: %v, %v, asked %v", name, got, err, g.asked)
 		}
 	}
 }
 
-func (g *group) Owner(string) (ids [3]string, n int) { return ids, copy(ids[:], g.order) }
-func (g *group) Reachable(id string) bool            { return !g.known[id] }
-func (g *group) Ready() bool                         { return g.ready }
-
-func (g *group) Check(_ context.Context, id string, _ *bucket.Check, d *bucket.Decision) error {
-	g.asked = append(g.asked, id)
-	switch {
-	case g.down[id]:
-		return errors.New("connection refused")
-	case g.err != nil:
-		return g.err
-	}
-	*d = bucket.Decision{DecidedBy: id}
-	return nil
+func holders4(ids ...string) (p Part) {
+	copy(p.Holders[:], ids)
+	return p
 }
 
-func TestRouterAsksTheOwnerThenItsSuccessors(t *testing.T) {
+func TestRouterAsksTheOwnerThenJudges(t *testing.T) {
+	set := func(ids ...string) map[string]bool {
+		m := map[string]bool{}
+		for _, id := range ids {
+			m[id] = true
+		}
+		return m
+	}
+	moving := holders4("n2", "n3", "n4")
+	moving.Moving = true
 	for name, c := range map[string]struct {
 		group
 		want     string
 		reason   bucket.Reason
 		degraded bool
-		asked    int
+		asked    []string
 	}{
-		"nobody owns it now":       {group: group{order: []string{"", "n2", "n3"}}, want: "n2", degraded: true, asked: 1},
-		"owner here":               {group: group{order: []string{"n1", "n2", "n3"}, ready: true}, want: "n1"},
-		"owner elsewhere":          {group: group{order: []string{"n2", "n1", "n3"}, ready: true}, want: "n2", asked: 1},
-		"owner fails":              {group: group{order: []string{"n2", "n3", "n1"}, ready: true, down: map[string]bool{"n2": true}}, want: "n3", degraded: true, asked: 2},
-		"owner known to be down":   {group: group{order: []string{"n2", "n3", "n1"}, ready: true, known: map[string]bool{"n2": true}}, want: "n3", degraded: true, asked: 1},
-		"only this node is left":   {group: group{order: []string{"n2", "n3", "n1"}, ready: true, down: map[string]bool{"n2": true, "n3": true}}, want: "n1", degraded: true, asked: 2},
-		"a wrong hint is survived": {group: group{order: []string{"n2"}, ready: true, known: map[string]bool{"n2": true}}, want: "n2", asked: 1},
-		"here but not caught up":   {group: group{order: []string{"n1", "n2"}}, want: "n2", degraded: true, asked: 1},
-		"nobody may decide":        {group: group{order: []string{"n1"}}, want: "n1", reason: bucket.Unavailable},
-		"no map yet":               {group: group{ready: true}, want: "n1", reason: bucket.Unavailable},
+		"owner here":                   {group: group{part: holders4("n1", "n2", "n3"), leased: true}, want: "n1"},
+		"owner here without a lease":   {group: group{part: holders4("n1", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 judge"}},
+		"owner elsewhere":              {group: group{part: holders4("n2", "n1", "n3")}, want: "n2", asked: []string{"n2"}},
+		"nobody owns it now":           {group: group{part: holders4("", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 judge"}},
+		"owner fails":                  {group: group{part: holders4("n2", "n3", "n4"), down: set("n2")}, want: "n3", degraded: true, asked: []string{"n2", "n3 judge"}},
+		"owner known to be down":       {group: group{part: holders4("n2", "n3", "n4"), known: set("n2")}, want: "n3", degraded: true, asked: []string{"n3 judge"}},
+		"owner and first successor":    {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3")}, want: "n4", degraded: true, asked: []string{"n2", "n3 judge", "n4 judge"}},
+		"all others fail":              {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3", "n4")}, want: "n1", degraded: true, asked: []string{"n2", "n3 judge", "n4 judge"}},
+		"first successor here":         {group: group{part: holders4("n2", "n1", "n4"), down: set("n2")}, want: "n1", degraded: true, asked: []string{"n2"}},
+		"first successor here, relays": {group: group{part: holders4("n2", "n1", "n4"), known: set("n2"), relay: "n4"}, want: "n4", asked: []string{"n4 relay"}},
+		"it moves: who has it decides": {group: group{part: moving, down: set("n2")}, want: "n3", asked: []string{"n2", "n3"}},
+		"cut off":                      {group: group{part: holders4("n2", "n3", "n4"), known: set("n2", "n3", "n4"), cut: true}, want: "n1", reason: bucket.Unavailable},
+		"here but not caught up":       {group: group{part: holders4("n2", "n1", "n3"), down: set("n2"), behind: true}, want: "n1", reason: bucket.Unavailable, asked: []string{"n2"}},
+		"no map yet":                   {want: "n1", reason: bucket.Unavailable},
+		"a refusal carries the map": {group: group{
+			part:  holders4("n2", "n3", "n4"),
+			newer: &View{Epoch: 2, Nodes: 4, Parts: []Part{holders4("n4", "n2", "n3")}},
+		}, want: "n4", asked: []string{"n2", "n4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, _, _ := newLocal()
-			r := NewRouter("n1", l, &c.group, &c.group, errBehind)
+			r := c.router(perMinute("llm", bucket.Requests, 600))
 			var d bucket.Decision
 			if err := r.Check(t.Context(), &bucket.Check{Account: "a", Requests: 1}, &d); err != nil {
 				t.Fatal(err)
 			}
-			if d.DecidedBy != c.want || d.Reason != c.reason || d.Degraded != c.degraded || len(c.group.asked) != c.asked {
+			if d.DecidedBy != c.want || d.Reason != c.reason || d.Degraded != c.degraded || len(c.group.asked) != len(c.asked) {
 				t.Fatalf("by %s, %v, degraded %v, asked %v", d.DecidedBy, d.Reason, d.Degraded, c.group.asked)
+			}
+			for i, want := range c.asked {
+				if c.group.asked[i] != want {
+					t.Errorf("asked %v, want %v", c.group.asked, c.asked)
+				}
 			}
 		})
 	}
 }
 
 func TestRouterReportsAPeerThatIsBehind(t *testing.T) {
-	l, _, _ := newLocal()
-	g := &group{order: []string{"n2", "n1"}, ready: true, err: errBehind}
+	g := &group{part: holders4("n2", "n1"), err: errBehind}
 	var d bucket.Decision
-	if err := NewRouter("n1", l, g, g, errBehind).Check(t.Context(), &bucket.Check{Account: "a"}, &d); !errors.Is(err, errBehind) {
+	if err := g.router().Check(t.Context(), &bucket.Check{Account: "a"}, &d); !errors.Is(err, errBehind) {
 		t.Fatalf("err = %v, want behind", err)
 	}
 }
 
-func TestForwardedCheckNeverForwards(t *testing.T) {
-	l, _, _ := newLocal()
-	g := &group{order: []string{"n2"}, ready: true}
-	r := NewRouter("n1", l, g, g, errBehind)
+func TestServedAsOwnerNeverForwards(t *testing.T) {
+	g := &group{part: holders4("n2", "n1")}
+	r := g.router(perMinute("llm", bucket.Requests, 600))
 	var d bucket.Decision
-	if err := r.Serve(t.Context(), &bucket.Check{Account: "a"}, &d); err != nil || d.DecidedBy != "n1" || len(g.asked) != 0 {
+	if err := r.Serve(t.Context(), bucket.Ask{}, &bucket.Check{Account: "a", Requests: 1}, &d, true); !errors.Is(err, ErrNotOwner) || len(g.asked) != 0 {
 		t.Fatalf("%v %+v %v", err, d, g.asked)
 	}
-	g.ready = false
-	if err := r.Serve(t.Context(), &bucket.Check{Account: "a"}, &d); err == nil {
-		t.Fatal("a node that has not caught up decided")
+	if err := r.Serve(t.Context(), bucket.Ask{How: AsJudge}, &bucket.Check{Account: "a", Requests: 1}, &d, true); !errors.Is(err, ErrWouldWait) {
+		t.Fatalf("a judge may have to wait for the owner: %v", err)
+	}
+	if err := r.Serve(t.Context(), bucket.Ask{How: AsJudge}, &bucket.Check{Account: "a", Requests: 1}, &d, false); err != nil || d.DecidedBy != "n2" {
+		t.Fatalf("%v %+v: a judge that reaches the owner asks him", err, d)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
 )
 
 // Part is who holds one partition: its owner and the two successors that keep
@@ -14,11 +15,25 @@ type Part struct {
 	Moving  bool // the owner hands it over to the first successor
 }
 
+// copies returns who keeps copies of what a node owns of the partition, in order:
+// all other holders. While it moves that is its former owner too.
+func (p *Part) copies(node string) (ids [replica.Copies]string) {
+	n := 0
+	for _, id := range p.Holders {
+		if id != "" && id != node && n < len(ids) {
+			ids[n] = id
+			n++
+		}
+	}
+	return ids
+}
+
 // View is an ownership map as the limiter sees it. It must not be changed.
 type View struct {
 	Epoch uint64
 	Nodes int64 // members
 	Parts []Part
+	Lives map[string]uint64 // of the members, by id
 }
 
 // Leases tells what this life of this node holds, by the clock that the buckets
@@ -41,13 +56,14 @@ const (
 	handing              // it moves away from us: we decide no more
 )
 
-// Duties are what the map in force asks of a node: partitions of which it should
+// Duties are what the map in force asks of a node, by the other node: partitions of which it should
 // fetch what other nodes know, and partitions that it should hand over, by the
 // node to ask or to tell. A partition that nobody else knows is under "".
 type Duties struct {
 	Epoch uint64
 	Take  map[string][]int
 	Hand  map[string][]int
+	Copy  map[string][]int // of which the node has no whole copy yet
 }
 
 // Adopt takes over a map and reports whether it is newer than the one before.
@@ -58,11 +74,15 @@ func (l *Local) Adopt(v *View) bool {
 	if was != nil && v.Epoch <= was.Epoch {
 		return false
 	}
-	next := &state{View: v, roles: make([]role, len(v.Parts)), since: make([]uint64, len(v.Parts)), before: make([]Part, len(v.Parts))}
+	next := &state{View: v, roles: make([]role, len(v.Parts)), since: make([]uint64, len(v.Parts)), at: make([]time.Duration, len(v.Parts)), before: make([]Part, len(v.Parts)), lacks: make([]uint8, len(v.Parts))}
 	for p := range v.Parts {
 		before, had, since := was.part(p)
 		now := turn(l.node, had, v.Parts[p])
-		next.roles[p], next.since[p] = now, since
+		next.roles[p], next.since[p], next.at[p] = now, since, was.began(p)
+		if now != had {
+			next.at[p] = l.now()
+		}
+		next.lacks[p] = next.lacking(l.node, was, p)
 		switch {
 		case now == had && had == taking:
 			next.before[p] = was.before[p]
@@ -74,6 +94,7 @@ func (l *Local) Adopt(v *View) bool {
 		}
 	}
 	l.view.Store(next)
+	l.forget(was, next)
 	l.stir()
 	return true
 }
@@ -81,7 +102,7 @@ func (l *Local) Adopt(v *View) bool {
 // Duties returns what is still to be done. It is asked again until it is.
 func (l *Local) Duties() Duties {
 	v := l.view.Load()
-	d := Duties{Take: map[string][]int{}, Hand: map[string][]int{}}
+	d := Duties{Take: map[string][]int{}, Hand: map[string][]int{}, Copy: map[string][]int{}}
 	if v == nil {
 		return d
 	}
@@ -99,6 +120,12 @@ func (l *Local) Duties() Duties {
 		case handing:
 			to := v.Parts[p].Holders[1]
 			d.Hand[to] = append(d.Hand[to], p)
+		case owner:
+			for i, id := range v.Parts[p].copies(l.node) {
+				if v.lacks[p]>>i&1 == 1 && id != "" {
+					d.Copy[id] = append(d.Copy[id], p)
+				}
+			}
 		}
 	}
 	return d
@@ -143,8 +170,10 @@ func holders(node string, parts ...Part) []string {
 type state struct {
 	*View
 	roles  []role
-	since  []uint64 // the epoch in which the role began
-	before []Part   // of partitions that are being taken: who held them
+	since  []uint64        // the epoch in which the role began
+	at     []time.Duration // when it began here
+	lacks  []uint8         // of what this node owns: a bit for each successor whose copy is not whole
+	before []Part          // of partitions that are being taken: who held them
 }
 
 // part returns who held a partition and what this node was to it.
@@ -153,6 +182,14 @@ func (s *state) part(p int) (Part, role, uint64) {
 		return Part{}, stranger, 0
 	}
 	return s.Parts[p], s.roles[p], s.since[p]
+}
+
+// began returns when this node's role in a partition began.
+func (s *state) began(p int) time.Duration {
+	if s == nil || p >= len(s.at) {
+		return 0
+	}
+	return s.at[p]
 }
 
 // become changes the role in one partition from one to another, if it still is
@@ -164,11 +201,13 @@ func (l *Local) become(p int, epoch uint64, from, to role) bool {
 	if was == nil || was.Epoch != epoch || p >= len(was.roles) || was.roles[p] != from {
 		return false
 	}
-	next := &state{View: was.View, roles: slices.Clone(was.roles), since: was.since, before: was.before}
+	next := *was
+	next.roles, next.at = slices.Clone(was.roles), slices.Clone(was.at)
+	next.at[p] = l.now()
 	if next.roles[p] = to; to == owner && was.Parts[p].Moving && was.Parts[p].Holders[0] == l.node {
 		next.roles[p] = handing // it moved on while it was being taken
 	}
-	l.view.Store(next)
+	l.view.Store(&next)
 	l.stir()
 	return true
 }
@@ -179,6 +218,14 @@ func (l *Local) Holds(p int) bool {
 	v := l.view.Load()
 	part, r, _ := v.part(p)
 	return r == owner && part.Moving
+}
+
+// New reports whether this node began to decide on a partition less than a while
+// ago: the lease may still be on its way.
+func (l *Local) New(p int) bool {
+	v := l.view.Load()
+	_, r, _ := v.part(p)
+	return r == owner && l.now()-v.began(p) < comeFor
 }
 
 // Awaits reports whether a partition moves to this node and has not come yet;
@@ -222,4 +269,60 @@ func idOf(account string, s *bucket.Scoped) bucket.ID {
 func (l *Local) Part(p int) Part {
 	part, _, _ := l.view.Load().part(p)
 	return part
+}
+
+// Epoch returns that of the map adopted last, 0 before any.
+func (l *Local) Epoch() uint64 {
+	if v := l.view.Load(); v != nil {
+		return v.Epoch
+	}
+	return 0
+}
+
+// Partitions returns how many partitions there are.
+func (l *Local) Partitions() int { return len(l.parts) }
+
+// HoldersOf returns who holds an account's partition.
+func (l *Local) HoldersOf(account string) [3]string {
+	return l.Part(l.cluster.Partition(account)).Holders
+}
+
+// Incomplete counts the partitions of this node's that lack a whole copy at a
+// successor that they have, or could have.
+func (l *Local) Incomplete() (n int) {
+	v := l.view.Load()
+	if v == nil {
+		return 0
+	}
+	for p, r := range v.roles {
+		if r != owner {
+			continue
+		}
+		for i, id := range v.Parts[p].copies(l.node) {
+			if id == "" && v.Nodes >= int64(i)+2 || id != "" && v.lacks[p]>>i&1 == 1 {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// Holding returns, a bit a partition, of which this node decides because their
+// owner has handed them over; nil: of none.
+func (l *Local) Holding() []byte {
+	v := l.view.Load()
+	if v == nil {
+		return nil
+	}
+	var out []byte
+	for p := range v.Parts {
+		if v.Parts[p].Moving && v.roles[p] == owner {
+			if out == nil {
+				out = make([]byte, (len(v.Parts)+7)/8)
+			}
+			out[p/8] |= 1 << (p % 8)
+		}
+	}
+	return out
 }

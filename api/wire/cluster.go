@@ -8,6 +8,8 @@ type ClusterStatus struct {
 	Leader         *string      `json:"leader"`
 	Term           uint64       `json:"term"`
 	Epoch          uint64       `json:"epoch"`
+	Unowned        int          `json:"unowned"`               // partitions that nobody owns while a lost owner's lease runs out
+	Moving         int          `json:"moving"`                // partitions that are being handed over
 	KeysSince      *string      `json:"keys_remembered_since"` // RFC 3339; null while no command was applied
 	Nodes          []NodeStatus `json:"nodes"`
 	AnsweredByNode string       `json:"node"`
@@ -26,4 +28,7 @@ type NodeStatus struct {
 	AppliedIndex uint64 `json:"applied_index"`
 	Version      string `json:"version"`
 	Partitions   int    `json:"partitions"`
+	Epoch        uint64 `json:"epoch"`      // of the map that it has applied
+	Leases       uint64 `json:"leases"`     // partitions that it holds a lease on
+	Incomplete   uint64 `json:"incomplete"` // of its partitions, those without whole copies at their successors
 }

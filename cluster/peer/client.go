@@ -3,6 +3,7 @@ package peer
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -49,9 +50,9 @@ func (c *Client) Close() {
 	c.wg.Wait()
 }
 
-// Check has the peer decide from its own buckets.
-func (c *Client) Check(ctx context.Context, q *bucket.Check, d *bucket.Decision) error {
-	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return appendMsgpack(b, q) })
+// Check has the peer decide as it is asked.
+func (c *Client) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision) error {
+	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return appendMsgpack(appendAsk(b, ask), q) })
 	if err != nil {
 		return err
 	}
@@ -259,12 +260,17 @@ func (c *clientConn) failAll() {
 const (
 	codeRefused byte = iota
 	codeBehind
+	codeNotOwner // and an epoch (8 bytes)
 )
 
 func appendFailure(b []byte, err error) []byte {
 	code := codeRefused
-	if errors.Is(err, ErrBehind) {
+	var not *NotOwnerError
+	switch {
+	case errors.Is(err, ErrBehind):
 		code = codeBehind
+	case errors.As(err, &not):
+		return binary.BigEndian.AppendUint64(append(b, codeNotOwner), not.Epoch)
 	}
 	text := err.Error()
 	return append(append(b, code), text[:min(len(text), 512)]...)
@@ -274,8 +280,11 @@ func decodeFailure(b []byte) error {
 	if len(b) == 0 {
 		return ErrRefused
 	}
-	if b[0] == codeBehind {
+	switch {
+	case b[0] == codeBehind:
 		return ErrBehind
+	case b[0] == codeNotOwner && len(b) == 9:
+		return &NotOwnerError{Epoch: binary.BigEndian.Uint64(b[1:])}
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, b[1:])
 }

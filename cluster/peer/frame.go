@@ -19,7 +19,7 @@ import (
 )
 
 // Magic opens a connection and names the version of the protocol.
-const Magic = "QPEER\x02"
+const Magic = "QPEER\x03"
 
 // Bounds of the protocol.
 const (
@@ -31,7 +31,7 @@ const (
 type kind uint8
 
 const (
-	kindCheck  kind = iota + 1 // a bucket.Check; answered by kindDone or kindFailed
+	kindCheck  kind = iota + 1 // a bucket.Ask (1 + 8 bytes) and a bucket.Check; answered by kindDone or kindFailed
 	kindCall                   // a method (1 byte) and its argument; likewise
 	kindDone                   // the result
 	kindFailed                 // a code (1 byte) and a text
@@ -49,8 +49,21 @@ var (
 	// ErrBehind: the peer has not applied the log index asked for.
 	ErrBehind = errors.New("peer is behind")
 
+	// ErrWouldWait: the handler cannot answer at once.
+	ErrWouldWait = errors.New("would have to wait")
+	// ErrNotOwner: the peer may not decide what it was asked.
+	ErrNotOwner = errors.New("not the owner")
+
 	errBacklog = errors.New("too much waits to be written")
 )
+
+// NotOwnerError is ErrNotOwner with the epoch of the map that the peer goes by.
+type NotOwnerError struct{ Epoch uint64 }
+
+func (e *NotOwnerError) Error() string { return fmt.Sprintf("not the owner in epoch %d", e.Epoch) }
+
+// Unwrap returns ErrNotOwner, and ErrRefused, which it is a case of.
+func (e *NotOwnerError) Unwrap() []error { return []error{ErrNotOwner, ErrRefused} }
 
 func appendHeader(b []byte, k kind, id uint64) []byte {
 	b = append(b, 0, 0, 0, 0, byte(k))

@@ -3,6 +3,8 @@ package peer
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -13,9 +15,11 @@ import (
 
 // Handler answers peers. Calls may overlap.
 type Handler interface {
-	// Check decides from this node's own buckets and never forwards. An error
-	// that wraps ErrBehind reaches the caller as such, any other as ErrRefused.
-	Check(ctx context.Context, q *bucket.Check, d *bucket.Decision) error
+	// Check decides as it is asked. With once it answers ErrWouldWait instead
+	// of waiting, and is called again on a goroutine of its own. An error that
+	// wraps ErrBehind or is a NotOwnerError reaches the caller as such, any other
+	// as ErrRefused.
+	Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error
 	// Call runs a method.
 	Call(ctx context.Context, method byte, arg []byte) ([]byte, error)
 }
@@ -93,13 +97,17 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 		buf = payload[:0]
 		switch k {
 		case kindCheck:
-			if err := decodeMsgpack(payload, &q); err != nil {
-				s.fail(out, id, err)
-			} else if q.MinIndex > 0 { // may wait: not on this goroutine
+			ask, err := decodeCheck(payload, &q)
+			if err == nil {
+				err = s.check(s.ctx, out, id, ask, &q, &d, true)
+			}
+			if errors.Is(err, ErrWouldWait) { // not on this goroutine
 				q := q
-				s.slow(slow, out, id, func(ctx context.Context) { s.check(ctx, out, id, &q, &bucket.Decision{}) })
-			} else {
-				s.check(s.ctx, out, id, &q, &d)
+				s.slow(slow, out, id, func(ctx context.Context) error {
+					return s.check(ctx, out, id, ask, &q, &bucket.Decision{}, false)
+				})
+			} else if err != nil {
+				s.fail(out, id, err)
 			}
 		case kindCall:
 			if len(payload) == 0 {
@@ -107,7 +115,7 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 				continue
 			}
 			method, arg := payload[0], append([]byte(nil), payload[1:]...)
-			s.slow(slow, out, id, func(ctx context.Context) { s.call(ctx, out, id, method, arg) })
+			s.slow(slow, out, id, func(ctx context.Context) error { return s.call(ctx, out, id, method, arg) })
 		default:
 			return // not our protocol
 		}
@@ -115,7 +123,7 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 }
 
 // slow runs fn on a goroutine of its own, if not too many run already.
-func (s *Server) slow(running chan struct{}, out *outbox, id uint64, fn func(ctx context.Context)) {
+func (s *Server) slow(running chan struct{}, out *outbox, id uint64, fn func(ctx context.Context) error) {
 	select {
 	case running <- struct{}{}:
 	default:
@@ -127,27 +135,41 @@ func (s *Server) slow(running chan struct{}, out *outbox, id uint64, fn func(ctx
 		defer s.wg.Done()
 		ctx, cancel := context.WithTimeout(s.ctx, waitAtMost)
 		defer cancel()
-		fn(ctx)
+		if err := fn(ctx); err != nil {
+			s.fail(out, id, err)
+		}
 		<-running
 	}()
 }
 
-func (s *Server) check(ctx context.Context, out *outbox, id uint64, q *bucket.Check, d *bucket.Decision) {
-	if err := s.handler.Check(ctx, q, d); err != nil {
-		s.fail(out, id, err)
-		return
+func appendAsk(b []byte, ask bucket.Ask) []byte {
+	return binary.BigEndian.AppendUint64(append(b, byte(ask.How)), ask.Epoch)
+}
+
+func decodeCheck(b []byte, q *bucket.Check) (ask bucket.Ask, err error) {
+	if len(b) < 9 || bucket.How(b[0]) >= bucket.NumHows {
+		return ask, errors.New("check in no part that there is")
+	}
+	ask = bucket.Ask{How: bucket.How(b[0]), Epoch: binary.BigEndian.Uint64(b[1:])}
+	return ask, decodeMsgpack(b[9:], q)
+}
+
+func (s *Server) check(ctx context.Context, out *outbox, id uint64, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error {
+	if err := s.handler.Check(ctx, ask, q, d, once); err != nil {
+		return err
 	}
 	// An error means that the connection has ended; its reader sees it too.
 	_ = out.add(kindDone, id, func(b []byte) ([]byte, error) { return appendMsgpack(b, d) })
+	return nil
 }
 
-func (s *Server) call(ctx context.Context, out *outbox, id uint64, method byte, arg []byte) {
+func (s *Server) call(ctx context.Context, out *outbox, id uint64, method byte, arg []byte) error {
 	result, err := s.handler.Call(ctx, method, arg)
 	if err != nil {
-		s.fail(out, id, err)
-		return
+		return err
 	}
 	_ = out.add(kindDone, id, func(b []byte) ([]byte, error) { return append(b, result...), nil })
+	return nil
 }
 
 func (s *Server) fail(out *outbox, id uint64, err error) {

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -13,6 +14,7 @@ import (
 	"quorate/fsm/ledger"
 	"quorate/limiter"
 	"quorate/limiter/bucket"
+	"quorate/limiter/exchange"
 )
 
 // metrics is rest.Metrics on a registry of the node's own.
@@ -23,7 +25,7 @@ type metrics struct {
 	entries  *prometheus.CounterVec
 }
 
-func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l *limiter.Local) *metrics {
+func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l *limiter.Local, e *exchange.Exchange) *metrics {
 	out := &metrics{registry: prometheus.NewRegistry()}
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "quorate_checks_total", Help: "Checks answered by this node, by reason.",
@@ -52,6 +54,15 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 		gauge("quorate_applied_index", "Log index applied.", func() float64 { return float64(m.Index()) }),
 		gauge("quorate_owner_epoch", "Epoch of the ownership map.", func() float64 { return float64(m.Map().Epoch) }),
 		gauge("quorate_partitions_owned", "Partitions that this node owns.", func() float64 { return float64(m.Map().Owned()[id]) }),
+		gauge("quorate_partitions_leased", "Partitions that this node holds a lease on.", func() float64 { return float64(c.Leases()) }),
+		gauge("quorate_partitions_incomplete", "Partitions of this node's that lack a whole copy at a successor.", func() float64 { return float64(l.Incomplete()) }),
+		counter("quorate_replication_statements_total", "Statements sent to copies.", func() float64 { return float64(e.Statements.Load()) }),
+		counter("quorate_replication_messages_total", "Messages that statements were sent in.", func() float64 { return float64(e.Messages.Load()) }),
+		counter("quorate_replication_lost_total", "Statements that no copy confirmed in time.", func() float64 { return float64(e.Lost.Load()) }),
+		gauge("quorate_replication_lag_seconds", "From sending the last statements to their confirmation.", func() float64 { return time.Duration(e.Lag.Load()).Seconds() }),
+		counter("quorate_stand_in_units_total", "Units that this node admitted in the place of owners.", func() float64 { return float64(l.Judged.Load()) }),
+		counter("quorate_absorbed_units_total", "Units that others admitted in this owner's place and that it has added to its buckets.", func() float64 { return float64(l.Absorption.Load()) }),
+		replicas{l},
 		gauge("quorate_accounts_with_buckets", "Accounts that have buckets on this node.", func() float64 { return float64(l.Len()) }),
 		gauge("quorate_reservations", "Reservations that can be settled at this node.", func() float64 { live, _ := l.Reserved(); return float64(live) }),
 		counter("quorate_settlements_total", "Settlements and releases that changed a bucket of this node.", func() float64 { _, settled := l.Reserved(); return float64(settled) }),
@@ -65,6 +76,27 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return out
+}
+
+// replicas are the metrics that one walk through the buckets gives.
+type replicas struct{ local *limiter.Local }
+
+var (
+	streams = prometheus.NewDesc("quorate_replication_buckets", "Buckets of this node's that are stated to copies.", nil, nil)
+	copies  = prometheus.NewDesc("quorate_copies", "Copies of other owners' buckets.", nil, nil)
+	judged  = prometheus.NewDesc("quorate_judged_buckets", "Buckets that this node decides, or has decided, in their owner's place.", nil, nil)
+	ahead   = prometheus.NewDesc("quorate_replication_ahead_units", "The most units by which a bucket is ahead of its better copy; the slack bounds it.", nil, nil)
+)
+
+// Describe is prometheus.Collector.
+func (r replicas) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, to) }
+
+// Collect is prometheus.Collector.
+func (r replicas) Collect(to chan<- prometheus.Metric) {
+	s := r.local.Stats()
+	for d, v := range map[*prometheus.Desc]int64{streams: int64(s.Streams), copies: int64(s.Copies), judged: int64(s.Judged), ahead: s.Ahead} {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	}
 }
 
 // Write is rest.Metrics.

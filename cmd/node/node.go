@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +17,12 @@ import (
 	"quorate/fsm"
 	"quorate/fsm/ledger"
 	"quorate/limiter"
+	"quorate/limiter/exchange"
 )
+
+// drainFor is how long a node that stops waits for others to take over what it
+// owns.
+const drainFor = 8 * time.Second
 
 // sweepEvery is how often buckets that owe nothing are dropped.
 const sweepEvery = 10 * time.Second
@@ -27,6 +33,7 @@ type Node struct {
 	http     *rest.Server
 	listener net.Listener
 	cluster  *cluster.Node
+	exchange *exchange.Exchange
 	failed   chan error
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
@@ -49,14 +56,17 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	// The state machine's hook fires from Raft, which starts before Open of the
 	// cluster returns.
 	var running atomic.Pointer[cluster.Node]
-	machine, err := fsm.New(func(m *ledger.Map) {
+	machine, err := fsm.New(func(*ledger.Map) {
 		if c := running.Load(); c != nil {
-			c.MapChanged(m)
+			c.MapChanged()
 		}
 	})
 	if err != nil {
 		return nil, errors.Join(err, peer.Close(), n.listener.Close())
 	}
+	// One clock for buckets and leases.
+	start := time.Now()
+	now := func() time.Duration { return time.Since(start) }
 	n.cluster, err = cluster.Open(cluster.Config{
 		NodeID: cfg.NodeID, DataDir: cfg.DataDir, Version: version,
 		Peer: peer, Gossip: cfg.GossipAddr,
@@ -64,31 +74,44 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		AdvertisePeer:   orElse(cfg.AdvertisePeer, peer.Addr().String()),
 		AdvertiseGossip: orElse(cfg.AdvertiseGossip, cfg.GossipAddr),
 		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect,
-		FSM: machine, Log: log, Timing: cluster.DefaultTiming(),
+		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Now: now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.listener.Close())
 	}
 	running.Store(n.cluster)
 
-	start := time.Now()
-	local := limiter.NewLocal(cfg.NodeID, machine, func() time.Duration { return time.Since(start) })
-	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
+	local := limiter.NewLocal(cfg.NodeID, machine, now)
 	local.Reserve(limiter.Reservations{TTL: limiter.DefaultTTL, Most: limiter.DefaultMost, NewID: newReservation})
-	n.cluster.SetChecks(router.Serve)
-	n.cluster.SetSettles(router.ServeSettle)
+	n.exchange = exchange.New(exchange.Config{Node: cfg.NodeID, Local: local, Transport: n.cluster, Log: log, Now: now})
+	local.Join(limiter.Cluster{
+		Leases: n.cluster, Outbox: n.exchange, Partitions: ledger.Partitions, Partition: ledger.Partition,
+		Replication: machine.Replication, Sources: newSource(),
+	})
+	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
+	n.cluster.SetLimiter(port{cfg.NodeID, local, router, n.exchange})
+	n.cluster.MapChanged() // of what was applied before running was set
 	n.http = rest.New(rest.Config{
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
 		Operator: operator{cfg.NodeID, n.cluster, machine},
-		Metrics:  newMetrics(cfg.NodeID, n.cluster, machine, router, local),
+		Metrics:  newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange),
 		Logger:   log,
 	})
 
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	n.wg.Add(2)
+	n.wg.Add(3)
+	go func() { defer n.wg.Done(); n.exchange.Run(ctx) }()
 	go func() { defer n.wg.Done(); n.serve() }()
 	go func() { defer n.wg.Done(); sweep(ctx, local) }()
 	return n, nil
+}
+
+// newSource returns where the numbers of this life's counts begin. They must
+// not meet another node's or life's.
+func newSource() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // newReservation returns an id that nobody can guess: it is all that a
@@ -136,10 +159,15 @@ func (n *Node) HTTPAddr() string { return n.listener.Addr().String() }
 // Failed delivers an error that the node cannot go on from.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Close stops the node in the reverse order of its start: no new requests, then
-// leadership handed over, then everything else. It waits for as long as ctx
-// allows.
+// Close stops the node in the reverse order of its start: what it owns is handed
+// over while it still answers, then no new requests, then leadership handed
+// over, then everything else. It waits for as long as ctx allows.
 func (n *Node) Close(ctx context.Context) error {
+	draining, cancel := context.WithTimeout(ctx, drainFor)
+	if err := n.cluster.Drain(draining); err != nil {
+		n.log.Warn("not all partitions were handed over; their successors will take them", "err", err)
+	}
+	cancel()
 	err := n.http.Shutdown(ctx)
 	n.cancel()
 	err = errors.Join(err, n.cluster.Close(ctx))

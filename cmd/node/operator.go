@@ -29,11 +29,13 @@ func (o operator) Cluster() rest.ClusterStatus {
 		text := time.UnixMilli(since).UTC().Format(time.RFC3339Nano)
 		out.KeysSince = &text
 	}
+	out.Unowned, out.Moving = m.Unsettled()
 	owned := m.Owned()
 	for _, k := range s.Nodes {
 		out.Nodes = append(out.Nodes, rest.NodeStatus{
 			ID: k.ID, HTTP: k.HTTP, Peer: k.Peer, Gossip: k.Gossip, State: k.State, Voter: k.Voter,
 			AppliedIndex: k.AppliedIndex, Version: k.Version, Partitions: owned[k.ID],
+			Epoch: k.Epoch, Leases: k.Leases, Incomplete: k.Incomplete,
 		})
 	}
 	return out
@@ -45,6 +47,7 @@ func (o operator) Ready() []rest.Probe {
 	return []rest.Probe{
 		{Name: "raft", OK: o.cluster.Ready(), Fatal: true},
 		{Name: "ownership", OK: o.machine.Map().Epoch > 0, Fatal: true},
+		{Name: "draining", OK: !o.cluster.Leaving(), Fatal: true},
 		{Name: "leader", OK: o.cluster.HasLeader()},
 	}
 }

@@ -29,10 +29,13 @@ func newCluster() *cobra.Command {
 					leader = *s.Leader
 				}
 				fmt.Fprintf(w, "leader %s\tterm %d\tepoch %d\n\n", leader, s.Term, s.Epoch)
-				fmt.Fprintln(w, "NODE\tSTATE\tVOTER\tPARTITIONS\tAPPLIED\tHTTP\tVERSION")
+				if s.Unowned > 0 || s.Moving > 0 {
+					fmt.Fprintf(w, "%d partitions without an owner, %d moving\n\n", s.Unowned, s.Moving)
+				}
+				fmt.Fprintln(w, "NODE\tSTATE\tVOTER\tPARTITIONS\tLEASES\tWITHOUT COPIES\tAPPLIED\tHTTP\tVERSION")
 				for _, n := range s.Nodes {
-					fmt.Fprintf(w, "%s\t%s\t%t\t%d\t%d\t%s\t%s\n",
-						n.ID, n.State, n.Voter, n.Partitions, n.AppliedIndex, n.HTTP, cmp.Or(n.Version, "-"))
+					fmt.Fprintf(w, "%s\t%s\t%t\t%d\t%d\t%d\t%d\t%s\t%s\n",
+						n.ID, n.State, n.Voter, n.Partitions, n.Leases, n.Incomplete, n.AppliedIndex, n.HTTP, cmp.Or(n.Version, "-"))
 				}
 			})
 		},

@@ -14,6 +14,27 @@ type Check struct {
 	MinIndex uint64 // the log index that who decides must have applied; 0: any
 }
 
+// How is in which part a node is asked to decide a check.
+type How uint8
+
+// AsOwner has a node decide only what it owns; AsJudge has it find the owner
+// for one who cannot, or decide in his place; AsRelay has it ask the owner and
+// nobody else. Nobody who was asked by another node asks in the same part
+// again, so a check makes three hops at most.
+const (
+	AsOwner How = iota
+	AsJudge
+	AsRelay
+	NumHows // how many there are
+)
+
+// Ask is how one node asks another: in which part, and by the map of which
+// epoch.
+type Ask struct {
+	How   How
+	Epoch uint64
+}
+
 // Cost returns what the check takes from a bucket of the given unit.
 func (c *Check) Cost(u Unit) int64 {
 	if u == Tokens {

@@ -45,12 +45,12 @@ func slack(r Rule, l bucket.Limit, use bucket.State) int64 {
 // bound returns what is stated for a bucket whose use is this: a little more,
 // so that a statement is not due at every check.
 func bound(r Rule, l bucket.Limit, use bucket.State, cost int64) bucket.State {
-	more := units(r, l)
-	if l.Burst-use.Units-cost <= more {
-		// At least what comes back meanwhile, and one.
-		more = refill(l, ahead) + 2
+	more := max(units(r, l), cost)
+	if l.Burst-use.Units-cost <= units(r, l) {
+		// There is no slack: what comes back until the answer is needed too.
+		more = cost + refill(l, ahead) + 2
 	}
-	return use.Add(max(more, cost))
+	return use.Add(more)
 }
 
 // refill returns the whole units that come back in a time.

@@ -64,7 +64,7 @@ func (s *Stream) follow(successors []string) {
 // the instant use.At: some copy has acknowledged enough. A bucket without
 // successors has nobody to wait for.
 func (s *Stream) Covered(r Rule, l bucket.Limit, use bucket.State, cost int64, successors []string) bool {
-	if len(successors) == 0 || r.Mode == bucket.Async {
+	if !keep || len(successors) == 0 || r.Mode == bucket.Async {
 		return true
 	}
 	then := use.Add(cost)
@@ -87,7 +87,7 @@ func (s *Stream) Covered(r Rule, l bucket.Limit, use bucket.State, cost int64, s
 // Due reports whether a bucket that no copy knows should be stated after use,
 // and spent units in all.
 func Due(r Rule, l bucket.Limit, use bucket.State, spent int64) bool {
-	return use.Units > half(r, l, use) || spent > l.Burst/2
+	return keep && (use.Units > half(r, l, use) || spent > l.Burst/2)
 }
 
 // half is how far use passes what was stated before more is stated.
@@ -130,6 +130,38 @@ func (s *Stream) state(a *acked, bound bucket.State, spent int64, l bucket.Limit
 	return Statement{To: a.node, Seq: seq, State: bound, Spent: spent, Absorbed: s.Seen()}
 }
 
+// Forget drops what a node has acknowledged: it remembers nothing of it.
+func (s *Stream) Forget(node string) {
+	for i := range s.acks {
+		if s.acks[i].node == node {
+			s.acks[i] = acked{node: node}
+		}
+	}
+}
+
+// Restate returns a statement of just what is used at use.At to one of the
+// successors, ok false to who is none: a new one must know of buckets that
+// nobody asks for too.
+func (s *Stream) Restate(node string, l bucket.Limit, use bucket.State, spent int64, successors []string, next func() uint64) (st Statement, ok bool) {
+	s.follow(successors)
+	for i := range s.acks[:len(successors)] {
+		if s.acks[i].node == node {
+			return s.state(&s.acks[i], use, spent, l, next()), true
+		}
+	}
+	return st, false
+}
+
+// Ahead returns by how many units use, at the instant use.At, is ahead of what
+// the better copy has acknowledged.
+func (s *Stream) Ahead(use bucket.State, window time.Duration) int64 {
+	ahead := use.Units
+	for i := range s.acks {
+		ahead = min(ahead, use.Units-decayed(s.acks[i].least, window, use.At).Units)
+	}
+	return max(0, ahead)
+}
+
 // Begin names the source of what this owner admits. The number must be new.
 func (s *Stream) Begin(source uint64) { s.own = Count{Source: source} }
 
@@ -160,17 +192,17 @@ func (s *Stream) Acked(node string, seq uint64) {
 	}
 }
 
-// remembered is for how long a count that was absorbed is known again. Should it
+// Remembered is for how long a count that was absorbed is known again. Should it
 // come later, it is absorbed twice, which only admits less.
-const remembered = 10 * time.Minute
+const Remembered = 10 * time.Minute
 
-// Idle reports whether nothing is left to remember at now: no copy holds
-// anything and nothing absorbed will come again.
+// Idle reports whether nothing is left to remember of a bucket that owes nothing
+// at now: no copy holds anything and nothing absorbed will come again.
 func (s *Stream) Idle(window, now time.Duration) bool {
 	for i := range s.acks {
 		if !decayed(s.acks[i].stated, window, now).Idle() {
 			return false
 		}
 	}
-	return s.own.Units <= s.told && len(s.seen) == 0 || now-s.heard > remembered
+	return len(s.seen) == 0 || now-s.heard > Remembered
 }

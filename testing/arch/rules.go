@@ -34,6 +34,7 @@ var Rules = []Rule{
 	{"fsm/ledger", []string{"limiter/bucket"}},
 	{"limiter/replica", []string{"limiter/bucket"}},
 	{"limiter", []string{"limiter/replica", "limiter/bucket"}},
+	{"limiter/exchange", []string{"limiter", "limiter/replica", "limiter/bucket"}},
 	{"fsm", []string{"fsm/ledger", "limiter/bucket"}},
 	{"cluster/ring", nil},
 	{"cluster/lease", nil},
@@ -47,7 +48,7 @@ var Rules = []Rule{
 	{"api/ui", []string{"api/wire", "limiter/bucket", "fsm/ledger"}},
 	{"cmd/node", []string{
 		"api/wire", "api/auth", "api/rest", "api/client", "api/envoy", "api/ui",
-		"limiter", "limiter/replica", "limiter/bucket", "fsm", "fsm/ledger", "cluster", "cluster/ring", "cluster/peer",
+		"limiter", "limiter/exchange", "limiter/replica", "limiter/bucket", "fsm", "fsm/ledger", "cluster", "cluster/ring", "cluster/peer",
 	}},
 	{"cmd/quorate", []string{"cmd/node", "api/client", "api/wire", "testing/bench"}},
 	{"testing/arch", nil},

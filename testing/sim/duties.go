@@ -71,8 +71,7 @@ func (n *node) take(d limiter.Duties, p int) {
 			if !from.ready() {
 				return
 			}
-			var all []limiter.Known
-			from.local.Export(func(q int) bool { return q == p }, func(k limiter.Known) bool { all = append(all, k); return true })
+			all := from.local.Export(p)
 			from.w.send(from, n, func() {
 				if n.boot != life {
 					return
@@ -101,7 +100,7 @@ func (n *node) hand(epoch uint64, p int, to *node) {
 	if !ok {
 		return
 	}
-	all := n.local.Hand(p)
+	all := n.local.Export(p)
 	if n.w.Without == Exact {
 		all = nil
 	}
@@ -125,7 +124,5 @@ func (n *node) hand(epoch uint64, p int, to *node) {
 
 // takeAsItIs takes a partition over with what the copies know.
 func (n *node) takeAsItIs(epoch uint64, p int) bool {
-	var mine []limiter.Known
-	n.local.Export(func(q int) bool { return q == p }, func(k limiter.Known) bool { mine = append(mine, k); return true })
-	return n.local.Receive(epoch, p, mine)
+	return n.local.Receive(epoch, p, n.local.Export(p))
 }

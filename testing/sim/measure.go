@@ -22,7 +22,7 @@ type Violation struct {
 }
 
 func (v *Violation) Error() string {
-	return fmt.Sprintf("bucket %s admitted %d between %.3fs and %.3fs: ideal %.1f, bound of the faults %.1f",
+	return fmt.Sprintf("bucket %s admitted %d between %.3fs and %.3fs: ideal %.3f, bound of the faults %.3f",
 		v.Account, v.Admitted, v.From.Seconds(), v.To.Seconds(), v.Ideal, v.Bound)
 }
 

@@ -71,6 +71,7 @@ func (n *node) start() {
 	n.local = limiter.NewLocal(n.id, rules{n.w}, n.clock)
 	n.local.Join(limiter.Cluster{
 		Leases: leases{n}, Outbox: outbox{n},
+		Partitions:  Parts,
 		Partition:   func(account string) int { return partition(account) },
 		Replication: func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
 		Sources:     uint64(n.index)<<48 | n.boot<<32,

@@ -1,0 +1,113 @@
+package limiter
+
+import (
+	"slices"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// allLack is of a partition of which no successor has a whole copy.
+const allLack = 1<<2 - 1
+
+// lacking returns which successors of a partition have no whole copy of it: all
+// but those that had one when this node owned it under the map before, in the
+// same life.
+func (s *state) lacking(node string, was *state, p int) uint8 {
+	before, had, _ := was.part(p)
+	if had != owner {
+		return allLack
+	}
+	var out uint8
+	held := before.copies(node)
+	for i, id := range s.Parts[p].copies(node) {
+		k := slices.Index(held[:], id)
+		if k < 0 || was.lacks[p]>>k&1 == 1 || s.Lives[id] != was.Lives[id] {
+			out |= 1 << i
+		}
+	}
+	return out
+}
+
+// forget drops what successors acknowledged in lives that are over.
+func (l *Local) forget(was, now *state) {
+	if was == nil {
+		return
+	}
+	over := map[string]bool{}
+	for id, boot := range now.Lives {
+		if before, ok := was.Lives[id]; ok && before != boot {
+			over[id] = true
+		}
+	}
+	if len(over) == 0 {
+		return
+	}
+	for p := range now.Parts {
+		for _, id := range now.Parts[p].copies(l.node) {
+			if over[id] {
+				l.forgetAll(p, id)
+			}
+		}
+	}
+}
+
+func (l *Local) forgetAll(p int, node string) {
+	sh := &l.parts[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, h := range sh.hot {
+		h.stream.Forget(node)
+	}
+}
+
+// Restate returns statements of all that a successor must know of a partition
+// that this node owns, to be sent and confirmed as any others. What was never
+// stated is far below its limit, and need not be known.
+func (l *Local) Restate(p int, node string) []Statement {
+	sh := &l.parts[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	part, role, since := l.view.Load().part(p)
+	if role != owner {
+		return nil
+	}
+	o := &ownership{l: l, sh: sh, since: since, part: &part}
+	var out []Statement
+	for id, h := range sh.hot {
+		use := l.used(sh, id, now)
+		limit := bucket.Limit{Unit: id.Unit, Window: id.Window, Limit: max(1, use.Rate)}
+		if s, ok := h.stream.Restate(node, limit, use, l.entry(sh, id).spent, o.successors(), l.number); ok {
+			out = append(out, Statement{ID: id, Epoch: since, Statement: s})
+		}
+	}
+	return out
+}
+
+// used returns what is owed of a bucket at now, by the rate it was left with.
+func (l *Local) used(sh *shard, id bucket.ID, now time.Duration) bucket.State {
+	s := decay(l.entry(sh, id).state, id.Window, now)
+	s.At = now
+	return s
+}
+
+// Copied notes that a successor has a whole copy of a partition, if the map is
+// still the one of the epoch.
+func (l *Local) Copied(epoch uint64, partitions []int, node string) {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	was := l.view.Load()
+	if was == nil || was.Epoch != epoch {
+		return
+	}
+	next := *was
+	next.lacks = slices.Clone(was.lacks)
+	for _, p := range partitions {
+		ids := was.Parts[p].copies(l.node)
+		if i := slices.Index(ids[:], node); i >= 0 {
+			next.lacks[p] &^= 1 << i
+		}
+	}
+	l.view.Store(&next)
+}

@@ -1,0 +1,239 @@
+package exchange
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"quorate/limiter"
+	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
+)
+
+// Bounds of what other nodes send.
+const (
+	maxBatch   = 4096  // statements or tallies in a message
+	maxKnown   = 65536 // buckets in a message
+	maxCounts  = 1024  // judges' counts of one bucket
+	maxReports = 1024
+	maxParts   = 65536 // partitions
+	maxScope   = bucket.MaxModel + 32
+	maxUnits   = math.MaxInt64 / 4 // of one bucket: sums stay in range
+)
+
+// ErrMessage is wrapped by the errors of a message that no node of ours sends.
+var ErrMessage = errors.New("bad message")
+
+// writer encodes and remembers the first error.
+type writer struct {
+	buf bytes.Buffer
+	enc *msgpack.Encoder
+	err error
+}
+
+func newWriter() *writer {
+	w := &writer{}
+	w.enc = msgpack.NewEncoder(&w.buf)
+	return w
+}
+
+func (w *writer) array(n int)            { w.note(w.enc.EncodeArrayLen(n)) }
+func (w *writer) uint(n uint64)          { w.note(w.enc.EncodeUint(n)) }
+func (w *writer) int(n int64)            { w.note(w.enc.EncodeInt(n)) }
+func (w *writer) span(d time.Duration)   { w.int(int64(d)) }
+func (w *writer) string(s string)        { w.note(w.enc.EncodeString(s)) }
+func (w *writer) note(err error)         { w.err = errors.Join(w.err, err) }
+func (w *writer) bytes() ([]byte, error) { return w.buf.Bytes(), w.err }
+
+func (w *writer) id(id bucket.ID) {
+	w.string(id.Account)
+	w.string(id.Scope)
+	w.uint(uint64(id.Unit))
+	w.span(id.Window)
+}
+
+func (w *writer) state(s bucket.State) {
+	w.int(s.Units)
+	w.int(s.Frac)
+	w.int(s.Rate)
+}
+
+func (w *writer) counts(list []replica.Count) {
+	w.array(len(list))
+	for _, c := range list {
+		w.uint(c.Source)
+		w.int(c.Units)
+	}
+}
+
+func (w *writer) report(r replica.Report) {
+	w.uint(r.Source)
+	w.int(r.Units)
+	w.span(r.Age)
+	w.int(r.Fork.Spent)
+	w.int(r.Fork.Units)
+	w.span(r.Fork.Age)
+}
+
+func (w *writer) limit(l bucket.Limit) {
+	w.int(l.Limit)
+	w.int(l.Burst)
+}
+
+func (w *writer) statement(s *limiter.Statement) {
+	w.id(s.ID)
+	w.uint(s.Epoch)
+	w.uint(s.Seq)
+	w.state(s.State)
+	w.int(s.Spent)
+	w.counts(s.Absorbed)
+}
+
+func (w *writer) tally(t *limiter.Tally) {
+	w.id(t.ID)
+	w.limit(t.Limit)
+	w.report(t.Report)
+}
+
+func (w *writer) known(k *limiter.Known) {
+	w.id(k.ID)
+	w.state(k.State)
+	w.span(k.Empty)
+	w.int(k.Spent)
+	w.counts(k.Absorbed)
+	w.limit(k.Limit)
+	w.array(len(k.Tallies))
+	for _, r := range k.Tallies {
+		w.report(r)
+	}
+}
+
+// reader decodes, checks every bound and remembers the first error.
+type reader struct {
+	in  *bytes.Reader
+	dec *msgpack.Decoder
+	err error
+}
+
+func newReader(b []byte) *reader {
+	r := &reader{in: bytes.NewReader(b)}
+	r.dec = msgpack.NewDecoder(r.in)
+	return r
+}
+
+func (r *reader) array(most int) (n int) {
+	if r.err != nil {
+		return 0
+	}
+	if n, r.err = bucket.ReadLen(r.dec, -most); r.err != nil {
+		return 0
+	}
+	return n
+}
+
+func (r *reader) uint() (n uint64) {
+	if r.err == nil {
+		n, r.err = r.dec.DecodeUint64()
+	}
+	return n
+}
+
+// int reads a number from least to most.
+func (r *reader) int(least, most int64) (n int64) {
+	if r.err == nil {
+		if n, r.err = r.dec.DecodeInt64(); r.err == nil && (n < least || n > most) {
+			r.err = fmt.Errorf("%w: %d, want %d to %d", ErrMessage, n, least, most)
+		}
+	}
+	if r.err != nil {
+		return least
+	}
+	return n
+}
+
+func (r *reader) units() int64 { return r.int(0, maxUnits) }
+
+// span reads a length of time, at most a century.
+func (r *reader) span() time.Duration {
+	return time.Duration(r.int(0, int64(100*365*24*time.Hour)))
+}
+
+func (r *reader) string(most int) (s string) {
+	if r.err == nil {
+		s, r.err = bucket.ReadString(r.dec, most)
+	}
+	return s
+}
+
+func (r *reader) id() bucket.ID {
+	return bucket.ID{
+		Account: r.string(bucket.MaxAccount), Scope: r.string(maxScope), Unit: bucket.Unit(r.int(0, int64(bucket.Tokens))),
+		Window: time.Duration(r.int(int64(time.Second), int64(bucket.MaxWindow))),
+	}
+}
+
+func (r *reader) state(window time.Duration) bucket.State {
+	return bucket.State{Units: r.units(), Frac: r.int(0, int64(window)-1), Rate: r.int(0, bucket.MaxLimit)}
+}
+
+func (r *reader) counts() []replica.Count {
+	list := make([]replica.Count, r.array(maxCounts))
+	for i := range list {
+		list[i] = replica.Count{Source: r.uint(), Units: r.int(-maxUnits, maxUnits)}
+	}
+	return list
+}
+
+func (r *reader) report() replica.Report {
+	return replica.Report{
+		Count: replica.Count{Source: r.uint(), Units: r.units()}, Age: r.span(),
+		Fork: replica.Fork{Spent: r.int(-1, maxUnits), Units: r.units(), Age: r.span()},
+	}
+}
+
+func (r *reader) limit(id bucket.ID) bucket.Limit {
+	return bucket.Limit{Unit: id.Unit, Window: id.Window, Limit: r.int(0, bucket.MaxLimit), Burst: r.int(0, bucket.MaxLimit)}
+}
+
+func (r *reader) statement() (s limiter.Statement) {
+	s.ID = r.id()
+	s.Epoch, s.Seq = r.uint(), r.uint()
+	s.State = r.state(s.Window)
+	s.Spent = r.int(-maxUnits, maxUnits)
+	s.Absorbed = r.counts()
+	return s
+}
+
+func (r *reader) tally() (t limiter.Tally) {
+	t.ID = r.id()
+	if t.Limit = r.limit(t.ID); r.err == nil && t.Limit.Limit == 0 {
+		r.err = fmt.Errorf("%w: a tally without a limit", ErrMessage)
+	}
+	t.Report = r.report()
+	return t
+}
+
+func (r *reader) known() (k limiter.Known) {
+	k.ID = r.id()
+	k.State = r.state(k.Window)
+	k.Empty = r.span()
+	k.Spent = r.int(-maxUnits, maxUnits)
+	k.Absorbed = r.counts()
+	k.Limit = r.limit(k.ID)
+	for range r.array(maxReports) {
+		k.Tallies = append(k.Tallies, r.report())
+	}
+	return k
+}
+
+// end returns the first error, or that something is left.
+func (r *reader) end() error {
+	if r.err == nil && r.in.Len() > 0 {
+		return fmt.Errorf("%w: %d bytes too many", ErrMessage, r.in.Len())
+	}
+	return r.err
+}

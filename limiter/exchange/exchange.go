@@ -1,0 +1,135 @@
+// Package exchange carries what owners, copies and judges of buckets tell each
+// other between nodes: statements, tallies, what is known of a partition, and
+// partitions that are handed over.
+//
+// The rules are the limiter's; here are the goroutines and the bytes. Nothing
+// is sent twice on purpose and nothing must arrive: whoever lacks an answer
+// states anew.
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"quorate/limiter"
+)
+
+// Transport reaches other nodes. Calls may overlap.
+type Transport interface {
+	// Exchange has the node serve a message.
+	Exchange(ctx context.Context, node string, message []byte) ([]byte, error)
+}
+
+// The kinds of messages, in their first byte.
+const (
+	kindStatements byte = iota + 1
+	kindTallies
+	kindFetch
+	kindHand
+)
+
+// Config is what an Exchange is made of.
+type Config struct {
+	Node      string
+	Local     *limiter.Local
+	Transport Transport
+	Log       *slog.Logger
+	Now       func() time.Duration // monotonic
+}
+
+// beatEvery is how often tallies are told and open duties looked at.
+const beatEvery = 100 * time.Millisecond
+
+// Exchange is one node's side. Its methods may overlap.
+type Exchange struct {
+	Config
+	kick chan struct{}
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	ctx     context.Context    // nil: it does not run; guarded by mu
+	senders map[string]*sender // guarded by mu
+	busy    map[duty]bool      // duties under way; guarded by mu
+	gave    map[int]uint64     // by partition: the epoch in which its taker confirmed it; guarded by mu
+
+	Statements atomic.Uint64 // sent
+	Messages   atomic.Uint64 // sent with them
+	Lost       atomic.Uint64 // statements that no copy confirmed
+	Lag        atomic.Int64  // nanoseconds from the last statement's sending to its confirmation
+}
+
+// New returns an exchange that sends nothing before Run.
+func New(c Config) *Exchange {
+	return &Exchange{Config: c, kick: make(chan struct{}, 1), senders: map[string]*sender{}, busy: map[duty]bool{}, gave: map[int]uint64{}}
+}
+
+// Run works until ctx ends and all that it began has ended.
+func (e *Exchange) Run(ctx context.Context) {
+	e.mu.Lock()
+	e.ctx = ctx
+	e.mu.Unlock()
+	t := time.NewTicker(beatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			e.tell(ctx)
+		case <-e.kick:
+		case <-ctx.Done():
+			e.mu.Lock()
+			e.ctx = nil
+			e.mu.Unlock()
+			e.wg.Wait()
+			return
+		}
+		e.duties(ctx)
+	}
+}
+
+// Turned has the duties looked at now: there is a new map.
+func (e *Exchange) Turned() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// spawn runs fn on a goroutine that Run waits for; false when it does not run.
+func (e *Exchange) spawn(fn func(ctx context.Context)) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.spawnLocked(fn)
+}
+
+func (e *Exchange) spawnLocked(fn func(ctx context.Context)) bool {
+	ctx := e.ctx
+	if ctx == nil {
+		return false
+	}
+	e.wg.Add(1)
+	go func() { defer e.wg.Done(); fn(ctx) }()
+	return true
+}
+
+// Serve answers a message of another node.
+func (e *Exchange) Serve(message []byte) ([]byte, error) {
+	if len(message) == 0 {
+		return nil, fmt.Errorf("%w: empty", ErrMessage)
+	}
+	r := newReader(message[1:])
+	switch message[0] {
+	case kindStatements:
+		return e.serveStatements(r)
+	case kindTallies:
+		return e.serveTallies(r)
+	case kindFetch:
+		return e.serveFetch(r)
+	case kindHand:
+		return e.serveHand(r)
+	}
+	return nil, fmt.Errorf("%w: unknown kind %d", ErrMessage, message[0])
+}

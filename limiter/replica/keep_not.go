@@ -1,0 +1,5 @@
+//go:build nocopies
+
+package replica
+
+const keep = false

@@ -1,0 +1,86 @@
+package limiter
+
+import (
+	"time"
+
+	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
+)
+
+// Sweep drops what nothing depends on any more: buckets that owe nothing, what
+// copies and judges know of such, and reservations that can be settled no more.
+// It holds the lock of one shard at a time.
+func (l *Local) Sweep() {
+	nodes := int64(1)
+	if v := l.view.Load(); v != nil {
+		nodes = max(1, v.Nodes)
+	}
+	for i := range l.parts {
+		sh := &l.parts[i]
+		sh.mu.Lock()
+		now := l.now()
+		l.expire(sh, now)
+		sh.sweepAccounts(now)
+		sh.sweepReplicas(nodes, now)
+		sh.mu.Unlock()
+	}
+}
+
+func (sh *shard) sweepAccounts(now time.Duration) {
+	for id, account := range sh.accounts {
+		kept := account.entries[:0]
+		for _, e := range account.entries {
+			if !e.idle(now) {
+				kept = append(kept, e)
+			}
+		}
+		clear(account.entries[len(kept):])
+		if account.entries = kept; len(kept) == 0 {
+			delete(sh.accounts, id)
+		}
+	}
+}
+
+func (sh *shard) sweepReplicas(nodes int64, now time.Duration) {
+	for id, h := range sh.hot {
+		if h.stream.Idle(id.Window, now) && sh.find(id) == nil {
+			delete(sh.hot, id)
+		}
+	}
+	for id, c := range sh.copies {
+		if decay(c.State, id.Window, now).Idle() && (len(c.Absorbed) == 0 || now-c.State.At > replica.Remembered) {
+			delete(sh.copies, id)
+		}
+	}
+	for id, j := range sh.judged {
+		kept := j.reports[:0]
+		for _, r := range j.reports {
+			if now-r.at <= replica.Remembered {
+				kept = append(kept, r)
+			}
+		}
+		j.reports = kept
+		if len(kept) == 0 && (j.mine == nil || j.mine.Idle(replica.Judged{Limit: j.limit, Nodes: nodes}, now)) {
+			delete(sh.judged, id)
+		}
+	}
+}
+
+// find returns the bucket with an id, nil where there is none.
+func (sh *shard) find(id bucket.ID) *entry {
+	if account := sh.accounts[id.Account]; account != nil {
+		return find(account.entries, scopedOf(id))
+	}
+	return nil
+}
+
+// idle reports whether nothing is left of the bucket at now.
+func (e *entry) idle(now time.Duration) bool {
+	if e.sliding != nil {
+		return e.sliding.Use(bucket.Limit{Window: e.window}, now) == 0
+	}
+	// The rate of the last touch is the best known; a limit that has been
+	// lowered since only keeps the bucket a little longer.
+	lim := bucket.Limit{Limit: max(1, e.state.Rate), Window: e.window}
+	return e.state.Decay(lim, now).Idle()
+}
