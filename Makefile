@@ -13,7 +13,7 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test bench sim bench-ledger lint fmt image up down clean
+.PHONY: help build dev test bench bench-replication bench-ledger sim owners lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,13 +29,19 @@ test: ## run all tests with the race detector
 	go test -race -shuffle=on ./...
 
 bench: ## measure checks/s beside nginx; wants wrk and nginx
-	@go test -count=1 -v ./testing/bench -rounds 3
+	@go test -count=1 -v ./testing/bench -run FirstLight -rounds 3
+
+bench-replication: ## measure what copies cost; wants wrk
+	@go test -count=1 -v ./testing/bench -run Replication -rounds 5
 
 bench-ledger: ## measure the ledger: a million accounts in bulk, single entries, snapshots
 	@go test -count=1 -v -timeout 30m ./testing/bench -run TestLedger -ledger 1000000
 
 sim: ## simulate 4000 seeded runs of faults and check the bounds
 	go test -count=1 -timeout 30m -v ./testing/sim -run Bounds -seeds 4000
+
+owners: ## kill, freeze and move owners of real processes, 20 times each, and check what it cost
+	go test -count=1 -timeout 30m -v ./testing/chaos/owners -faults 20
 
 lint: ## check formatting, vet and staticcheck
 	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }

@@ -1,13 +1,19 @@
--- Checks of random accounts; all requests are made once, so that the generator
+-- Checks of random accounts, alike or by Zipf with exponent 1.1; all requests are made once, so that the generator
 -- costs as little as it can.
 local requests = {}
 
 function init(args)
   math.randomseed(os.time())
   local headers = { ["Content-Type"] = "application/json" }
-  for i = 0, tonumber(args[1]) - 1 do
-    local body = string.format('{"account":"bench-%05d","category":"llm"}', i)
-    requests[#requests + 1] = wrk.format("POST", "/v1/check", headers, body)
+  local accounts, zipf = tonumber(args[1]), args[2] == "zipf"
+  local sum = 0
+  for i = 1, accounts do sum = sum + i ^ -1.1 end
+  for i = 1, accounts do
+    local body = string.format('{"account":"bench-%05d","category":"llm"}', i - 1)
+    local request = wrk.format("POST", "/v1/check", headers, body)
+    local times = 1
+    if zipf then times = math.ceil(i ^ -1.1 / sum * 200000) end
+    for _ = 1, times do requests[#requests + 1] = request end
   end
 end
 

@@ -171,9 +171,10 @@ type load struct {
 	Errors         int
 }
 
-func runWrk(t *testing.T, script, url string, conns int, long time.Duration) (l load) {
+func runWrk(t *testing.T, script, url string, conns int, long time.Duration, more ...string) (l load) {
 	t.Helper()
 	cmd := exec.Command("wrk", "-t1", fmt.Sprint("-c", conns), fmt.Sprintf("-d%.0fs", long.Seconds()), "-s", script, url, "--", fmt.Sprint(accounts))
+	cmd.Args = append(cmd.Args, more...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)

@@ -103,6 +103,8 @@ type Status struct {
 	Leader    *string      `json:"leader"`
 	Term      uint64       `json:"term"`
 	Epoch     uint64       `json:"epoch"`
+	Unowned   int          `json:"unowned"`
+	Moving    int          `json:"moving"`
 	Nodes     []NodeStatus `json:"nodes"`
 }
 
@@ -117,6 +119,8 @@ type NodeStatus struct {
 	AppliedIndex uint64 `json:"applied_index"`
 	Version      string `json:"version"`
 	Partitions   int    `json:"partitions"`
+	Leases       int    `json:"leases"`
+	Incomplete   int    `json:"incomplete"`
 }
 
 // Node returns a node's line, nil where there is none.

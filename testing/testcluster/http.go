@@ -45,8 +45,11 @@ func (r *Reply) JSON(v any) error {
 // String returns the status and the start of the body.
 func (r *Reply) String() string { return fmt.Sprintf("%d %.400s", r.Status, r.Body) }
 
-// Option changes a request before it is sent.
-type Option func(*http.Request)
+// Request and Option: an Option changes a Request before it is sent.
+type (
+	Request = http.Request
+	Option  func(*Request)
+)
 
 // MinIndex asks for an answer that knows of everything up to a log index.
 func MinIndex(index uint64) Option {

@@ -20,6 +20,7 @@ type Node struct {
 	Gossip  string   //
 	DataDir string   //
 	Args    []string // what it is started with; may be changed while it does not run
+	Program string   // what is started; empty: Binary. Likewise
 
 	logFile string
 

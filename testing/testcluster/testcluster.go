@@ -94,7 +94,11 @@ func (c *Cluster) Stop(i int) int {
 // Restart starts a node that does not run, with the flags it always has.
 func (c *Cluster) Restart(i int) {
 	c.tb.Helper()
-	if err := c.Nodes[i].start(Binary(c.tb)); err != nil {
+	program := c.Nodes[i].Program
+	if program == "" {
+		program = Binary(c.tb)
+	}
+	if err := c.Nodes[i].start(program); err != nil {
 		c.tb.Fatalf("start %s: %v", c.Nodes[i].ID, err)
 	}
 }
@@ -148,14 +152,16 @@ func (s *Status) complete(running map[string]bool) error {
 		return fmt.Errorf("the leader is %s, which does not run", *s.Leader)
 	case s.Epoch == 0:
 		return fmt.Errorf("epoch 0")
+	case s.Unowned > 0 || s.Moving > 0:
+		return fmt.Errorf("%d partitions without an owner, %d moving", s.Unowned, s.Moving)
 	}
 	owned, owners := 0, 0
 	for _, n := range s.Nodes {
 		if !running[n.ID] {
 			continue
 		}
-		if n.State != "alive" || n.Partitions == 0 {
-			return fmt.Errorf("%s is %s and owns %d partitions", n.ID, n.State, n.Partitions)
+		if n.State != "alive" || n.Partitions == 0 || n.Leases < n.Partitions || n.Incomplete > 0 {
+			return fmt.Errorf("%s is %s, owns %d partitions, holds leases on %d and lacks copies of %d", n.ID, n.State, n.Partitions, n.Leases, n.Incomplete)
 		}
 		owned += n.Partitions
 		owners++

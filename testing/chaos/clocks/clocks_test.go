@@ -39,9 +39,9 @@ func start(t *testing.T, n int) []*member {
 	for i := range n {
 		m := &member{id: fmt.Sprint("n", i+1)}
 		var running atomic.Pointer[cluster.Node]
-		machine, err := fsm.New(func(owners *ledger.Map) {
+		machine, err := fsm.New(func(*ledger.Map) {
 			if c := running.Load(); c != nil {
-				c.MapChanged(owners)
+				c.MapChanged()
 			}
 		})
 		if err != nil {
