@@ -179,14 +179,15 @@ func (n *Node) Valid(partition int, now time.Duration) bool {
 	return n.owners.held.Load().Valid(partition, now)
 }
 
-// Majority reports whether a majority of the grantors is reached.
+// Majority reports whether a majority of the grantors was reached within the
+// last beats; a node is cut off only after a while without.
 func (n *Node) Majority(time.Duration) bool {
 	n.owners.mu.Lock()
 	grantors := n.owners.m.Grantors
 	n.owners.mu.Unlock()
 	have := 0
 	for _, id := range grantors {
-		if id == n.cfg.NodeID || n.Reachable(id) {
+		if r := n.peers.get(id); id == n.cfg.NodeID || r != nil && r.missed.Load() < cutOff {
 			have++
 		}
 	}

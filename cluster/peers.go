@@ -39,6 +39,10 @@ const (
 	maxPings = 8
 	// unreachable is from how many missed beats a node is not asked any more.
 	unreachable = 4
+	// cutOff is from how many missed beats a grantor counts as cut off: loss and
+	// delay must not look like it, or many nodes would admit shares beside an owner.
+	// It is a lease's length, until when nobody else can own anything.
+	cutOff = 20
 	// soon is after how long a grantor that has not applied the map yet is asked
 	// again.
 	soon = 10 * time.Millisecond

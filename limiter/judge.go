@@ -56,7 +56,12 @@ func (l *Local) Judge(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (ok
 	if cut && rule.CutOff == bucket.Deny {
 		return false
 	}
-	a := &judgement{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes)}
+	a := &judgement{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes), among: 1}
+	// The owner judges where no copy answers, the first successor in his place.
+	// Anyone else who is asked may be one of many.
+	if part, _, _ := v.part(l.cluster.Partition(c.Account)); part.Holders[0] != l.node && part.Holders[1] != l.node {
+		a.among = max(1, a.nodes-1)
+	}
 	a.decide(c, r.Limits, d)
 	return true
 }
@@ -69,6 +74,7 @@ type judgement struct {
 	cut   bool
 	rule  bucket.Replication
 	nodes int64
+	among int64 // who share a stand-in's part
 }
 
 func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
@@ -82,7 +88,7 @@ func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.De
 		parts = append(parts, part)
 		k := a.l.known(a.sh, idOf(c.Account, l), a.now)
 		see := k.State
-		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), k.Absorbed), Nodes: a.nodes, Fork: k.fork}
+		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), k.Absorbed), Nodes: a.nodes, Among: a.among, Fork: k.fork}
 		looks = append(looks, look)
 		cost := c.Cost(l.Unit)
 		if !a.room(part.mine, look, cost) {

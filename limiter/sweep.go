@@ -60,7 +60,7 @@ func (sh *shard) sweepReplicas(nodes int64, now time.Duration) {
 			}
 		}
 		j.reports = kept
-		if len(kept) == 0 && (j.mine == nil || j.mine.Idle(replica.Judged{Limit: j.limit, Nodes: nodes}, now)) {
+		if len(kept) == 0 && (j.mine == nil || j.mine.Idle(replica.Judged{Limit: j.limit, Nodes: nodes, Among: 1}, now)) {
 			delete(sh.judged, id)
 		}
 	}

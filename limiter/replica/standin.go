@@ -86,6 +86,7 @@ type StandIn struct {
 	begun  bool          // the share has its first debt
 	done   int64         // of Units, absorbed
 	nodes  int64         // members when it was asked last
+	among  int64         // likewise
 }
 
 // NewStandIn returns a judge's part that has admitted nothing. The source's
@@ -115,7 +116,20 @@ type Judged struct {
 	Copy    bucket.State // at now
 	Pending int64        // units admitted by judges and not in the copy
 	Nodes   int64        // members of the cluster
+	Among   int64        // how many share the stand-in's part: 1 for the one that should judge
 	Fork    Fork         // what is known of the owner
+}
+
+// stand returns the limit of a stand-in's own part. Where nobody agrees on who
+// should judge, because messages are lost, all others together have as much as
+// the one that should: a small burst leaves nothing for each.
+func (j *Judged) stand() bucket.Limit {
+	among := max(1, j.Among)
+	p := Part(j.Limit, j.Nodes*among, standInBurst*among)
+	if among > 1 {
+		p.Burst = j.Limit.Burst / (standInBurst * among)
+	}
+	return p
 }
 
 // Stand reports whether the stand-in has room for cost at now: in the copy with
@@ -123,19 +137,19 @@ type Judged struct {
 // granted again however often the owner comes and goes.
 func (s *StandIn) Stand(j Judged, cost int64, now time.Duration) bool {
 	s.resize(j)
-	part := Part(j.Limit, j.Nodes, standInBurst)
+	part := j.stand()
 	s.budget = s.budget.Decay(part, now)
 	s.budget.At = now
 	return j.Copy.Add(j.Pending).Room(j.Limit, cost) && s.budget.Room(part, cost)
 }
 
 // resize rounds the budgets up when their denominator changes with the number
-// of members.
+// of members or of judges.
 func (s *StandIn) resize(j Judged) {
-	if s.nodes == j.Nodes {
+	if s.nodes == j.Nodes && s.among == j.Among {
 		return
 	}
-	s.nodes = j.Nodes
+	s.nodes, s.among = j.Nodes, j.Among
 	for _, b := range []*bucket.State{&s.budget, &s.share} {
 		if b.Frac > 0 {
 			b.Units, b.Frac = b.Units+1, 0
@@ -187,7 +201,7 @@ func (s *StandIn) Wait(j Judged, cut bool, cost int64) time.Duration {
 	if cut {
 		return s.share.Wait(Part(j.Limit, j.Nodes, j.Nodes), cost)
 	}
-	return s.budget.Wait(Part(j.Limit, j.Nodes, standInBurst), cost)
+	return s.budget.Wait(j.stand(), cost)
 }
 
 // Report returns what the owner must hear, and false when it has absorbed all.
@@ -203,7 +217,8 @@ func (s *StandIn) Absorbed(units int64) { s.done = max(s.done, min(units, s.Unit
 // Idle reports whether nothing is left to remember at now: all is absorbed, and
 // the budgets are whole again.
 func (s *StandIn) Idle(j Judged, now time.Duration) bool {
-	return s.Units == s.done && s.budget.Decay(Part(j.Limit, j.Nodes, standInBurst), now).Idle() &&
+	j.Among = max(1, s.among)
+	return s.Units == s.done && s.budget.Decay(j.stand(), now).Idle() &&
 		s.share.Decay(Part(j.Limit, j.Nodes, j.Nodes), now).Idle()
 }
 

@@ -279,7 +279,7 @@ func (l leases) Valid(p int, now time.Duration) bool {
 func (l leases) Majority(time.Duration) bool {
 	have, of := 0, l.n.w.voters()
 	for _, v := range of {
-		if v == l.n || l.n.Reachable(v.id) {
+		if v == l.n || l.n.missed[v.index] < cutOff {
 			have++
 		}
 	}

@@ -28,6 +28,7 @@ const (
 	beatEvery   = 100 * time.Millisecond
 	lostAfter   = time.Second
 	leadEvery   = 100 * time.Millisecond
+	cutOff      = 20 // missed beats
 )
 
 // Without names one protection that a run goes without.
