@@ -32,6 +32,18 @@ func three() view {
 	return v
 }
 
+// knowing says which version of commands each of the three knows.
+func knowing(versions ...uint64) func(*view) {
+	return func(v *view) {
+		for i, known := range versions {
+			id := string(v.servers[i].ID)
+			k := v.nodes[id]
+			k.knows = known
+			v.nodes[id] = k
+		}
+	}
+}
+
 func TestDecide(t *testing.T) {
 	placed := decide(three()).place
 	retiring := *placed
@@ -58,7 +70,16 @@ func TestDecide(t *testing.T) {
 		"a new address is taken over":           {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.peer = "n2:10" })}, "join {Voter n2 n2:10}"},
 		"other voters grant with the old ones":  {[]func(*view){owners(placed), func(v *view) { v.servers[2].Suffrage = raft.Nonvoter }}, "place n1.1 n2.1 n3.1, grantors [n1 n2] and [n1 n2 n3]"},
 		"the old ones until a wait is over":     {[]func(*view){owners(&retiring)}, ""},
-		"and then no more":                      {[]func(*view){owners(&retiring), func(v *view) { v.passed = true }}, "place n1.1 n2.1 n3.1"},
+		"all know a newer version":              {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) { v.version = 1 }}, "raise 2"},
+		"but for one":                           {[]func(*view){owners(placed), knowing(2, 1, 2), func(v *view) { v.version = 1 }}, ""},
+		"or one that was never heard":           {[]func(*view){owners(placed), knowing(2, 2, 0), func(v *view) { v.version = 1 }}, ""},
+		"it is in force already":                {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) { v.version = 2 }}, ""},
+		"an older program may not join it": {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) {
+			k := living(1)("n4")
+			v.version, k.knows = 2, 1
+			v.nodes["n4"] = k
+		}}, ""},
+		"and then no more": {[]func(*view){owners(&retiring), func(v *view) { v.passed = true }}, "place n1.1 n2.1 n3.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := three()
@@ -69,6 +90,8 @@ func TestDecide(t *testing.T) {
 			switch a := decide(v); {
 			case a.name:
 				got = "name"
+			case a.raise != 0:
+				got = fmt.Sprint("raise ", a.raise)
 			case a.join != nil:
 				got = fmt.Sprint("join ", *a.join)
 			case a.place != nil:

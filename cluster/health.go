@@ -26,6 +26,7 @@ type health struct {
 	reaches []string // nodes that have answered it lately
 	granted bool     // the lease that the ping asked for
 	since   uint64   // the epoch that holding is of
+	knows   uint64   // the newest version of commands
 	holding []byte   // a bit a partition: those that were handed over to it
 }
 
@@ -61,7 +62,7 @@ func (h *health) encode() ([]byte, error) {
 	var buf bytes.Buffer
 	e := msgpack.NewEncoder(&buf)
 	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(14) },
+		func() error { return e.EncodeArrayLen(15) },
 		func() error { return e.EncodeUint(h.boot) },
 		func() error { return e.EncodeBool(h.ready) },
 		func() error { return e.EncodeBool(h.leaving) },
@@ -74,6 +75,7 @@ func (h *health) encode() ([]byte, error) {
 		func() error { return e.EncodeUint(h.lacking) },
 		func() error { return e.EncodeBool(h.granted) },
 		func() error { return e.EncodeUint(h.since) },
+		func() error { return e.EncodeUint(h.knows) },
 		func() error { return e.EncodeBytes(h.holding) },
 		func() error { return e.EncodeArrayLen(len(h.reaches)) },
 	)
@@ -85,7 +87,7 @@ func (h *health) encode() ([]byte, error) {
 
 func decodeHealth(b []byte) (h health, err error) {
 	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if _, err = bucket.ReadLen(d, 14); err != nil {
+	if _, err = bucket.ReadLen(d, 15); err != nil {
 		return h, err
 	}
 	if err = bucket.Fields(
@@ -101,6 +103,7 @@ func decodeHealth(b []byte) (h health, err error) {
 		func() (err error) { h.lacking, err = d.DecodeUint64(); return err },
 		func() (err error) { h.granted, err = d.DecodeBool(); return err },
 		func() (err error) { h.since, err = d.DecodeUint64(); return err },
+		func() (err error) { h.knows, err = d.DecodeUint64(); return err },
 		func() error {
 			bits, err := bucket.ReadString(d, ledger.Partitions/8)
 			h.holding = []byte(bits)

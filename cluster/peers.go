@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quorate/cluster/peer"
+	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
 
@@ -225,6 +226,7 @@ func (n *Node) health() health {
 	h := health{
 		boot: n.disk.boot, ready: n.ready.Load(), leaving: n.owners.leaving.Load(),
 		applied: n.cfg.FSM.Index(), epoch: n.cfg.FSM.Map().Epoch, wall: n.cfg.Wall().UnixMilli(),
+		knows:   ledger.NewestVersion(),
 		reaches: n.reached(), leases: n.owners.leases.Load(), lacking: n.owners.lacking.Load(),
 	}
 	h.since, h.holding = n.holding()

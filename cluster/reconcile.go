@@ -63,7 +63,8 @@ type view struct {
 	applied   map[string]uint64   // the epoch that each node has applied
 	released  []bool              // by partition: it was handed over in this epoch
 	passed    bool                // nobody can hold what the map has taken away
-	expiry    bool                // an override has run out
+	expiry    bool                // an override has run out, or a restore was left
+	version   uint64              // of commands, in force
 	timing    Timing
 	leading   time.Duration
 }
@@ -75,6 +76,7 @@ type nodeView struct {
 	ready   bool // it may decide, and lacks few entries
 	leaving bool
 	boot    uint64
+	knows   uint64 // the newest version of commands; 0: never heard of it
 }
 
 func (n *Node) gather(led time.Time) (view, error) {
@@ -86,12 +88,13 @@ func (n *Node) gather(led time.Time) (view, error) {
 		clusterID: n.cfg.FSM.ClusterID(), owners: n.cfg.FSM.Map(), servers: f.Configuration().Servers,
 		nodes: map[string]nodeView{}, applied: map[string]uint64{}, leading: time.Since(led), timing: n.cfg.Timing,
 	}
-	if next := n.cfg.FSM.State().NextExpiry(); next != 0 && next <= n.now() {
-		v.expiry = true
-	}
+	state, now := n.cfg.FSM.State(), n.now()
+	next := state.NextExpiry()
+	_, left := state.Restoring(now)
+	v.expiry, v.version = next != 0 && next <= now || left, state.Version()
 	commit := n.raft.CommitIndex()
 	v.nodes[n.cfg.NodeID] = nodeView{
-		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot, leaving: n.Leaving(),
+		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot, leaving: n.Leaving(), knows: ledger.NewestVersion(),
 	}
 	v.applied[n.cfg.NodeID] = v.owners.Epoch
 	v.release(n.holding())
@@ -103,7 +106,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 		up := n.hears(r, heard)
 		v.nodes[id] = nodeView{
 			peer: m.Peer, alive: m.state == "alive" && up, up: up || n.vouched(id, all, v.servers),
-			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot, leaving: h.leaving,
+			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot, leaving: h.leaving, knows: h.knows,
 		}
 	}
 	return v, nil
@@ -148,8 +151,9 @@ func (v *view) release(epoch uint64, holding []byte) {
 
 // action is one safe change; the zero action is none.
 type action struct {
-	name  bool // give the cluster an id
-	tick  bool // move the log's time on
+	name  bool   // give the cluster an id
+	tick  bool   // move the log's time on
+	raise uint64 // the version of commands to put in force
 	join  *raft.Server
 	place *ledger.Map // the next one
 }
@@ -162,10 +166,23 @@ func decide(v view) action {
 	if v.expiry {
 		return action{tick: true}
 	}
+	if common := commonVersion(v); common > v.version {
+		return action{raise: common}
+	}
 	if s := joining(v); s != nil {
 		return action{join: s}
 	}
 	return action{place: placing(v)}
+}
+
+// commonVersion returns the newest version of commands that every node of the
+// cluster is known to know.
+func commonVersion(v view) uint64 {
+	common := ledger.NewestVersion()
+	for _, s := range v.servers {
+		common = min(common, v.nodes[string(s.ID)].knows)
+	}
+	return common
 }
 
 // placing returns the next ownership map, nil when the one in force is right.
@@ -241,8 +258,8 @@ func joining(v view) *raft.Server {
 	for _, id := range sortedIDs(v.nodes) {
 		k := v.nodes[id]
 		s, ok := known[id]
-		if !k.alive || k.peer == "" || (ok && string(s.Address) == k.peer) {
-			continue
+		if !k.alive || k.peer == "" || k.knows < v.version || (ok && string(s.Address) == k.peer) {
+			continue // one that knows less than is in force would stop at once
 		}
 		if !ok {
 			s = raft.Server{Suffrage: raft.Nonvoter, ID: raft.ServerID(id)}
@@ -261,6 +278,9 @@ func (n *Node) act(a action) {
 	switch {
 	case a.name:
 		err = n.nameCluster()
+	case a.raise != 0:
+		n.cfg.Log.Info("every node knows a newer version of commands: it is used from now on", "version", a.raise)
+		err = n.lead(ledger.Op{Kind: ledger.OpVersion, Version: a.raise})
 	case a.tick:
 		err = n.lead(ledger.Op{Kind: ledger.OpTick})
 	case a.join != nil && a.join.Suffrage == raft.Voter:

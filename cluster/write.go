@@ -16,6 +16,7 @@ import (
 const (
 	maxQueued   = 4096                    // writes of this node that wait
 	maxGathered = 256                     // operations gathered into one entry of the log
+	maxBytes    = 128 << 10               // likewise, of them together
 	proposeFor  = 4500 * time.Millisecond // how long a write looks for a leader
 	retryAfter  = 50 * time.Millisecond   // between two looks
 )
@@ -29,6 +30,7 @@ var (
 // write is the operations of one caller, on their way into an entry.
 type write struct {
 	ops  []ledger.Op
+	size int // bytes, about
 	done chan struct{}
 
 	results []ledger.Result // valid after done
@@ -44,7 +46,7 @@ func (n *Node) Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, u
 	if len(ops) == 0 || len(ops) > ledger.MaxOps {
 		return nil, 0, fmt.Errorf("propose %d operations: %w", len(ops), ledger.ErrOverloaded)
 	}
-	w := &write{ops: ops, done: make(chan struct{})}
+	w := &write{ops: ops, size: ledger.SizeOf(ops), done: make(chan struct{})}
 	select {
 	case n.writes <- w:
 	default:
@@ -74,12 +76,12 @@ func (n *Node) writeLoop() {
 			}
 		}
 		batch := []*write{first}
-		total := len(first.ops)
+		total, size := len(first.ops), first.size
 	gather:
 		for total < maxGathered {
 			select {
 			case w := <-n.writes:
-				if total+len(w.ops) > maxGathered {
+				if size += w.size; total+len(w.ops) > maxGathered || size > maxBytes {
 					next = w
 					break gather
 				}
@@ -154,6 +156,9 @@ func (n *Node) tryCommit(ctx context.Context, ops []ledger.Op, encoded []byte) (
 
 // apply writes one entry of this node's log, which must be the leader's.
 func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
+	if in := n.cfg.FSM.State().Version(); ledger.VersionOf(ops) > in {
+		return n.applyKnown(ctx, ops, in)
+	}
 	c := ledger.Command{Time: n.now(), Ops: ops}
 	b, err := c.Encode()
 	if err != nil {
@@ -171,6 +176,33 @@ func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uin
 	default:
 		return nil, 0, fmt.Errorf("state machine answered %T", out)
 	}
+}
+
+// applyKnown applies those of the operations that the version of commands in
+// force has, and refuses the others.
+func (n *Node) applyKnown(ctx context.Context, ops []ledger.Op, inForce uint64) (_ []ledger.Result, index uint64, err error) {
+	all := make([]ledger.Result, len(ops))
+	var known []ledger.Op
+	for i := range ops {
+		if ledger.VersionOf(ops[i:i+1]) > inForce {
+			all[i].Err = ledger.ErrUpgrade
+		} else {
+			known = append(known, ops[i])
+		}
+	}
+	if len(known) == 0 {
+		return all, n.cfg.FSM.Index(), nil
+	}
+	results, index, err := n.apply(ctx, known)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range all {
+		if all[i].Err == nil && len(results) > 0 {
+			all[i], results = results[0], results[1:]
+		}
+	}
+	return all, index, nil
 }
 
 // notSent reports whether an error means that the write is in no log and never

@@ -8,6 +8,7 @@ package fsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -24,6 +25,9 @@ import (
 type Machine struct {
 	state atomic.Pointer[ledger.State]
 	onMap func(*ledger.Map)
+
+	stopped atomic.Bool // at an entry that this program does not know
+	halted  chan error
 
 	applied atomic.Uint64
 	mu      sync.Mutex
@@ -42,18 +46,24 @@ func New(onMap func(*ledger.Map)) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{onMap: onMap, waiting: map[*waiter]struct{}{}}
+	m := &Machine{onMap: onMap, waiting: map[*waiter]struct{}{}, halted: make(chan error, 1)}
 	m.state.Store(s)
 	return m, nil
 }
 
 // Apply applies one committed entry and returns its []ledger.Result, or the
 // error of an entry that no version could have meant. All replicas of one
-// version return the same.
+// version return the same. At an entry of a newer version the machine stops: the
+// nodes that know it change their state by it, and this one's would differ.
 func (m *Machine) Apply(l *raft.Log) any {
+	if m.stopped.Load() {
+		return ErrHalted
+	}
 	s := m.state.Load()
 	var out any
-	if c, err := ledger.DecodeCommand(l.Data); err != nil {
+	if c, err := ledger.DecodeCommand(l.Data); errors.Is(err, ledger.ErrUnknownCommand) {
+		return m.halt(fmt.Errorf("%w at entry %d: %w", ErrHalted, l.Index, err))
+	} else if err != nil {
 		s.Skip(l.Index)
 		out = fmt.Errorf("decode entry %d: %w", l.Index, err)
 	} else {
@@ -74,8 +84,25 @@ func (m *Machine) StoreConfiguration(index uint64, _ raft.Configuration) {
 	m.reached(index)
 }
 
+// ErrHalted is what the machine stops with, for good.
+var ErrHalted = errors.New("this program is older than its cluster and must be upgraded: it stopped")
+
+// Halted delivers the error that the machine has stopped at. The process must
+// end: what it has not applied it cannot tell of.
+func (m *Machine) Halted() <-chan error { return m.halted }
+
+func (m *Machine) halt(err error) error {
+	if !m.stopped.Swap(true) {
+		m.halted <- err
+	}
+	return err
+}
+
 // Snapshot freezes the state; Persist runs beside Apply.
 func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
+	if m.stopped.Load() {
+		return nil, ErrHalted // Raft believes that more was applied
+	}
 	return snapshot{m.state.Load().Freeze()}, nil
 }
 
@@ -84,6 +111,9 @@ func (m *Machine) Restore(from io.ReadCloser) error {
 	s, err := ledger.ReadState(from)
 	if err != nil {
 		_ = from.Close() // the damage is the error that counts
+		if errors.Is(err, ledger.ErrUnknownCommand) {
+			return m.halt(fmt.Errorf("%w at a snapshot: %w", ErrHalted, err))
+		}
 		return err
 	}
 	m.state.Store(s)

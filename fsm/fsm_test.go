@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -97,13 +98,47 @@ func TestDamagedSnapshotChangesNothing(t *testing.T) {
 	}
 }
 
-func TestUndecodableEntryChangesNothingAndIsPassed(t *testing.T) {
+func TestAnEntryThatNoVersionMeantIsPassed(t *testing.T) {
 	m := machine(t, func(*ledger.Map) {})
-	if err, ok := m.Apply(&raft.Log{Index: 5, Data: []byte{0x93, 99, 0, 0x90}}).(error); !ok || !errors.Is(err, ledger.ErrUnknownCommand) {
-		t.Fatalf("an unknown version gave %v", err)
+	if err, ok := m.Apply(&raft.Log{Index: 5, Data: []byte{0x93, 1, 0, 0xc0}}).(error); !ok || err == nil {
+		t.Fatalf("damaged operations gave %v", err)
 	}
 	if m.Index() != 5 {
 		t.Fatalf("index %d, want 5", m.Index())
+	}
+}
+
+// TestAnEntryOfANewerVersionStopsTheMachine: nodes that know it change their
+// state by it, and this one's would differ from then on.
+func TestAnEntryOfANewerVersionStopsTheMachine(t *testing.T) {
+	newer := []byte{0x93, 99, 0, 0x90}
+	use, err := (&ledger.Command{Ops: []ledger.Op{{Kind: ledger.OpVersion, Version: ledger.NewestVersion() + 1}}}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"of a newer version": newer, "that puts a newer version in force": use} {
+		m := machine(t, func(*ledger.Map) {})
+		m.Apply(entry(t, 1, purchase("a", "k", 1)))
+		if err, ok := m.Apply(&raft.Log{Index: 2, Data: data}).(error); !ok || !errors.Is(err, ErrHalted) || !errors.Is(err, ledger.ErrUnknownCommand) {
+			t.Fatalf("an entry %s gave %v", name, err)
+		}
+		if err, ok := m.Apply(entry(t, 3, purchase("b", "k", 1))).(error); !ok || !errors.Is(err, ErrHalted) {
+			t.Errorf("the next entry gave %v", err)
+		}
+		if m.Index() != 1 || m.Account("b") != nil {
+			t.Errorf("after an entry %s: index %d", name, m.Index())
+		}
+		if _, err := m.Snapshot(); !errors.Is(err, ErrHalted) {
+			t.Errorf("a snapshot: %v", err)
+		}
+		select {
+		case err := <-m.Halted():
+			if !strings.Contains(err.Error(), "entry 2") || !strings.Contains(err.Error(), "upgraded") {
+				t.Errorf("it says %q", err)
+			}
+		default:
+			t.Error("nobody is told")
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ type Node struct {
 // something to ask. It returns as soon as the node runs; whether it is ready,
 // /readyz tells.
 func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
-	n := &Node{log: log, failed: make(chan error, 1)}
+	n := &Node{log: log, failed: make(chan error, 2)}
 	if n.listener, err = listen(ctx, "http-addr", cfg.HTTPAddr); err != nil {
 		return nil, err
 	}
@@ -99,7 +99,8 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	})
 
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	n.wg.Add(3)
+	n.wg.Add(4)
+	go func() { defer n.wg.Done(); n.watch(ctx, machine.Halted()) }()
 	go func() { defer n.wg.Done(); n.exchange.Run(ctx) }()
 	go func() { defer n.wg.Done(); n.serve() }()
 	go func() { defer n.wg.Done(); sweep(ctx, local) }()
@@ -137,6 +138,15 @@ func orElse(a, b string) string {
 func (n *Node) serve() {
 	if err := n.http.Serve(n.listener); err != nil {
 		n.failed <- err
+	}
+}
+
+// watch passes on that the state machine has stopped.
+func (n *Node) watch(ctx context.Context, halted <-chan error) {
+	select {
+	case err := <-halted:
+		n.failed <- err
+	case <-ctx.Done():
 	}
 }
 

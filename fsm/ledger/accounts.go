@@ -156,8 +156,9 @@ type Query struct {
 func (s *State) List(q Query) []*Account {
 	t := s.Table()
 	var top largest
-	for i := range s.accounts.shards {
-		list := s.accounts.shards[i].slots()
+	all := s.accounts.Load()
+	for i := range all.shards {
+		list := all.shards[i].slots()
 		for j := range list {
 			a := list[j].a.Load()
 			full := len(top) == q.Limit

@@ -7,6 +7,7 @@ func (s *State) Apply(index uint64, c *Command) []Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = max(s.now, c.Time)
+	s.abandonLocked()
 	expired := s.expireLocked()
 	for i := range c.Ops {
 		results[i] = s.applyLocked(index, &c.Ops[i])
@@ -17,6 +18,9 @@ func (s *State) Apply(index uint64, c *Command) []Result {
 }
 
 func (s *State) applyLocked(index uint64, o *Op) Result {
+	if s.stage != nil && o.Kind.fenced() {
+		return Result{Err: ErrRestoring}
+	}
 	switch o.Kind {
 	case OpEntry:
 		return s.applyEntryLocked(index, o)
@@ -40,6 +44,11 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 		return Result{}
 	case OpTick:
 		return Result{}
+	case OpVersion:
+		s.version = max(s.version, o.Version)
+		return Result{}
+	case OpRestore:
+		return s.applyRestoreLocked(index, o.Restore)
 	}
 	return Result{Err: ErrUnknownCommand}
 }
@@ -72,7 +81,7 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	if err != nil {
 		return Result{Err: err, Account: a}
 	}
-	s.accounts.put(&next)
+	s.accounts.Load().put(&next)
 	s.keys.add(keyRecord{hash: hash, time: s.now, index: index, amount: o.Amount, typ: o.Type})
 	res.Account = next
 	return res
@@ -109,7 +118,7 @@ func (s *State) applyPatchLocked(o *Op) Result {
 		a.Overrides = left
 		s.expiries.watch(a.ID, left)
 	}
-	s.accounts.put(&a)
+	s.accounts.Load().put(&a)
 	return Result{Account: a}
 }
 
@@ -121,7 +130,7 @@ func (s *State) applyDeleteLocked(o *Op) Result {
 	case a.Free != 0 || a.Purchased != 0 || a.OpenBill != 0:
 		return Result{Err: ErrNotEmpty, Account: *a}
 	}
-	s.accounts.remove(o.Account)
+	s.accounts.Load().remove(o.Account)
 	s.expiries.watch(o.Account, nil)
 	return Result{Account: *a}
 }

@@ -16,9 +16,6 @@ const (
 	MaxCommand = 3 << 19 // bytes; a policy of MaxPolicy fits
 )
 
-// commandVersion is the only encoding of a command there is.
-const commandVersion = 1
-
 // OpKind is what an operation does.
 type OpKind uint8
 
@@ -31,6 +28,8 @@ const (
 	OpPolicy // replaces the policy
 	OpDelete // removes an empty account
 	OpTick   // changes nothing but the time
+	OpVersion
+	OpRestore // a step of a restore
 	numOps
 )
 
@@ -51,6 +50,10 @@ type Op struct {
 
 	Doc     string // OpPolicy
 	IfMatch uint64 // OpPolicy: the revision it replaces; 0: any
+
+	Version uint64 // OpVersion: of commands, that every node knows
+
+	Restore *RestoreStep // OpRestore
 }
 
 // Patch changes the fields of an account that are not nil.
@@ -73,7 +76,7 @@ func (c *Command) Encode() ([]byte, error) {
 	var buf bytes.Buffer
 	w := &writer{e: msgpack.NewEncoder(&buf)}
 	w.array(3)
-	w.uint(commandVersion)
+	w.uint(VersionOf(c.Ops))
 	w.int(c.Time)
 	encodeOps(w, c.Ops)
 	return buf.Bytes(), w.err
@@ -88,8 +91,8 @@ func DecodeCommand(b []byte) (*Command, error) {
 	in := bytes.NewReader(b)
 	r := &reader{d: msgpack.NewDecoder(in)}
 	r.array(3)
-	if v := r.uint(); r.err == nil && v != commandVersion {
-		return nil, fmt.Errorf("command version %d: %w", v, ErrUnknownCommand)
+	if v := r.uint(); r.err == nil && (v < firstVersion || v > newestVersion) {
+		return nil, fmt.Errorf("command version %d, this program knows %d: %w", v, newestVersion, ErrUnknownCommand)
 	}
 	c := &Command{Time: r.int()}
 	c.Ops = decodeOps(r)
@@ -97,6 +100,24 @@ func DecodeCommand(b []byte) (*Command, error) {
 		r.err = errors.New("bytes after the command")
 	}
 	return c, r.err
+}
+
+// SizeOf returns about how many bytes operations take, encoded.
+func SizeOf(ops []Op) (n int) {
+	for i := range ops {
+		o := &ops[i]
+		n += 32 + len(o.Account) + len(o.Key) + len(o.Doc)
+		if o.Map != nil {
+			n += 6 * len(o.Map.Places)
+		}
+		if o.Restore != nil {
+			n += len(o.Restore.Block)
+		}
+		if l := o.Patch.Overrides; l != nil {
+			n += 512 * len(l.List)
+		}
+	}
+	return n
 }
 
 // EncodeOps and DecodeOps carry operations from a node to the leader.
@@ -176,6 +197,14 @@ func (o *Op) encode(w *writer) {
 	case OpTick:
 		w.array(1)
 		w.uint(uint64(o.Kind))
+	case OpVersion:
+		w.array(2)
+		w.uint(uint64(o.Kind))
+		w.uint(o.Version)
+	case OpRestore:
+		w.array(6)
+		w.uint(uint64(o.Kind))
+		o.Restore.encode(w)
 	default:
 		w.do(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
 	}
@@ -184,7 +213,7 @@ func (o *Op) encode(w *writer) {
 func (o *Op) decode(r *reader) {
 	n := r.arrayUpTo(8)
 	o.Kind = OpKind(r.small(int(numOps)))
-	want := [numOps]int{OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1}
+	want := [numOps]int{OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1, OpVersion: 2, OpRestore: 6}
 	if r.err == nil && n != want[o.Kind] {
 		r.err = fmt.Errorf("operation %d of %d elements: %w", o.Kind, n, ErrUnknownCommand)
 	}
@@ -226,6 +255,13 @@ func (o *Op) decode(r *reader) {
 		o.IfMatch = r.uint()
 	case OpDelete:
 		o.Account = r.string(bucket.MaxAccount)
+	case OpVersion:
+		if o.Version = r.uint(); r.err == nil && o.Version > newestVersion {
+			r.err = fmt.Errorf("the cluster is to use command version %d, this program knows %d: %w", o.Version, newestVersion, ErrUnknownCommand)
+		}
+	case OpRestore:
+		o.Restore = &RestoreStep{}
+		o.Restore.decode(r)
 	}
 }
 
@@ -245,6 +281,7 @@ type Result struct {
 	Entry    Entry // OpEntry
 	Account  Account
 	Revision uint64 // OpPolicy: the one in force afterwards
+	sum      uint64 // OpRestore: of what was staged
 }
 
 // Entry is an applied entry of the ledger.

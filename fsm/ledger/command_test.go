@@ -54,6 +54,10 @@ func everyOp() []ledger.Op {
 		{Kind: ledger.OpMap, Map: mapOf(1, "n1", "n2", "n3")},
 		{Kind: ledger.OpMap, Map: mapOf(1<<63, "only")},
 		{Kind: ledger.OpClusterID, ClusterID: strings.Repeat("c", ledger.MaxNodeID)},
+		{Kind: ledger.OpVersion, Version: ledger.NewestVersion()},
+		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreBegin, ID: strings.Repeat("r", 32)}},
+		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreBlock, ID: "r", Seq: 1 << 63, Block: []byte("block")}},
+		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreCommit, ID: "r", Sum: 1 << 63}},
 	}
 	for typ := ledger.Purchase; typ <= ledger.Refund; typ++ {
 		ops = append(ops, ledger.Op{
@@ -103,6 +107,7 @@ func TestResultsRoundTrip(t *testing.T) {
 		{Err: ledger.ErrInsufficientCredits, Account: rich},
 		{Err: ledger.ErrOverflow}, {Err: ledger.ErrKeyReused}, {Err: ledger.ErrStaleEpoch},
 		{Err: ledger.ErrUnknownCommand}, {Err: ledger.ErrClusterID},
+		{Err: ledger.ErrRestoring}, {Err: ledger.ErrNoRestore}, {Err: ledger.ErrBadBackup}, {Err: ledger.ErrUpgrade},
 	}
 	b, err := ledger.EncodeResults(want)
 	if err != nil {
@@ -139,7 +144,7 @@ func TestCommandsThatAreRefused(t *testing.T) {
 		want error // nil: any
 	}{
 		{"nothing", nil, nil},
-		{"another version", append([]byte{0x93, 0x02}, good[2:]...), ledger.ErrUnknownCommand},
+		{"another version", append([]byte{0x93, 0x7f}, good[2:]...), ledger.ErrUnknownCommand},
 		{"bytes after it", append(bytes.Clone(good), 0), nil},
 		{"an account too long", entry(func(o *ledger.Op) { o.Account = strings.Repeat("a", 129) }), nil},
 		{"a key too long", entry(func(o *ledger.Op) { o.Key = strings.Repeat("k", 129) }), nil},

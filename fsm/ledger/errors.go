@@ -16,6 +16,10 @@ var (
 	ErrNotEmpty            = errors.New("the account still has credits or an open bill")
 	ErrUnknownAccount      = errors.New("the account was never seen")
 	ErrPastExpiry          = errors.New("an override would have expired already")
+	ErrRestoring           = errors.New("a restore is under way; try again when it has ended")
+	ErrNoRestore           = errors.New("the restore was given up or is not the one under way; begin again")
+	ErrBadBackup           = errors.New("the backup is damaged, cut short or of another version")
+	ErrUpgrade             = errors.New("not every node of the cluster knows this command yet; finish the upgrade")
 )
 
 // outcomes lists the refusals in the order of their codes on the wire; code 0
@@ -23,6 +27,7 @@ var (
 var outcomes = []error{
 	nil, ErrInsufficientCredits, ErrOverflow, ErrKeyReused, ErrStaleEpoch, ErrUnknownCommand, ErrClusterID,
 	ErrKeyExpired, ErrRevision, ErrInvalidPolicy, ErrNotEmpty, ErrUnknownAccount, ErrPastExpiry,
+	ErrRestoring, ErrNoRestore, ErrBadBackup, ErrUpgrade,
 }
 
 // The errors of a write or a read that the cluster could not finish.

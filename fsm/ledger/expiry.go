@@ -89,9 +89,9 @@ func (o *Overrides) firstExpiry() (at int64) {
 func (s *State) expireLocked() (ids []string) {
 	for len(ids) < maxExpired && len(s.expiries.heap) > 0 && s.expiries.heap[0].at <= s.now {
 		id := s.expiries.heap[0].id
-		next := *s.accounts.get(id) // whoever is deleted is watched no more
+		next := *s.accounts.Load().get(id) // whoever is deleted is watched no more
 		next.Overrides = next.Overrides.without(s.now)
-		s.accounts.put(&next)
+		s.accounts.Load().put(&next)
 		s.expiries.watch(id, next.Overrides)
 		ids = append(ids, id)
 	}

@@ -46,6 +46,9 @@ func (r *Result) appendHash(b []byte) []byte {
 	} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
+	if r.sum != 0 {
+		b = binary.BigEndian.AppendUint64(b, r.sum)
+	}
 	return append(append(b, a.ID...), 0)
 }
 

@@ -5,10 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// State is the replicated state. Apply and Freeze must be called by one
-// goroutine at a time; everything else may be called at any time by any.
+// State is the replicated state. Apply must be called by one goroutine at a
+// time; everything else may be called at any time by any.
 type State struct {
-	accounts *accounts
+	accounts atomic.Pointer[accounts]
 	table    atomic.Pointer[Table]
 	owners   atomic.Pointer[Map]
 
@@ -20,6 +20,9 @@ type State struct {
 	keys      *keyLog
 	expiries  expiries
 	hash      hashRing
+	version   uint64 // of commands, in force
+	stage     *stage // a restore under way; nil: none
+	restored  string // id of the last restore
 }
 
 // NewState returns the state of a cluster in which nothing has happened: the
@@ -29,7 +32,8 @@ func NewState() (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{accounts: newAccounts(), keys: newKeyLog(), expiries: newExpiries()}
+	s := &State{keys: newKeyLog(), expiries: newExpiries(), version: firstVersion}
+	s.accounts.Store(newAccounts())
 	s.table.Store(t)
 	s.owners.Store(&Map{})
 	return s, nil
@@ -42,7 +46,7 @@ func (s *State) Table() *Table { return s.table.Load() }
 func (s *State) Map() *Map { return s.owners.Load() }
 
 // Account returns an account, nil if it was never seen. It must not be changed.
-func (s *State) Account(id string) *Account { return s.accounts.get(id) }
+func (s *State) Account(id string) *Account { return s.accounts.Load().get(id) }
 
 // ClusterID returns the cluster's id, empty before it has one.
 func (s *State) ClusterID() string {

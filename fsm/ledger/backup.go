@@ -1,0 +1,176 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxBackup bounds a backup that is read, in bytes.
+const MaxBackup = 4 << 30
+
+// Sections of a backup's own.
+const (
+	secHeader section = 30
+	secTotals section = 31
+)
+
+// Backup says what a backup is of.
+type Backup struct {
+	Index     uint64 // of the log: every entry up to it is in it, none after it
+	Time      int64  // of the log then, in milliseconds since 1970
+	ClusterID string // of the cluster that it was made of
+	Revision  uint64 // of the policy
+	Accounts  uint64
+	Keys      uint64 // idempotency keys that are remembered
+	// Content is a hash of what it holds. Two clusters with the same accounts,
+	// policy and keys have the same, whatever their indices.
+	Content string
+}
+
+// WriteBackup writes a backup: a header, blocks, totals, a checksum.
+func (f *Frozen) WriteBackup(to io.Writer) (Backup, error) {
+	info := Backup{
+		Index: f.Index, Time: f.now, ClusterID: f.clusterID, Revision: f.table.Revision,
+		Accounts: uint64(f.accounts.len()), Keys: uint64(f.keys.len()),
+	}
+	out, err := newFileWriter(to, backupMagic)
+	if err != nil {
+		return info, err
+	}
+	content := newDigest()
+	b := newBlocks(func(block []byte) error {
+		if err := content.block(block); err != nil {
+			return err
+		}
+		return out.block(block)
+	})
+	b.record(secHeader, func(w *writer) {
+		w.array(4)
+		w.uint(info.Index)
+		w.int(info.Time)
+		w.string(info.ClusterID)
+		w.uint(info.Revision)
+	})
+	f.data(b)
+	if err := b.flush(); err != nil {
+		return info, err
+	}
+	info.Content = content.sum()
+	b.record(secTotals, func(w *writer) {
+		w.array(3)
+		w.uint(info.Accounts)
+		w.uint(info.Keys)
+		w.string(info.Content)
+	})
+	if err := b.flush(); err != nil {
+		return info, err
+	}
+	return info, out.end(to)
+}
+
+// ReadBackup reads a backup to its end, checks all of it and hands each block
+// for a restore to each, which may be nil; a block is good until each returns.
+// Only when the error is nil was it whole. An error wraps ErrBadBackup where
+// the bytes are at fault.
+func ReadBackup(from io.Reader, each func(block []byte) error) (Backup, error) {
+	v := &verifier{content: newDigest()}
+	var failed error
+	err := readFile(from, backupMagic, func(block []byte) error {
+		if v.totals {
+			return errors.New("blocks after the totals")
+		}
+		if err := v.content.block(block); err != nil {
+			return err
+		}
+		if err := readBlock(block, v.record); err != nil {
+			return err
+		}
+		if s := section(block[0]); s == secHeader || s == secTotals || each == nil {
+			return nil
+		}
+		failed = each(block)
+		return failed
+	})
+	if err == nil {
+		err = v.complete()
+	}
+	if err != nil && failed == nil {
+		err = fmt.Errorf("%w: %w", ErrBadBackup, err)
+	}
+	return v.found, err
+}
+
+// verifier holds a backup against what it says of itself.
+type verifier struct {
+	found          Backup
+	accounts, keys uint64
+	header, policy bool
+	totals         bool
+	content        digest
+}
+
+func (v *verifier) record(of section, r *reader) error {
+	if !v.header && of != secHeader {
+		return errors.New("no header")
+	}
+	switch of {
+	case secHeader:
+		r.array(4)
+		v.found.Index, v.found.Time, v.found.ClusterID, v.found.Revision = r.uint(), r.int(), r.string(MaxNodeID), r.uint()
+		if v.header {
+			return errors.New("two headers")
+		}
+		v.header = true
+	case secTotals:
+		r.array(3)
+		v.found.Accounts, v.found.Keys, v.found.Content = r.uint(), r.uint(), r.string(16)
+		v.totals = true
+	case secTime:
+		r.array(2)
+		r.int()
+		r.int()
+	case secPolicy:
+		r.array(2)
+		revision, doc := r.uint(), r.string(MaxPolicy)
+		if r.err != nil {
+			return r.err
+		}
+		_, err := Compile(revision, []byte(doc))
+		if err != nil || v.policy {
+			return errors.Join(err, errors.New("one policy that validates is due"))
+		}
+		v.policy = true
+	case secAccounts:
+		var a Account
+		if a.decode(r); r.err == nil && !a.sound() {
+			return fmt.Errorf("account %q holds what none can", a.ID)
+		}
+		v.accounts++
+	case secKeys:
+		var k keyRecord
+		k.decode(r)
+		v.keys++
+	default:
+		return errors.New("it was written by a newer program")
+	}
+	return r.err
+}
+
+// sound reports whether rules could have made the account.
+func (a *Account) sound() bool {
+	return ValidAccount(a.ID) && a.Lifetime >= 0 && a.Free >= 0 && a.Purchased >= 0 && a.OpenBill >= 0 && a.UsageLimit >= NoUsageLimit
+}
+
+// complete reports what is missing at the end.
+func (v *verifier) complete() error {
+	switch {
+	case !v.header || !v.policy || !v.totals:
+		return errors.New("header, policy or totals are missing")
+	case v.accounts != v.found.Accounts || v.keys != v.found.Keys || v.keys > 2*MaxKeys:
+		return fmt.Errorf("%d accounts and %d keys, its totals say %d and %d", v.accounts, v.keys, v.found.Accounts, v.found.Keys)
+	case v.content.sum() != v.found.Content:
+		return errors.New("its content has another hash than it says")
+	}
+	return nil
+}

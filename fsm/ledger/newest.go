@@ -1,0 +1,5 @@
+//go:build !quorate_commands_v1
+
+package ledger
+
+const newestVersion = 2

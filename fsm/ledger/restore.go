@@ -1,0 +1,233 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// stageWait is after how long, by the log's time, a restore whose next step
+// does not come is given up.
+const stageWait = 60_000 // milliseconds
+
+// RestoreKind is a step of a restore.
+type RestoreKind uint8
+
+// The steps, in their order: a begin, every block of the backup, a commit.
+const (
+	RestoreBegin RestoreKind = iota
+	RestoreBlock
+	RestoreCommit
+	RestoreAbort // instead of any but the first
+	numRestoreKinds
+)
+
+const restoreIDLen = 32
+
+// RestoreStep is one step of a restore. Each may be repeated: what was applied
+// already is a success and changes nothing.
+type RestoreStep struct {
+	Kind  RestoreKind
+	ID    string // of the restore; 1 to 32 bytes, never used before
+	Seq   uint64 // RestoreBlock: its number, from 0; RestoreCommit: how many there were
+	Block []byte // RestoreBlock: as ReadBackup hands it out
+	Sum   uint64 // RestoreCommit: RestoreSum over all of them
+}
+
+// RestoreSum adds a block to the checksum of those before it, which starts at 0.
+func RestoreSum(sum uint64, block []byte) uint64 {
+	h := xxhash.NewWithSeed(sum)
+	_, _ = h.Write(block) // a hash never fails
+	return h.Sum64()
+}
+
+// stage is a restore under way: a state that grows aside, block by block, and
+// takes the place of the present one, whole, with the commit.
+type stage struct {
+	id    string
+	next  uint64 // block
+	last  int64  // time of the log of the last step
+	sum   uint64
+	state *State
+}
+
+type frozenStage struct {
+	stage
+	frozen *Frozen
+}
+
+func (s *State) applyRestoreLocked(index uint64, step *RestoreStep) Result {
+	st := s.stage
+	mine := st != nil && st.id == step.ID
+	switch {
+	case step.Kind == RestoreBegin && st == nil:
+		empty, err := NewState()
+		if err != nil {
+			return Result{Err: ErrBadBackup}
+		}
+		s.stage = &stage{id: step.ID, last: s.now, state: empty}
+		return Result{}
+	case step.Kind == RestoreBegin && mine, step.Kind == RestoreCommit && s.restored == step.ID, step.Kind == RestoreAbort && !mine:
+		return Result{}
+	case step.Kind == RestoreBegin:
+		return Result{Err: ErrRestoring}
+	case !mine:
+		return Result{Err: ErrNoRestore}
+	}
+	st.last = s.now
+	switch {
+	case step.Kind == RestoreBlock && step.Seq < st.next:
+		return Result{}
+	case step.Kind == RestoreAbort:
+		s.stage = nil
+		return Result{}
+	case step.Seq != st.next, step.Kind == RestoreCommit && step.Sum != st.sum:
+		return Result{Err: ErrNoRestore}
+	case step.Kind == RestoreCommit:
+		s.stage, s.restored = nil, step.ID
+		s.replaceLocked(st.state)
+		return Result{Revision: s.Table().Revision, sum: st.sum}
+	}
+	if err := st.read(step.Block, index); err != nil {
+		s.stage = nil
+		return Result{Err: ErrBadBackup}
+	}
+	st.next++
+	st.sum = RestoreSum(st.sum, step.Block)
+	return Result{sum: st.sum}
+}
+
+// read takes a block over. Where it names a key's index beyond upTo, which it
+// does in another cluster than the one it was made in, the key counts as applied
+// there: an index that this log has not reached would be waited for in vain.
+func (st *stage) read(block []byte, upTo uint64) error {
+	return readBlock(block, func(of section, r *reader) error { return st.state.readData(of, r, upTo) })
+}
+
+// replaceLocked takes over all of a state that a backup holds. Membership,
+// ownership, the cluster's id, the log's index and its time stay.
+func (s *State) replaceLocked(by *State) {
+	s.accounts.Store(by.accounts.Load())
+	s.expiries, s.forgot = by.expiries, by.forgot
+	by.keys.most = s.keys.most
+	s.keys = by.keys
+	was, t := s.Table(), *by.Table()
+	// A revision names one document for ever.
+	same := t.Revision == was.Revision && string(t.Doc) == string(was.Doc)
+	if t.Revision <= was.Revision && !same {
+		t.Revision = was.Revision + 1
+	}
+	s.table.Store(&t)
+}
+
+// abandonLocked gives a restore up whose next step does not come.
+func (s *State) abandonLocked() {
+	if s.stage != nil && s.now-s.stage.last > stageWait {
+		s.stage = nil
+	}
+}
+
+// fenced reports whether an operation changes what a restore replaces: had it
+// been acknowledged meanwhile, it would be lost.
+func (k OpKind) fenced() bool {
+	switch k {
+	case OpEntry, OpPatch, OpPolicy, OpDelete:
+		return true
+	}
+	return false
+}
+
+// Restoring reports whether a restore is under way, and whether the log's time
+// must move on for it to be given up, at the given time.
+func (s *State) Restoring(now int64) (under, stale bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.stage == nil {
+		return false, false
+	}
+	return true, now-s.stage.last > stageWait
+}
+
+func (st *stage) freeze() *frozenStage {
+	return &frozenStage{*st, st.state.freezeLocked()} // nobody else has its lock
+}
+
+func (f *frozenStage) write(b *blocks) {
+	b.record(secStage, func(w *writer) {
+		w.array(4)
+		w.string(f.id)
+		w.uint(f.next)
+		w.int(f.last)
+		w.uint(f.sum)
+	})
+	inner := newBlocks(func(block []byte) error {
+		b.record(secStaged, func(w *writer) { w.bytes(block) })
+		return nil
+	})
+	f.frozen.data(inner)
+	b.w.do(inner.flush())
+}
+
+func (s *State) readStage(r *reader) error {
+	empty, err := NewState()
+	if err != nil {
+		return err
+	}
+	r.array(4)
+	s.stage = &stage{id: r.string(restoreIDLen), next: r.uint(), last: r.int(), sum: r.uint(), state: empty}
+	return r.err
+}
+
+func (o *RestoreStep) encode(w *writer) {
+	w.uint(uint64(o.Kind))
+	w.string(o.ID)
+	w.uint(o.Seq)
+	w.bytes(o.Block)
+	w.uint(o.Sum)
+}
+
+func (o *RestoreStep) decode(r *reader) {
+	o.Kind, o.ID, o.Seq = RestoreKind(r.small(int(numRestoreKinds))), r.string(restoreIDLen), r.uint()
+	if b := r.string(maxBlock); b != "" {
+		o.Block = []byte(b)
+	}
+	o.Sum = r.uint()
+}
+
+// digest is a hash of what a backup holds, apart from when and where it came to
+// be: neither the index nor the time of the log, nor the index of any entry.
+type digest struct{ h *xxhash.Digest }
+
+func newDigest() digest { return digest{xxhash.New()} }
+
+func (d digest) block(block []byte) error {
+	if len(block) < blockHead {
+		return errors.New("a block without a head")
+	}
+	switch section(block[0]) {
+	case secTime, secHeader, secTotals:
+		return nil
+	case secPolicy:
+		return readBlock(block, func(_ section, r *reader) error {
+			r.array(2)
+			r.uint()
+			_, err := d.h.WriteString(r.string(MaxPolicy))
+			return err
+		})
+	case secKeys:
+		return readBlock(block, func(_ section, r *reader) error {
+			var k keyRecord
+			k.decode(r)
+			b := binary.BigEndian.AppendUint64(k.hash[:], uint64(k.time))
+			_, err := d.h.Write(append(binary.BigEndian.AppendUint64(b, uint64(k.amount)), byte(k.typ)))
+			return err
+		})
+	}
+	_, err := d.h.Write(block[blockHead:])
+	return err
+}
+
+// sum returns the hash as text.
+func (d digest) sum() string { return fmt.Sprintf("%016x", d.h.Sum64()) }

@@ -1,0 +1,36 @@
+package ledger
+
+// The versions of commands. A command is written in the lowest version that has
+// all its operations, and the leader writes none above the version in force,
+// which rises, through the log, once every node of the cluster knows it.
+//
+//	1	entries, patches, maps, the cluster's id, policies, deletions, ticks, OpVersion
+//	2	OpRestore
+const firstVersion = 1
+
+// NewestVersion is the newest version of commands that this program knows.
+func NewestVersion() uint64 { return newestVersion }
+
+// since is the version that brought a kind of operation.
+func (k OpKind) since() uint64 {
+	if k >= OpRestore {
+		return 2
+	}
+	return firstVersion
+}
+
+// VersionOf returns the version of commands that the operations need.
+func VersionOf(ops []Op) uint64 {
+	v := uint64(firstVersion)
+	for i := range ops {
+		v = max(v, ops[i].Kind.since())
+	}
+	return v
+}
+
+// Version returns the version of commands in force.
+func (s *State) Version() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.version
+}
