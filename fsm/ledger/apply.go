@@ -11,6 +11,7 @@ func (s *State) Apply(index uint64, c *Command) []Result {
 	expired := s.expireLocked()
 	for i := range c.Ops {
 		results[i] = s.applyLocked(index, &c.Ops[i])
+		s.auditLocked(index, &c.Ops[i], &results[i])
 	}
 	s.index = index
 	s.hash.add(index, s.now, s.forgot, expired, results)
@@ -42,7 +43,11 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 		}
 		s.clusterID = o.ClusterID
 		return Result{}
-	case OpTick:
+	case OpToken:
+		return Result{Err: s.applyTokenLocked(o)}
+	case OpRevoke:
+		return Result{Err: s.applyRevoke(o)}
+	case OpTick, OpNote:
 		return Result{}
 	case OpVersion:
 		s.version = max(s.version, o.Version)

@@ -24,7 +24,7 @@ type Backup struct {
 	Accounts  uint64
 	Keys      uint64 // idempotency keys that are remembered
 	// Content is a hash of what it holds. Two clusters with the same accounts,
-	// policy and keys have the same, whatever their indices.
+	// policy, tokens and keys have the same, whatever their indices.
 	Content string
 }
 
@@ -105,6 +105,7 @@ func ReadBackup(from io.Reader, each func(block []byte) error) (Backup, error) {
 type verifier struct {
 	found          Backup
 	accounts, keys uint64
+	tokens         uint64
 	header, policy bool
 	totals         bool
 	content        digest
@@ -151,6 +152,12 @@ func (v *verifier) record(of section, r *reader) error {
 		var k keyRecord
 		k.decode(r)
 		v.keys++
+	case secTokens:
+		var k Token
+		if k.decode(r); r.err == nil && (!ValidTokenName(k.Name) || k.Scopes == 0) {
+			return fmt.Errorf("token %q is none that can be", k.Name)
+		}
+		v.tokens++
 	default:
 		return errors.New("it was written by a newer program")
 	}
@@ -169,6 +176,8 @@ func (v *verifier) complete() error {
 		return errors.New("header, policy or totals are missing")
 	case v.accounts != v.found.Accounts || v.keys != v.found.Keys || v.keys > 2*MaxKeys:
 		return fmt.Errorf("%d accounts and %d keys, its totals say %d and %d", v.accounts, v.keys, v.found.Accounts, v.found.Keys)
+	case v.tokens > MaxTokens:
+		return fmt.Errorf("%d tokens, at most %d", v.tokens, MaxTokens)
 	case v.content.sum() != v.found.Content:
 		return errors.New("its content has another hash than it says")
 	}

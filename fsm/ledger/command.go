@@ -30,6 +30,9 @@ const (
 	OpTick   // changes nothing but the time
 	OpVersion
 	OpRestore // a step of a restore
+	OpToken   // makes a token
+	OpRevoke  // takes a token away
+	OpNote    // changes nothing but the audit
 	numOps
 )
 
@@ -54,6 +57,12 @@ type Op struct {
 	Version uint64 // OpVersion: of commands, that every node knows
 
 	Restore *RestoreStep // OpRestore
+
+	Token *Token // OpToken; of OpRevoke only the name counts
+	Guard bool   // OpToken, OpRevoke: refused when no admin would be left among the tokens
+	Note  *Note  // OpNote
+
+	By string // who asked for it, for the audit; empty: nobody said who they are
 }
 
 // Patch changes the fields of an account that are not nil.
@@ -151,19 +160,39 @@ func decodeOps(r *reader) []Op {
 	return ops
 }
 
+// sizes are how many elements an operation is encoded in. Who asked for it is
+// one more, where it is known.
+var sizes = [numOps]int{
+	OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1, OpVersion: 2, OpRestore: 6,
+	OpToken: 5, OpRevoke: 3, OpNote: 4,
+}
+
 func (o *Op) encode(w *writer) {
+	if o.Kind >= numOps {
+		w.do(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
+		return
+	}
+	size := sizes[o.Kind]
+	if o.By != "" {
+		size++
+	}
+	w.array(size)
+	w.uint(uint64(o.Kind))
+	o.encodeBody(w)
+	if o.By != "" {
+		w.string(o.By)
+	}
+}
+
+func (o *Op) encodeBody(w *writer) {
 	switch o.Kind {
 	case OpEntry:
-		w.array(6)
-		w.uint(uint64(o.Kind))
 		w.string(o.Account)
 		w.string(o.Key)
 		w.uint(uint64(o.Type))
 		w.int(int64(o.Amount))
 		w.int(o.Issued)
 	case OpPatch:
-		w.array(7)
-		w.uint(uint64(o.Kind))
 		w.string(o.Account)
 		encodeOptional(w, o.Patch.Plan)
 		encodeOptional(w, o.Patch.UsageLimit)
@@ -178,45 +207,47 @@ func (o *Op) encode(w *writer) {
 		w.bool(o.Patch.Overrides != nil)
 		encodeOverrides(w, o.Patch.Overrides)
 	case OpMap:
-		w.array(2)
-		w.uint(uint64(o.Kind))
 		w.do(o.Map.encode(w.e))
 	case OpClusterID:
-		w.array(2)
-		w.uint(uint64(o.Kind))
 		w.string(o.ClusterID)
 	case OpPolicy:
-		w.array(3)
-		w.uint(uint64(o.Kind))
 		w.string(o.Doc)
 		w.uint(o.IfMatch)
 	case OpDelete:
-		w.array(2)
-		w.uint(uint64(o.Kind))
 		w.string(o.Account)
-	case OpTick:
-		w.array(1)
-		w.uint(uint64(o.Kind))
 	case OpVersion:
-		w.array(2)
-		w.uint(uint64(o.Kind))
 		w.uint(o.Version)
 	case OpRestore:
-		w.array(6)
-		w.uint(uint64(o.Kind))
 		o.Restore.encode(w)
-	default:
-		w.do(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
+	case OpToken:
+		w.string(o.Token.Name)
+		w.uint(uint64(o.Token.Scopes))
+		w.bytes(o.Token.Hash[:])
+		w.bool(o.Guard)
+	case OpRevoke:
+		w.string(o.Token.Name)
+		w.bool(o.Guard)
+	case OpNote:
+		w.string(o.Note.Action)
+		w.string(o.Note.Target)
+		w.string(o.Note.Detail)
 	}
 }
 
 func (o *Op) decode(r *reader) {
 	n := r.arrayUpTo(8)
 	o.Kind = OpKind(r.small(int(numOps)))
-	want := [numOps]int{OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1, OpVersion: 2, OpRestore: 6}
-	if r.err == nil && n != want[o.Kind] {
+	size := sizes[o.Kind]
+	if r.err == nil && n != size && n != size+1 {
 		r.err = fmt.Errorf("operation %d of %d elements: %w", o.Kind, n, ErrUnknownCommand)
 	}
+	o.decodeBody(r)
+	if r.err == nil && n == size+1 {
+		o.By = r.string(MaxActor)
+	}
+}
+
+func (o *Op) decodeBody(r *reader) {
 	switch o.Kind {
 	case OpEntry:
 		o.Account = r.string(bucket.MaxAccount)
@@ -262,6 +293,15 @@ func (o *Op) decode(r *reader) {
 	case OpRestore:
 		o.Restore = &RestoreStep{}
 		o.Restore.decode(r)
+	case OpToken:
+		o.Token = &Token{Name: r.string(MaxTokenName), Scopes: Scopes(r.small(int(allScopes) + 1))}
+		copy(o.Token.Hash[:], r.string(len(o.Token.Hash)))
+		o.Guard = r.bool()
+	case OpRevoke:
+		o.Token = &Token{Name: r.string(MaxTokenName)}
+		o.Guard = r.bool()
+	case OpNote:
+		o.Note = &Note{Action: r.string(MaxAuditAction), Target: r.string(MaxAuditTarget), Detail: r.string(MaxAuditDetail)}
 	}
 }
 
@@ -281,7 +321,7 @@ type Result struct {
 	Entry    Entry // OpEntry
 	Account  Account
 	Revision uint64 // OpPolicy: the one in force afterwards
-	sum      uint64 // OpRestore: of what was staged
+	sum      uint64 // of what the running hash covers beside the rest: what was staged, tokens, the audit; not sent
 }
 
 // Entry is an applied entry of the ledger.

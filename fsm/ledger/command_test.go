@@ -57,7 +57,13 @@ func everyOp() []ledger.Op {
 		{Kind: ledger.OpVersion, Version: ledger.NewestVersion()},
 		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreBegin, ID: strings.Repeat("r", 32)}},
 		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreBlock, ID: "r", Seq: 1 << 63, Block: []byte("block")}},
-		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreCommit, ID: "r", Sum: 1 << 63}},
+		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreCommit, ID: "r", Sum: 1 << 63}, By: "ops"},
+		{Kind: ledger.OpPolicy, Doc: "schema: 1", IfMatch: 7, By: "ops"},
+		{Kind: ledger.OpDelete, Account: "acme", By: strings.Repeat("b", ledger.MaxActor)},
+		{Kind: ledger.OpTick},
+		{Kind: ledger.OpToken, Token: &ledger.Token{Name: "gate", Scopes: ledger.ScopeCheck | ledger.ScopeAdmin, Hash: ledger.HashSecret([]byte("s"))}, Guard: true, By: "ops"},
+		{Kind: ledger.OpRevoke, Token: &ledger.Token{Name: "gate"}, Guard: true},
+		{Kind: ledger.OpNote, Note: &ledger.Note{Action: "node.remove", Target: strings.Repeat("t", ledger.MaxAuditTarget), Detail: "d"}, By: "ops"},
 	}
 	for typ := ledger.Purchase; typ <= ledger.Refund; typ++ {
 		ops = append(ops, ledger.Op{
@@ -108,6 +114,7 @@ func TestResultsRoundTrip(t *testing.T) {
 		{Err: ledger.ErrOverflow}, {Err: ledger.ErrKeyReused}, {Err: ledger.ErrStaleEpoch},
 		{Err: ledger.ErrUnknownCommand}, {Err: ledger.ErrClusterID},
 		{Err: ledger.ErrRestoring}, {Err: ledger.ErrNoRestore}, {Err: ledger.ErrBadBackup}, {Err: ledger.ErrUpgrade},
+		{Err: ledger.ErrTokenExists}, {Err: ledger.ErrTooManyTokens}, {Err: ledger.ErrUnknownToken}, {Err: ledger.ErrLastAdmin},
 	}
 	b, err := ledger.EncodeResults(want)
 	if err != nil {

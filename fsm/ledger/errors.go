@@ -20,6 +20,10 @@ var (
 	ErrNoRestore           = errors.New("the restore was given up or is not the one under way; begin again")
 	ErrBadBackup           = errors.New("the backup is damaged, cut short or of another version")
 	ErrUpgrade             = errors.New("not every node of the cluster knows this command yet; finish the upgrade")
+	ErrTokenExists         = errors.New("a token has that name already")
+	ErrTooManyTokens       = errors.New("there are as many tokens as there may be")
+	ErrUnknownToken        = errors.New("no token has that name")
+	ErrLastAdmin           = errors.New("no token with the admin scope would be left to change tokens")
 )
 
 // outcomes lists the refusals in the order of their codes on the wire; code 0
@@ -28,6 +32,7 @@ var outcomes = []error{
 	nil, ErrInsufficientCredits, ErrOverflow, ErrKeyReused, ErrStaleEpoch, ErrUnknownCommand, ErrClusterID,
 	ErrKeyExpired, ErrRevision, ErrInvalidPolicy, ErrNotEmpty, ErrUnknownAccount, ErrPastExpiry,
 	ErrRestoring, ErrNoRestore, ErrBadBackup, ErrUpgrade,
+	ErrTokenExists, ErrTooManyTokens, ErrUnknownToken, ErrLastAdmin,
 }
 
 // The errors of a write or a read that the cluster could not finish.

@@ -22,7 +22,7 @@ type hashAt struct {
 
 // add hashes what a command did after all that went before it: to the time, to
 // the keys that were forgotten, to overrides that ran out, to each operation's
-// account and to the policy.
+// account, to the policy, to tokens and to the audit.
 func (h *hashRing) add(index uint64, now, forgot int64, expired []string, results []Result) {
 	b := make([]byte, 0, 64+96*len(results))
 	for _, v := range [...]uint64{h.last.sum, index, uint64(now), uint64(forgot), uint64(len(expired))} {

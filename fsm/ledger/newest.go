@@ -2,4 +2,4 @@
 
 package ledger
 
-const newestVersion = 2
+const newestVersion = 3

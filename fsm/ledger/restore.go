@@ -107,12 +107,13 @@ func (st *stage) read(block []byte, upTo uint64) error {
 }
 
 // replaceLocked takes over all of a state that a backup holds. Membership,
-// ownership, the cluster's id, the log's index and its time stay.
+// ownership, the cluster's id, the log's index, its time and the audit stay.
 func (s *State) replaceLocked(by *State) {
 	s.accounts.Store(by.accounts.Load())
 	s.expiries, s.forgot = by.expiries, by.forgot
 	by.keys.most = s.keys.most
 	s.keys = by.keys
+	s.tokens.Store(by.Tokens())
 	was, t := s.Table(), *by.Table()
 	// A revision names one document for ever.
 	same := t.Revision == was.Revision && string(t.Doc) == string(was.Doc)
@@ -133,7 +134,7 @@ func (s *State) abandonLocked() {
 // been acknowledged meanwhile, it would be lost.
 func (k OpKind) fenced() bool {
 	switch k {
-	case OpEntry, OpPatch, OpPolicy, OpDelete:
+	case OpEntry, OpPatch, OpPolicy, OpDelete, OpToken, OpRevoke:
 		return true
 	}
 	return false

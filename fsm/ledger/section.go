@@ -22,11 +22,13 @@ const (
 	secPolicy   section = 2
 	secAccounts section = 3
 	secKeys     section = 4
+	secTokens   section = 5
 
 	secCluster section = 32 // id, command version, running hash, last restore
 	secOwners  section = 33
 	secStage   section = 34 // a restore under way: how far it is
 	secStaged  section = 35 // a block of it
+	secAudit   section = 36 // the oldest first
 )
 
 const (

@@ -23,6 +23,8 @@ type Frozen struct {
 	accounts  *frozen
 	keys      keyLog
 	hash      hashAt
+	tokens    *Tokens
+	audit     auditLog
 	stage     *frozenStage
 }
 
@@ -43,6 +45,7 @@ func (s *State) freezeLocked() *Frozen {
 		Index: s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID, version: s.version, restored: s.restored,
 		table: s.Table(), owners: s.Map(),
 		accounts: s.accounts.Load().freeze(), keys: s.keys.freeze(), hash: s.hash.last,
+		tokens: s.Tokens(), audit: s.audit,
 	}
 }
 
@@ -55,6 +58,9 @@ func (f *Frozen) Write(to io.Writer) error {
 	b := newBlocks(out.block)
 	b.record(secCluster, f.encodeCluster)
 	b.record(secOwners, func(w *writer) { w.do(f.owners.encode(w.e)) })
+	for _, r := range f.audit.kept() {
+		b.record(secAudit, r.encode)
+	}
 	f.data(b)
 	if f.stage != nil {
 		f.stage.write(b)
@@ -77,6 +83,9 @@ func (f *Frozen) data(b *blocks) {
 		w.uint(f.table.Revision)
 		w.bytes(f.table.Doc)
 	})
+	for _, k := range f.tokens.List() {
+		b.record(secTokens, k.encode)
+	}
 	var list []*Account
 	for i := range f.accounts {
 		// Sorted: the order in a shard is that of the log, not of the accounts.
@@ -145,6 +154,12 @@ func (s *State) readRecord(of section, r *reader) error {
 			return err
 		}
 		s.owners.Store(m)
+	case secAudit:
+		var a AuditRecord
+		if a.decode(r); r.err == nil {
+			s.audit.add(&a)
+		}
+		return r.err
 	case secStage:
 		return s.readStage(r)
 	case secStaged:
@@ -182,6 +197,15 @@ func (s *State) readData(of section, r *reader, upTo uint64) error {
 			return err
 		}
 		s.table.Store(t)
+	case secTokens:
+		k := &Token{}
+		if k.decode(r); r.err != nil {
+			return r.err
+		}
+		if s.Tokens().Len() >= MaxTokens {
+			return fmt.Errorf("more than %d tokens", MaxTokens)
+		}
+		s.tokens.Store(s.Tokens().with(k))
 	case secAccounts:
 		a := &Account{}
 		if a.decode(r); r.err != nil {

@@ -11,6 +11,7 @@ type State struct {
 	accounts atomic.Pointer[accounts]
 	table    atomic.Pointer[Table]
 	owners   atomic.Pointer[Map]
+	tokens   atomic.Pointer[Tokens]
 
 	mu        sync.RWMutex // guards what follows
 	index     uint64
@@ -20,13 +21,14 @@ type State struct {
 	keys      *keyLog
 	expiries  expiries
 	hash      hashRing
+	audit     auditLog
 	version   uint64 // of commands, in force
 	stage     *stage // a restore under way; nil: none
 	restored  string // id of the last restore
 }
 
 // NewState returns the state of a cluster in which nothing has happened: the
-// default policy at revision 1, no accounts and no owners.
+// default policy at revision 1, no accounts, no tokens and no owners.
 func NewState() (*State, error) {
 	t, err := Compile(1, defaultPolicy)
 	if err != nil {
@@ -36,6 +38,7 @@ func NewState() (*State, error) {
 	s.accounts.Store(newAccounts())
 	s.table.Store(t)
 	s.owners.Store(&Map{})
+	s.tokens.Store(newTokens())
 	return s, nil
 }
 

@@ -6,6 +6,7 @@ package ledger
 //
 //	1	entries, patches, maps, the cluster's id, policies, deletions, ticks, OpVersion
 //	2	OpRestore
+//	3	OpToken, OpRevoke, OpNote; Op.By in any
 const firstVersion = 1
 
 // NewestVersion is the newest version of commands that this program knows.
@@ -13,7 +14,10 @@ func NewestVersion() uint64 { return newestVersion }
 
 // since is the version that brought a kind of operation.
 func (k OpKind) since() uint64 {
-	if k >= OpRestore {
+	switch {
+	case k >= OpToken:
+		return 3
+	case k >= OpRestore:
 		return 2
 	}
 	return firstVersion
@@ -24,6 +28,9 @@ func VersionOf(ops []Op) uint64 {
 	v := uint64(firstVersion)
 	for i := range ops {
 		v = max(v, ops[i].Kind.since())
+		if ops[i].By != "" {
+			v = max(v, 3)
+		}
 	}
 	return v
 }
