@@ -170,18 +170,36 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 	}
 }
 
-// Receive takes over a partition that moves here, exactly as its owner left it,
-// and decides on it from now on. ok is false when that is not this map's move.
-func (l *Local) Receive(epoch uint64, p int, all []Known) (ok bool) {
-	v := l.view.Load()
-	if v == nil || v.Epoch != epoch || l.role(p) != awaiting {
-		return v != nil && v.Epoch == epoch && l.Holds(p) // again
+// Move is a partition that moves here, exactly as its owner left it.
+type Move struct {
+	Partition int
+	Known     []Known
+}
+
+// Receive takes over partitions that move here and decides on them from now on.
+// It returns how many of them, from the first, this node has: the others are not
+// this map's moves.
+func (l *Local) Receive(epoch uint64, moves ...Move) (has int) {
+	coming := make([]int, 0, len(moves))
+	for _, m := range moves {
+		if l.Epoch() == epoch && l.Awaits(m.Partition) {
+			l.receive(m)
+			coming = append(coming, m.Partition)
+		}
 	}
-	exact := make(map[bucket.ID]Known, len(all))
-	for _, k := range all {
+	l.become(epoch, awaiting, owner, coming...)
+	for has < len(moves) && l.Epoch() == epoch && l.Holds(moves[has].Partition) {
+		has++
+	}
+	return has
+}
+
+func (l *Local) receive(m Move) {
+	exact := make(map[bucket.ID]Known, len(m.Known))
+	for _, k := range m.Known {
 		exact[k.ID] = k
 	}
-	for _, mine := range l.Export(p) {
+	for _, mine := range l.Export(m.Partition) {
 		if _, owes := exact[mine.ID]; !owes {
 			exact[mine.ID] = Known{ID: mine.ID, Limit: mine.Limit, Tallies: mine.Tallies}
 		}
@@ -190,7 +208,6 @@ func (l *Local) Receive(epoch uint64, p int, all []Known) (ok bool) {
 		l.replace(k)
 		l.settleIn(k)
 	}
-	return l.become(p, epoch, awaiting, owner)
 }
 
 // replace forgets what this node knew of a bucket for what its owner says.
@@ -212,8 +229,8 @@ func (l *Local) Taken(epoch uint64, partitions []int) {
 		for _, k := range l.Export(p) {
 			l.settleIn(k)
 		}
-		l.become(p, epoch, taking, owner)
 	}
+	l.become(epoch, taking, owner, partitions...)
 }
 
 // settleIn makes what is known of a bucket the bucket of its new owner, with

@@ -192,24 +192,29 @@ func (s *state) began(p int) time.Duration {
 	return s.at[p]
 }
 
-// become changes the role in one partition from one to another, if it still is
-// the first and the map still the one of the epoch.
-func (l *Local) become(p int, epoch uint64, from, to role) bool {
+// become changes the role in partitions from one to another, in those that still
+// have the first, if the map is still the one of the epoch.
+func (l *Local) become(epoch uint64, from, to role, partitions ...int) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	was := l.view.Load()
-	if was == nil || was.Epoch != epoch || p >= len(was.roles) || was.roles[p] != from {
-		return false
+	if was == nil || was.Epoch != epoch || len(partitions) == 0 {
+		return
 	}
 	next := *was
 	next.roles, next.at = slices.Clone(was.roles), slices.Clone(was.at)
-	next.at[p] = l.now()
-	if next.roles[p] = to; to == owner && was.Parts[p].Moving && was.Parts[p].Holders[0] == l.node {
-		next.roles[p] = handing // it moved on while it was being taken
+	now := l.now()
+	for _, p := range partitions {
+		if p >= len(next.roles) || next.roles[p] != from {
+			continue
+		}
+		next.at[p] = now
+		if next.roles[p] = to; to == owner && was.Parts[p].Moving && was.Parts[p].Holders[0] == l.node {
+			next.roles[p] = handing // it moved on while it was being taken
+		}
 	}
 	l.view.Store(&next)
 	l.stir()
-	return true
 }
 
 // Holds reports whether this node decides on a partition that moves to it: its

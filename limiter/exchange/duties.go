@@ -244,28 +244,18 @@ func (e *Exchange) handPage(ctx context.Context, epoch uint64, node string, part
 // serveHand takes partitions over, in order, and answers how many it has.
 func (e *Exchange) serveHand(r *reader) ([]byte, error) {
 	epoch := r.uint()
-	given := make([]move, r.array(e.Local.Partitions()))
+	given := make([]limiter.Move, r.array(e.Local.Partitions()))
 	for i := range given {
-		given[i].partition = int(r.int(0, int64(e.Local.Partitions()-1)))
-		given[i].known = make([]limiter.Known, r.array(maxKnown))
-		for k := range given[i].known {
-			given[i].known[k] = r.known()
+		given[i].Partition = int(r.int(0, int64(e.Local.Partitions()-1)))
+		given[i].Known = make([]limiter.Known, r.array(maxKnown))
+		for k := range given[i].Known {
+			given[i].Known[k] = r.known()
 		}
 	}
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
-	n := 0
-	for n < len(given) && e.Local.Receive(epoch, given[n].partition, given[n].known) {
-		n++
-	}
 	w := newWriter()
-	w.int(int64(n))
+	w.int(int64(e.Local.Receive(epoch, given...)))
 	return w.bytes()
-}
-
-// move is a partition on its way.
-type move struct {
-	partition int
-	known     []limiter.Known
 }

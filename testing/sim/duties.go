@@ -112,7 +112,7 @@ func (n *node) hand(epoch uint64, p int, to *node) {
 		if n.w.Without == Exact {
 			ok = to.local.Holds(p) || to.takeAsItIs(epoch, p)
 		} else {
-			ok = to.local.Receive(epoch, p, all)
+			ok = to.local.Receive(epoch, limiter.Move{Partition: p, Known: all}) == 1
 		}
 		if ok {
 			to.w.logf("%s has %d from %s", to.id, p, n.id)
@@ -124,5 +124,5 @@ func (n *node) hand(epoch uint64, p int, to *node) {
 
 // takeAsItIs takes a partition over with what the copies know.
 func (n *node) takeAsItIs(epoch uint64, p int) bool {
-	return n.local.Receive(epoch, p, n.local.Export(p))
+	return n.local.Receive(epoch, limiter.Move{Partition: p, Known: n.local.Export(p)}) == 1
 }
