@@ -130,6 +130,7 @@ const (
 	methodSettle
 	methodMap
 	methodExchange
+	methodRemove
 )
 
 // remote returns a node that was ever seen.
@@ -297,6 +298,8 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 		return h.n.serveReadIndex(ctx)
 	case methodMap:
 		return h.n.serveMap()
+	case methodRemove:
+		return h.n.serveRemove(ctx, arg)
 	case methodExchange:
 		return h.n.serveExchange(arg)
 	}

@@ -26,7 +26,8 @@ func (n *Node) leaderLoop() {
 	t := time.NewTicker(n.cfg.Timing.Ping)
 	defer t.Stop()
 	var led time.Time
-	var over *lease.Handover // since this node leads; a new leader waits anew
+	ordered := map[string]time.Time{} // removals, since this node leads and knows of them
+	var over *lease.Handover          // since this node leads; a new leader waits anew
 	for {
 		select {
 		case <-t.C:
@@ -36,6 +37,7 @@ func (n *Node) leaderLoop() {
 		}
 		if n.raft.State() != raft.Leader {
 			led, over = time.Time{}, nil
+			clear(ordered)
 			continue
 		}
 		if led.IsZero() {
@@ -50,6 +52,7 @@ func (n *Node) leaderLoop() {
 			over = lease.NewHandover(terms(v.owners))
 		}
 		v.passed = over.Observe(v.applied, time.Since(led))
+		v.removing(ordered)
 		n.act(decide(v))
 	}
 }
@@ -76,7 +79,9 @@ type nodeView struct {
 	ready   bool // it may decide, and lacks few entries
 	leaving bool
 	boot    uint64
-	knows   uint64 // the newest version of commands; 0: never heard of it
+	knows   uint64        // the newest version of commands; 0: never heard of it
+	removed bool          // by order: it is to leave the cluster
+	since   time.Duration // that this leader has known of it
 }
 
 func (n *Node) gather(led time.Time) (view, error) {
@@ -109,6 +114,17 @@ func (n *Node) gather(led time.Time) (view, error) {
 			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot, leaving: h.leaving, knows: h.knows,
 		}
 	}
+	for _, s := range v.servers {
+		if _, ok := v.nodes[string(s.ID)]; !ok {
+			v.nodes[string(s.ID)] = nodeView{} // never seen in this life
+		}
+	}
+	for id, k := range v.nodes {
+		if k.removed = state.Removed(id); k.removed {
+			k.leaving = true
+			v.nodes[id] = k
+		}
+	}
 	return v, nil
 }
 
@@ -134,6 +150,22 @@ func (n *Node) vouched(id string, all map[string]*remote, servers []raft.Server)
 	return false
 }
 
+// removing notes for how long each removal has been under way.
+func (v *view) removing(ordered map[string]time.Time) {
+	for _, s := range v.servers {
+		id := string(s.ID)
+		k := v.nodes[id]
+		if !k.removed {
+			continue
+		}
+		if ordered[id].IsZero() {
+			ordered[id] = time.Now()
+		}
+		k.since = time.Since(ordered[id])
+		v.nodes[id] = k
+	}
+}
+
 // release notes what a node holds by handovers of this epoch.
 func (v *view) release(epoch uint64, holding []byte) {
 	if epoch != v.owners.Epoch || len(holding) == 0 {
@@ -155,7 +187,8 @@ type action struct {
 	tick  bool   // move the log's time on
 	raise uint64 // the version of commands to put in force
 	join  *raft.Server
-	place *ledger.Map // the next one
+	drop  *raft.Server // removed by order
+	place *ledger.Map  // the next one
 }
 
 // decide chooses the next change. It is pure.
@@ -171,6 +204,9 @@ func decide(v view) action {
 	}
 	if s := joining(v); s != nil {
 		return action{join: s}
+	}
+	if s := dropping(v); s != nil {
+		return action{drop: s}
 	}
 	return action{place: placing(v)}
 }
@@ -258,7 +294,7 @@ func joining(v view) *raft.Server {
 	for _, id := range sortedIDs(v.nodes) {
 		k := v.nodes[id]
 		s, ok := known[id]
-		if !k.alive || k.peer == "" || k.knows < v.version || (ok && string(s.Address) == k.peer) {
+		if !k.alive || k.removed || k.peer == "" || k.knows < v.version || (ok && string(s.Address) == k.peer) {
 			continue // one that knows less than is in force would stop at once
 		}
 		if !ok {
@@ -287,6 +323,9 @@ func (n *Node) act(a action) {
 		err = n.raft.AddVoter(a.join.ID, a.join.Address, 0, proposeFor).Error()
 	case a.join != nil:
 		err = n.raft.AddNonvoter(a.join.ID, a.join.Address, 0, proposeFor).Error()
+	case a.drop != nil:
+		n.cfg.Log.Info("a removed node leaves the configuration", "id", string(a.drop.ID))
+		err = n.raft.RemoveServer(a.drop.ID, 0, proposeFor).Error()
 	case a.place != nil:
 		err = n.place(a.place)
 	default:

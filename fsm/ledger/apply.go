@@ -54,6 +54,9 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 		return Result{}
 	case OpRestore:
 		return s.applyRestoreLocked(index, o.Restore)
+	case OpRemove:
+		s.applyRemoveLocked(o.Node)
+		return Result{}
 	}
 	return Result{Err: ErrUnknownCommand}
 }

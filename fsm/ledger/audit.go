@@ -48,6 +48,7 @@ const (
 	auditDelete    = "account.delete"
 	auditToken     = "token.create"
 	auditRevoke    = "token.revoke"
+	auditRemove    = "node.remove"
 	auditRestore   = "backup.restore"
 )
 
@@ -69,6 +70,8 @@ func (o *Op) audited(res *Result) (action, target, detail string, ok bool) {
 		return auditToken, o.Token.Name, o.Token.Scopes.String(), true
 	case OpRevoke:
 		return auditRevoke, o.Token.Name, "", true
+	case OpRemove:
+		return auditRemove, o.Node, "", true
 	case OpRestore:
 		// A repetition has replaced nothing.
 		return auditRestore, "", "", o.Restore.Kind == RestoreCommit && res.sum != 0

@@ -33,6 +33,7 @@ const (
 	OpToken   // makes a token
 	OpRevoke  // takes a token away
 	OpNote    // changes nothing but the audit
+	OpRemove  // a node is to leave the cluster for good
 	numOps
 )
 
@@ -62,7 +63,8 @@ type Op struct {
 	Guard bool   // OpToken, OpRevoke: refused when no admin would be left among the tokens
 	Note  *Note  // OpNote
 
-	By string // who asked for it, for the audit; empty: nobody said who they are
+	By   string // who asked for it, for the audit; empty: nobody said who they are
+	Node string // OpRemove: its id
 }
 
 // Patch changes the fields of an account that are not nil.
@@ -164,7 +166,7 @@ func decodeOps(r *reader) []Op {
 // one more, where it is known.
 var sizes = [numOps]int{
 	OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1, OpVersion: 2, OpRestore: 6,
-	OpToken: 5, OpRevoke: 3, OpNote: 4,
+	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2,
 }
 
 func (o *Op) encode(w *writer) {
@@ -231,6 +233,8 @@ func (o *Op) encodeBody(w *writer) {
 		w.string(o.Note.Action)
 		w.string(o.Note.Target)
 		w.string(o.Note.Detail)
+	case OpRemove:
+		w.string(o.Node)
 	}
 }
 
@@ -302,6 +306,8 @@ func (o *Op) decodeBody(r *reader) {
 		o.Guard = r.bool()
 	case OpNote:
 		o.Note = &Note{Action: r.string(MaxAuditAction), Target: r.string(MaxAuditTarget), Detail: r.string(MaxAuditDetail)}
+	case OpRemove:
+		o.Node = r.string(MaxNodeID)
 	}
 }
 

@@ -55,6 +55,7 @@ func everyOp() []ledger.Op {
 		{Kind: ledger.OpMap, Map: mapOf(1<<63, "only")},
 		{Kind: ledger.OpClusterID, ClusterID: strings.Repeat("c", ledger.MaxNodeID)},
 		{Kind: ledger.OpVersion, Version: ledger.NewestVersion()},
+		{Kind: ledger.OpRemove, Node: strings.Repeat("n", ledger.MaxNodeID)},
 		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreBegin, ID: strings.Repeat("r", 32)}},
 		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreBlock, ID: "r", Seq: 1 << 63, Block: []byte("block")}},
 		{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreCommit, ID: "r", Sum: 1 << 63}, By: "ops"},

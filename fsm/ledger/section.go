@@ -29,6 +29,7 @@ const (
 	secStage   section = 34 // a restore under way: how far it is
 	secStaged  section = 35 // a block of it
 	secAudit   section = 36 // the oldest first
+	secRemoved section = 37 // ids of nodes that were removed
 )
 
 const (

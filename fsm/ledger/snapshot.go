@@ -18,6 +18,7 @@ type Frozen struct {
 	clusterID string
 	version   uint64
 	restored  string
+	removed   []string
 	table     *Table
 	owners    *Map
 	accounts  *frozen
@@ -42,7 +43,7 @@ func (s *State) Freeze() *Frozen {
 
 func (s *State) freezeLocked() *Frozen {
 	return &Frozen{
-		Index: s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID, version: s.version, restored: s.restored,
+		Index: s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID, version: s.version, restored: s.restored, removed: s.removed,
 		table: s.Table(), owners: s.Map(),
 		accounts: s.accounts.Load().freeze(), keys: s.keys.freeze(), hash: s.hash.last,
 		tokens: s.Tokens(), audit: s.audit,
@@ -60,6 +61,9 @@ func (f *Frozen) Write(to io.Writer) error {
 	b.record(secOwners, func(w *writer) { w.do(f.owners.encode(w.e)) })
 	for _, r := range f.audit.kept() {
 		b.record(secAudit, r.encode)
+	}
+	for _, id := range f.removed {
+		b.record(secRemoved, func(w *writer) { w.string(id) })
 	}
 	f.data(b)
 	if f.stage != nil {
@@ -160,6 +164,12 @@ func (s *State) readRecord(of section, r *reader) error {
 			s.audit.add(&a)
 		}
 		return r.err
+	case secRemoved:
+		id := r.string(MaxNodeID)
+		if len(s.removed) >= MaxRemoved {
+			return fmt.Errorf("more than %d nodes removed", MaxRemoved)
+		}
+		s.removed = append(s.removed, id)
 	case secStage:
 		return s.readStage(r)
 	case secStaged:

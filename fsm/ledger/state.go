@@ -22,9 +22,10 @@ type State struct {
 	expiries  expiries
 	hash      hashRing
 	audit     auditLog
-	version   uint64 // of commands, in force
-	stage     *stage // a restore under way; nil: none
-	restored  string // id of the last restore
+	version   uint64   // of commands, in force
+	stage     *stage   // a restore under way; nil: none
+	restored  string   // id of the last restore
+	removed   []string // ids of nodes, in the order of their removal; replaced, never changed
 }
 
 // NewState returns the state of a cluster in which nothing has happened: the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -211,6 +212,26 @@ func TestTheClusterIDIsSetOnce(t *testing.T) {
 	}
 	if err := set("second"); !errors.Is(err, ledger.ErrClusterID) || s.ClusterID() != "first" {
 		t.Errorf("%v, the id is %q", err, s.ClusterID())
+	}
+}
+
+// TestRemovedNodesAreRemembered: so that nobody takes an id up again, after a
+// snapshot neither.
+func TestRemovedNodesAreRemembered(t *testing.T) {
+	s := mustState(t)
+	remove := func(id string) { apply(s, 1, 1, ledger.Op{Kind: ledger.OpRemove, Node: id}) }
+	remove("n2")
+	remove("n2")
+	remove("n3")
+	got := restored(t, s)
+	if !got.Removed("n2") || !got.Removed("n3") || got.Removed("n1") {
+		t.Errorf("n1 %v, n2 %v, n3 %v", got.Removed("n1"), got.Removed("n2"), got.Removed("n3"))
+	}
+	for i := range ledger.MaxRemoved - 1 {
+		remove("m" + strconv.Itoa(i))
+	}
+	if s = restored(t, s); s.Removed("n2") || !s.Removed("n3") {
+		t.Error("not the oldest was forgotten")
 	}
 }
 

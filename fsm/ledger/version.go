@@ -6,7 +6,7 @@ package ledger
 //
 //	1	entries, patches, maps, the cluster's id, policies, deletions, ticks, OpVersion
 //	2	OpRestore
-//	3	OpToken, OpRevoke, OpNote; Op.By in any
+//	3	OpToken, OpRevoke, OpNote, OpRemove; Op.By in any
 const firstVersion = 1
 
 // NewestVersion is the newest version of commands that this program knows.
