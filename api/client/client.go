@@ -127,7 +127,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	failures := []error{ErrUnavailable}
 	for i := range c.cfg.Endpoints {
 		at := (first + i) % len(c.cfg.Endpoints)
-		a, err := c.ask(ctx, c.cfg.Endpoints[at], r, body)
+		a, err := c.ask(ctx, c.endpoint(at), r, body)
 		if err == nil && a.status != http.StatusServiceUnavailable {
 			c.at.Store(uint32(at))
 			return a, nil
@@ -144,7 +144,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 }
 
 func (c *Client) ask(ctx context.Context, endpoint string, r request, body []byte) (*answer, error) {
-	req, err := http.NewRequestWithContext(ctx, r.method, strings.TrimSuffix(endpoint, "/")+r.path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, r.method, endpoint+r.path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -154,15 +154,26 @@ func (c *Client) ask(ctx context.Context, endpoint string, r request, body []byt
 	if body != nil {
 		req.Header.Set("Content-Type", wire.TypeJSON)
 	}
-	if c.cfg.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.cfg.Token)
-	}
+	c.authorize(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	a := &answer{status: resp.StatusCode}
+	return read(resp)
+}
+
+func (c *Client) endpoint(at int) string { return strings.TrimSuffix(c.cfg.Endpoints[at], "/") }
+
+func (c *Client) authorize(req *http.Request) {
+	if c.cfg.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.cfg.Token)
+	}
+}
+
+// read reads an answer to its end.
+func read(resp *http.Response) (a *answer, err error) {
+	a = &answer{status: resp.StatusCode}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
 	}

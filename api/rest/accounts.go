@@ -171,6 +171,9 @@ func (s *Server) propose(ctx *fasthttp.RequestCtx, ops []ledger.Op) ([]ledger.Re
 		return nil, err
 	}
 	for i := range results {
+		if errors.Is(results[i].Err, ledger.ErrRestoring) || errors.Is(results[i].Err, ledger.ErrUpgrade) {
+			return nil, results[i].Err // of all: it is not for the items to tell
+		}
 		if results[i].Err == nil {
 			index = max(index, results[i].Entry.Index)
 		}

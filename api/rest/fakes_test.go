@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -26,6 +27,8 @@ type node struct {
 	cluster  ClusterStatus
 	waited   uint64
 	counted  []string // what the metrics were told
+
+	restores int // done
 
 	newest uint64 // index that a majority has
 	panics bool   // Check does
@@ -103,6 +106,19 @@ func (n *node) WaitIndex(_ context.Context, index uint64) error {
 func (n *node) Cluster() ClusterStatus { return n.cluster }
 func (n *node) Ready() []Probe         { return n.probes }
 
+func (n *node) Freeze() *ledger.Frozen { return n.state.Freeze() }
+
+func (n *node) Restore(_ context.Context, from io.Reader, dry bool) (ledger.Backup, uint64, error) {
+	found, err := ledger.ReadBackup(from, nil)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil || n.err != nil || dry {
+		return found, 0, errors.Join(err, n.err)
+	}
+	n.restores++
+	return found, 99, nil
+}
+
 func (n *node) Write(w io.Writer) error {
 	if n.err != nil {
 		return n.err
@@ -131,7 +147,7 @@ func newServer(tb testing.TB) (*Server, *node) {
 	}
 	st.Skip(7)
 	n := &node{state: st}
-	cfg := Config{NodeID: "n1", Checker: n, Settler: n, Reader: n, Proposer: n, View: n, Operator: n, Metrics: n}
+	cfg := Config{NodeID: "n1", Checker: n, Settler: n, Reader: n, Proposer: n, View: n, Operator: n, Archive: n, Metrics: n}
 	if err := cfg.Validate(); err != nil {
 		tb.Fatal(err)
 	}

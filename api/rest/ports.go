@@ -64,6 +64,17 @@ type Operator interface {
 	Ready() []Probe
 }
 
+// Archive makes and takes backups.
+type Archive interface {
+	// Freeze returns the state as it stands; it is held until nobody has it.
+	Freeze() *ledger.Frozen
+	// Restore reads a backup to its end, checks it, and unless dry replaces by it
+	// what it holds, on all nodes, whole or not at all. It returns what the backup
+	// is of and the log index of the change. Its error wraps ledger.ErrBadBackup,
+	// ErrRestoring, ErrNoRestore, ErrUpgrade, or is one of Propose.
+	Restore(ctx context.Context, from io.Reader, dry bool) (ledger.Backup, uint64, error)
+}
+
 // Metrics writes all metrics in Prometheus' text format.
 type Metrics interface {
 	Write(w io.Writer) error
@@ -97,13 +108,14 @@ type Config struct {
 	Proposer Proposer
 	View     View
 	Operator Operator
+	Archive  Archive
 	Metrics  Metrics
 	Logger   *slog.Logger // nil: nothing is logged
 }
 
 // Validate reports what is missing.
 func (c *Config) Validate() error {
-	if c.NodeID == "" || c.Checker == nil || c.Settler == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Metrics == nil {
+	if c.NodeID == "" || c.Checker == nil || c.Settler == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Archive == nil || c.Metrics == nil {
 		return errors.New("rest: the config needs all but a logger")
 	}
 	return nil

@@ -43,6 +43,10 @@ func problemOf(err error) wire.Problem {
 		{ledger.ErrOutcomeUnknown, 503, wire.OutcomeUnknown},
 		{ledger.ErrOverloaded, 503, wire.Overloaded},
 		{ledger.ErrBehind, 503, wire.Behind},
+		{ledger.ErrRestoring, 503, wire.Unavailable},
+		{ledger.ErrNoRestore, 503, wire.Unavailable},
+		{ledger.ErrUpgrade, 409, wire.UpgradeUnfinished},
+		{ledger.ErrBadBackup, 422, wire.InvalidBackup},
 		{ledger.ErrKeyReused, 409, wire.KeyReused},
 		{ledger.ErrKeyExpired, 409, wire.KeyExpired},
 		{ledger.ErrNotEmpty, 409, wire.NotEmpty},
@@ -85,6 +89,9 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 		ctx.Response.Header.Set(wire.HeaderRetryAfter, strconv.Itoa(overloadedSeconds))
 	}
 	reply(ctx, p.Status, wire.TypeProblem, p.Append(nil))
+	if c, ok := ctx.Conn().(*conn); ok && ctx.Request.Header.Peek(bodyLength) != nil {
+		c.linger.Store(true) // nobody has read its body
+	}
 }
 
 // reply answers with a body.

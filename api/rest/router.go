@@ -46,6 +46,8 @@ var routes = []route{
 	{path: "/v1/policy", get: (*Server).getPolicy, put: (*Server).putPolicy},
 	{path: "/v1/policy/validate", post: (*Server).validatePolicy},
 	{path: "/v1/cluster", get: (*Server).getCluster},
+	{path: backupPath, get: (*Server).backup},
+	{path: restorePath, post: (*Server).restore},
 	{path: "/livez", get: (*Server).livez},
 	{path: "/readyz", get: (*Server).readyz},
 	{path: "/metrics", get: (*Server).metrics},

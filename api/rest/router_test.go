@@ -17,7 +17,7 @@ func TestRouterAnswersWhatIsNotThere(t *testing.T) {
 	for _, path := range []string{
 		"/", "/v1", "/v1/", "/v1/check/", "//v1/check", "/v1//check", "/v2/check", "/V1/check", "/v1/accounts/", "/v1/accounts/a/",
 		"/v1/accounts//ledger", "/v1/accounts/a/ledger/k/l", "/v1/accounts/a/b", "/v1/settle/", "/v1/authz/", "/v1/tokens",
-		"/v1/backup", "/openapi.yml", "/livez/", "/v1%2Fcheck", "/v1/accounts/../check", "/v1/./check", "/v1/cluster/drain", "/%zz",
+		"/v1/backups", "/openapi.yml", "/livez/", "/v1%2Fcheck", "/v1/accounts/../check", "/v1/./check", "/v1/cluster/nodes/n1", "/%zz",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			a := ask(s, method, path, "")

@@ -29,17 +29,20 @@ type Server struct {
 	log   *slog.Logger
 	http  *fasthttp.Server
 	calls sync.Pool // of *call
+
+	backups chan struct{} // one for each under way
 }
 
 // New returns a server that does not listen yet. The config must validate.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, log: cfg.Logger}
+	s := &Server{cfg: cfg, log: cfg.Logger, backups: make(chan struct{}, maxBackups)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.calls.New = func() any { return new(call) }
 	s.http = &fasthttp.Server{
 		Handler:            s.handle,
+		HeaderReceived:     received,
 		ErrorHandler:       s.broken,
 		ReadBufferSize:     maxHeader,
 		MaxRequestBodySize: wire.MaxBody,

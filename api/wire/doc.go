@@ -37,6 +37,7 @@ const (
 	TypeJSON    = "application/json"
 	TypeProblem = "application/problem+json"
 	TypeYAML    = "application/yaml"
+	TypeBackup  = "application/octet-stream"
 	TypeText    = "text/plain; charset=utf-8"
 	TypeMetrics = "text/plain; version=0.0.4; charset=utf-8"
 )

@@ -88,17 +88,21 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		Leases: n.cluster, Outbox: n.exchange, Partitions: ledger.Partitions, Partition: ledger.Partition,
 		Replication: machine.Replication, Sources: newSource(),
 	})
+	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	archive, err := newArchive(ctx, cfg.DataDir, machine, n.cluster)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--data-dir %s: %w", cfg.DataDir, err), n.cluster.Close(ctx), n.listener.Close())
+	}
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
 	n.cluster.SetLimiter(port{cfg.NodeID, local, router, n.exchange})
 	n.cluster.MapChanged() // of what was applied before running was set
 	n.http = rest.New(rest.Config{
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
-		Operator: operator{cfg.NodeID, n.cluster, machine},
-		Metrics:  newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange),
-		Logger:   log,
+		Operator: operator{cfg.NodeID, n.cluster, machine}, Archive: archive,
+		Metrics: newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange),
+		Logger:  log,
 	})
 
-	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.wg.Add(4)
 	go func() { defer n.wg.Done(); n.watch(ctx, machine.Halted()) }()
 	go func() { defer n.wg.Done(); n.exchange.Run(ctx) }()

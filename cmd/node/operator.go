@@ -47,7 +47,14 @@ func (o operator) Ready() []rest.Probe {
 	return []rest.Probe{
 		{Name: "raft", OK: o.cluster.Ready(), Fatal: true},
 		{Name: "ownership", OK: o.machine.Map().Epoch > 0, Fatal: true},
+		{Name: "restoring", OK: !o.restoring(), Fatal: true},
 		{Name: "draining", OK: !o.cluster.Leaving(), Fatal: true},
 		{Name: "leader", OK: o.cluster.HasLeader()},
 	}
+}
+
+// restoring reports whether a restore is under way, on any node.
+func (o operator) restoring() bool {
+	under, _ := o.machine.State().Restoring(0)
+	return under
 }

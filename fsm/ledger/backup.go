@@ -137,9 +137,8 @@ func (v *verifier) record(of section, r *reader) error {
 		if r.err != nil {
 			return r.err
 		}
-		_, err := Compile(revision, []byte(doc))
-		if err != nil || v.policy {
-			return errors.Join(err, errors.New("one policy that validates is due"))
+		if _, err := Compile(revision, []byte(doc)); err != nil || v.policy {
+			return errors.New("want one policy, and one that validates")
 		}
 		v.policy = true
 	case secAccounts:

@@ -102,7 +102,11 @@ func readBlock(block []byte, read func(of section, r *reader) error) error {
 		if in.Len() == 0 {
 			return errors.New("fewer records in a block than it says")
 		}
-		if err := errors.Join(read(of, r), r.err); err != nil {
+		err := read(of, r)
+		if err == nil {
+			err = r.err
+		}
+		if err != nil {
 			return fmt.Errorf("section %d: %w", of, err)
 		}
 	}

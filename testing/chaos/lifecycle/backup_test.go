@@ -1,0 +1,221 @@
+package lifecycle
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"quorate/testing/testcluster"
+)
+
+// TestBackupAndRestore backs a cluster up, changes it, restores it, and restores
+// another one from the same file.
+func TestBackupAndRestore(t *testing.T) {
+	c := testcluster.Start(t, 3)
+	n1, n2, n3 := c.Nodes[0], c.Nodes[1], c.Nodes[2]
+	began := time.Now()
+	buy(t, n1, "acct", *many)
+	t.Logf("%d accounts bought in %.1f s", *many, time.Since(began).Seconds())
+	n1.MustDo(t, "PATCH", "/v1/accounts/acct-1", `{"plan":"scale","suspended":true}`)
+	doc := n1.MustDo(t, "GET", "/v1/policy?format=yaml", nil).Body
+	if r := n2.MustDo(t, "PUT", "/v1/policy", append(doc, "\n# the one of the backup\n"...)); r.Status != 200 {
+		t.Fatal(r)
+	}
+
+	file := filepath.Join(t.TempDir(), "cluster.backup")
+	began = time.Now()
+	quorate(t, n2, "backup", file)
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("backup of %d bytes in %.1f s", info.Size(), time.Since(began).Seconds())
+	was := restore(t, n3, file, "--dry-run")
+	if was.Restored || was.Accounts != *many || was.Keys != *many {
+		t.Fatalf("the backup is of %+v", was)
+	}
+
+	// What comes after it.
+	n1.Purchase(t, "late", "k", "7")
+	n1.Purchase(t, "acct-0", "more", "100")
+	if r := n1.MustDo(t, "PUT", "/v1/policy", append(doc, "\n# another\n"...)); r.Status != 200 {
+		t.Fatal(r)
+	}
+	before := n1.Status(t)
+
+	refuseDamaged(t, c, file)
+	watch := watchRestore(t, n1, n2)
+	rss := peak(t, c)
+	began = time.Now()
+	got := restore(t, n3, file)
+	took := time.Since(began)
+	grew := rss()
+	watch.end(t)
+	t.Logf("restored %d accounts in %.1f s (%d polls of readiness said no, %d writes were refused meanwhile); memory at most %v MiB more a node",
+		got.Accounts, took.Seconds(), watch.unready, watch.refused, grew)
+	if !got.Restored || got.Content != was.Content || got.ReachesIndex != was.ReachesIndex || got.Index <= was.ReachesIndex {
+		t.Fatalf("restored %+v, want %+v", got, was)
+	}
+	c.WaitReady()
+	if now := wantEqual(t, c); now.Content != was.Content {
+		t.Errorf("the nodes hold %s, the backup %s", now.Content, was.Content)
+	}
+	after := n1.Status(t)
+	if after.ClusterID != before.ClusterID || after.Epoch != before.Epoch || len(after.Nodes) != 3 {
+		t.Errorf("before %+v, after %+v: membership or ownership changed", before, after)
+	}
+	for _, n := range c.Nodes {
+		if n.Status(t).Node(n.ID).AppliedIndex < got.Index {
+			t.Errorf("%s is at index %d, the restore was at %d", n.ID, n.Status(t).Node(n.ID).AppliedIndex, got.Index)
+		}
+		if r := n.MustDo(t, "GET", "/v1/accounts/late", nil); r.Status != 404 {
+			t.Errorf("an account from after the backup at %s: %s", n.ID, r)
+		}
+		if a := n.Account(t, "acct-0"); a.LifetimeSpend != "5.00" {
+			t.Errorf("acct-0 at %s: spent %s", n.ID, a.LifetimeSpend)
+		}
+		if a := n.Account(t, "acct-1"); a.Plan != "scale" || !a.Suspended {
+			t.Errorf("acct-1 at %s: %+v", n.ID, a)
+		}
+		if got := n.MustDo(t, "GET", "/v1/policy?format=yaml", nil).Body; !bytes.Contains(got, []byte("the one of the backup")) {
+			t.Errorf("the policy at %s is another", n.ID)
+		}
+	}
+	if e := n2.Purchase(t, "acct-0", "first", "5"); !e.Replayed || e.Account.LifetimeSpend != "5.00" {
+		t.Errorf("a key of the backup: %+v", e)
+	}
+	if e := n2.Purchase(t, "acct-0", "more", "100"); e.Replayed || e.Account.LifetimeSpend != "105.00" {
+		t.Errorf("a key from after the backup: %+v", e)
+	}
+
+	fresh := testcluster.Start(t, 1)
+	other := restore(t, fresh.Nodes[0], file)
+	if other.Content != was.Content || content(t, fresh.Nodes[0]).Content != was.Content {
+		t.Errorf("a fresh cluster holds %+v, the backup %s", other, was.Content)
+	}
+	if id := fresh.Nodes[0].Status(t).ClusterID; id == before.ClusterID || other.ClusterID != before.ClusterID {
+		t.Errorf("the fresh cluster has id %s, the backup is of %s, made of %s", id, other.ClusterID, before.ClusterID)
+	}
+	if e := fresh.Nodes[0].Purchase(t, "acct-0", "first", "5"); !e.Replayed || e.Entry.Index > other.Index {
+		t.Errorf("a key of the backup in the fresh cluster: %+v", e)
+	}
+}
+
+// refuseDamaged restores damaged files and wants nothing to change.
+func refuseDamaged(t *testing.T, c *testcluster.Cluster, file string) {
+	t.Helper()
+	was := content(t, c.Nodes[0])
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(whole)
+	flipped[len(flipped)/2] ^= 1
+	for name, b := range map[string][]byte{"a flipped bit": flipped, "cut short": whole[:len(whole)-9], "empty": nil} {
+		r := c.Nodes[1].MustDo(t, "POST", "/v1/restore", b)
+		if r.Status != 422 || !strings.Contains(r.String(), "invalid_backup") {
+			t.Errorf("%s: %s", name, r)
+		}
+		if r := c.Nodes[1].MustDo(t, "GET", "/readyz", nil); r.Status != 200 {
+			t.Errorf("%s: not ready afterwards: %s", name, r)
+		}
+	}
+	if now := wantEqual(t, c); now.Content != was.Content {
+		t.Errorf("damaged backups changed the content from %s to %s", was.Content, now.Content)
+	}
+}
+
+// watched is what others see of a restore.
+type watched struct {
+	unready, refused int
+	odd              []string
+	stop             context.CancelFunc
+	done             chan struct{}
+}
+
+// watchRestore asks for readiness and writes until it is ended.
+func watchRestore(t *testing.T, ready, writes *testcluster.Node) *watched {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watched{stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		for ctx.Err() == nil {
+			if r, err := ready.Do(context.Background(), "GET", "/readyz?verbose", nil); err != nil {
+				w.odd = append(w.odd, err.Error())
+			} else if r.Status != 200 {
+				if w.unready++; !strings.Contains(r.String(), "[-]restoring") {
+					w.odd = append(w.odd, r.String())
+				}
+			}
+			// A write that changes nothing when it is let through.
+			r, err := writes.Do(context.Background(), "DELETE", "/v1/accounts/nobody", nil)
+			if err != nil {
+				w.odd = append(w.odd, err.Error())
+			} else if r.Status != 404 {
+				if w.refused++; r.Status != 503 || !strings.Contains(r.String(), "restore is under way") {
+					w.odd = append(w.odd, r.String())
+				}
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return w
+}
+
+// end wants that the restore was seen.
+func (w *watched) end(t *testing.T) {
+	t.Helper()
+	w.stop()
+	<-w.done
+	for _, s := range w.odd {
+		t.Errorf("during the restore: %s", s)
+	}
+	if w.unready == 0 || w.refused == 0 {
+		t.Errorf("nobody saw the restore: %d polls not ready, %d writes refused", w.unready, w.refused)
+	}
+}
+
+// peak watches the memory of all nodes; the function it returns ends that and
+// tells by how many MiB each grew at most.
+func peak(t *testing.T, c *testcluster.Cluster) func() []int {
+	ctx, cancel := context.WithCancel(t.Context())
+	first, most := make([]int, len(c.Nodes)), make([]int, len(c.Nodes))
+	done := make(chan struct{})
+	for i, n := range c.Nodes {
+		first[i] = rss(n.PID())
+	}
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			for i, n := range c.Nodes {
+				most[i] = max(most[i], rss(n.PID())-first[i])
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	return func() []int { cancel(); <-done; return most }
+}
+
+// rss returns a process's resident memory in MiB, 0 where nobody knows.
+func rss(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+			kb, _ := strconv.Atoi(f[1])
+			return kb >> 10
+		}
+	}
+	return 0
+}
