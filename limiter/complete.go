@@ -36,7 +36,8 @@ func (l *Local) forget(was, now *state) {
 	}
 	over := map[string]bool{}
 	for id, boot := range now.Lives {
-		if before, ok := was.Lives[id]; ok && before != boot {
+		// One that was no member for a while may have been a successor before it.
+		if was.Lives[id] != boot {
 			over[id] = true
 		}
 	}

@@ -130,7 +130,9 @@ func (l *Local) Export(p int) []Known {
 		if j := sh.judged[id]; j != nil {
 			k.Limit, k.Tallies = j.limit, j.at(now)
 		}
-		if !k.State.Idle() || len(k.Tallies) > 0 {
+		// What was taken while others judged counts even when it has come back here.
+		h := sh.hot[id]
+		if !k.State.Idle() || len(k.Tallies) > 0 || h != nil && h.stream.Untold() {
 			out = append(out, k)
 		}
 	}

@@ -194,7 +194,7 @@ func (l *Local) left(sh *shard, now time.Duration) (out []Tally) {
 			continue
 		}
 		e := l.entry(sh, id)
-		if r, ok := h.stream.Left(now - e.state.At); ok && e.state.Rate > 0 {
+		if r, ok := h.stream.Left(e.state.Units, e.spent, now-e.state.At); ok && e.state.Rate > 0 {
 			limit := bucket.Limit{Unit: id.Unit, Limit: e.state.Rate, Burst: e.state.Rate, Window: id.Window}
 			out = append(out, Tally{ID: id, Limit: limit, Report: r})
 		}

@@ -211,3 +211,19 @@ func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
 
 // number returns the number of the next statement.
 func (l *Local) number() uint64 { return l.sequence.Add(1) }
+
+// Acknowledged calls fn with what this owner of a partition goes by of its
+// copies: the successor owes at least so much of the bucket now, if it has not
+// restarted.
+func (l *Local) Acknowledged(p int, fn func(id bucket.ID, node string, least bucket.State)) {
+	sh := &l.parts[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if l.role(p) != owner {
+		return
+	}
+	now := l.now()
+	for id, h := range sh.hot {
+		h.stream.Least(id.Window, now, func(node string, least bucket.State) { fn(id, node, least) })
+	}
+}

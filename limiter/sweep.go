@@ -11,8 +11,9 @@ import (
 // copies and judges know of such, and reservations that can be settled no more.
 // It holds the lock of one shard at a time.
 func (l *Local) Sweep() {
+	v := l.view.Load()
 	nodes := int64(1)
-	if v := l.view.Load(); v != nil {
+	if v != nil {
 		nodes = max(1, v.Nodes)
 	}
 	for i := range l.parts {
@@ -20,17 +21,21 @@ func (l *Local) Sweep() {
 		sh.mu.Lock()
 		now := l.now()
 		l.expire(sh, now)
-		sh.sweepAccounts(now)
+		_, role, _ := v.part(i)
+		// Who may not be the owner any more must tell the next one what it took, even
+		// when nothing of it is left here: the other has given it back too.
+		mine := l.cluster.Leases == nil || role == owner && l.cluster.Leases.Valid(i, now)
+		sh.sweepAccounts(mine, now)
 		sh.sweepReplicas(nodes, now)
 		sh.mu.Unlock()
 	}
 }
 
-func (sh *shard) sweepAccounts(now time.Duration) {
+func (sh *shard) sweepAccounts(mine bool, now time.Duration) {
 	for id, account := range sh.accounts {
 		kept := account.entries[:0]
 		for _, e := range account.entries {
-			if !e.idle(now) {
+			if !e.idle(now) || !mine && sh.untold(id, &e, now) {
 				kept = append(kept, e)
 			}
 		}
@@ -39,6 +44,15 @@ func (sh *shard) sweepAccounts(now time.Duration) {
 			delete(sh.accounts, id)
 		}
 	}
+}
+
+// untold reports whether what was taken of a bucket is still to be told.
+func (sh *shard) untold(account string, e *entry, now time.Duration) bool {
+	if len(sh.hot) == 0 || now-e.state.At > replica.Remembered {
+		return false
+	}
+	h := sh.hot[bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}]
+	return h != nil && h.stream.Untold()
 }
 
 func (sh *shard) sweepReplicas(nodes int64, now time.Duration) {

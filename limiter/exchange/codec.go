@@ -191,7 +191,7 @@ func (r *reader) counts() []replica.Count {
 func (r *reader) report() replica.Report {
 	return replica.Report{
 		Count: replica.Count{Source: r.uint(), Units: r.units()}, Age: r.span(),
-		Fork: replica.Fork{Spent: r.int(-1, maxUnits), Units: r.units(), Age: r.span()},
+		Fork: replica.Fork{Spent: r.int(-1, maxUnits), Units: r.int(-maxUnits, maxUnits), Age: r.span()},
 	}
 }
 

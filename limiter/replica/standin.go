@@ -55,7 +55,7 @@ type Report struct {
 // Fork is the statement that a judge went by: from there on two have counted.
 type Fork struct {
 	Spent int64         // in all, by the owner's word; below 0: nothing was known
-	Units int64         // owed
+	Units int64         // owed; below 0 where a part of what came back is a former owner's
 	Age   time.Duration // of the statement, since it arrived
 }
 
@@ -252,8 +252,14 @@ func (s *Stream) Absorb(o Owned, r Report) (use bucket.State, missing int64) {
 	}
 	// A new list: statements under way share the old one.
 	s.seen, s.heard = Union(s.seen, []Count{r.Count}), use.At
+	if !protected(heal) {
+		return use, missing
+	}
 	owed := use.Units + missing
-	if f := r.Fork; f.Spent >= 0 && f.Spent <= o.Spent {
+	if f := r.Fork; f.Spent > o.Spent {
+		// This owner began without a copy of what the judge knew.
+		owed = f.Units + s.own.Units + missing - refill(o.Limit, f.Age)
+	} else if f.Spent >= 0 {
 		owed = min(owed, f.Units+o.Spent-f.Spent+missing-refill(o.Limit, f.Age))
 	} else if use.Idle() {
 		owed = missing - min(missing, refill(o.Limit, min(r.Age, o.Empty)))

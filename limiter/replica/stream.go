@@ -123,7 +123,7 @@ func (s *Stream) state(a *acked, bound bucket.State, spent int64, l bucket.Limit
 	now := bound.At
 	bound.Rate = l.Limit
 	// What is sent may arrive, and replace what was acknowledged.
-	if a.least = decayed(a.least, l.Window, now); more(a.least, bound) {
+	if a.least = decayed(a.least, l.Window, now); protected(smallest) && more(a.least, bound) {
 		a.least = bound
 	}
 	a.stated, a.spent, a.seq, a.open = bound, spent, seq, true
@@ -162,6 +162,15 @@ func (s *Stream) Ahead(use bucket.State, window time.Duration) int64 {
 	return max(0, ahead)
 }
 
+// Least calls fn with each successor and what it holds at least, at now.
+func (s *Stream) Least(window, now time.Duration, fn func(node string, least bucket.State)) {
+	for i := range s.acks {
+		if a := &s.acks[i]; a.node != "" {
+			fn(a.node, decayed(a.least, window, now))
+		}
+	}
+}
+
 // Begin names the source of what this owner admits. The number must be new.
 func (s *Stream) Begin(source uint64) { s.own = Count{Source: source} }
 
@@ -170,10 +179,15 @@ func (s *Stream) Begin(source uint64) { s.own = Count{Source: source} }
 func (s *Stream) Took(cost int64) { s.own.Units += cost }
 
 // Left returns what a former owner reports, as a judge does, and false when the
-// next one knows all.
-func (s *Stream) Left(age time.Duration) (Report, bool) {
-	return Report{Count: s.own, Age: age, Fork: Fork{Spent: -1}}, s.own.Units > s.told
+// next one knows all. Its bucket owed units when it was touched last, an age ago,
+// and spent in all: so the fork is the bucket without what this owner took.
+func (s *Stream) Left(units, spent int64, age time.Duration) (Report, bool) {
+	fork := Fork{Spent: max(0, spent-s.own.Units), Units: units - s.own.Units, Age: age}
+	return Report{Count: s.own, Age: age, Fork: fork}, s.own.Units > s.told
 }
+
+// Untold reports whether a former owner has something to report.
+func (s *Stream) Untold() bool { return s.own.Units > s.told }
 
 // Told notes how much of what the source admitted the next owner knows.
 func (s *Stream) Told(source uint64, units int64) {
