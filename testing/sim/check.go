@@ -1,220 +1,239 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"quorate/limiter"
 	"quorate/limiter/bucket"
 )
 
-// bucketRun is one bucket and what was admitted of it.
-type bucketRun struct {
-	account string
-	limits  []bucket.Scoped
-	every   time.Duration // between checks, on average
-	cost    int64
-	admits  []admit
-}
+// As the product has them: see limiter/decide.go and limiter/router.go, whose
+// steps these are, without goroutines.
+const (
+	coverFor   = 100 * time.Millisecond
+	coverEvery = 35 * time.Millisecond
+	comeFor    = 200 * time.Millisecond
+	comeEvery  = 5 * time.Millisecond
+	adoptFor   = 50 * time.Millisecond
+	late       = 100 * time.Millisecond
+	relayedHop = 50 * time.Millisecond
+	maxAnew    = 3
+)
 
-// admit is one admission: it lies somewhere between its request and its answer.
-type admit struct {
-	asked, answered time.Duration
-	units           int64
-}
+var (
+	errNoAnswer = errors.New("no answer in time")
+	errMayNot   = errors.New("may not decide")
+)
+
+// answer is what becomes of a step: a decision, or why there is none.
+type answer func(d bucket.Decision, err error)
 
 // job is one check at one node, step by step.
 type job struct {
 	n     *node
 	check *bucket.Check
-	rule  bucket.Ruling
+	entry bool // a client's; else another node's, who asks for a judge
 	steps []limiter.Step
 	at    int
-	owner time.Duration // since when it is tried as owner; 0: it is not
-	over  bool
-	again bool   // a step was begun anew because this node was frozen
 	epoch uint64 // of the map that the steps follow
-	entry bool   // a client's: a newer map begins it anew, once
-	done  func(d bucket.Decision, ok bool)
-	d     bucket.Decision
-}
-
-// client asks a node now and then, for as long as the load lasts.
-func (w *world) client(b *bucketRun, until time.Duration) {
-	if w.now >= until {
-		return
-	}
-	gap := time.Duration(w.rng.ExpFloat64() * float64(b.every))
-	w.after(gap, func() { w.client(b, until) })
-	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	if !n.member || !n.alive {
-		return
-	}
-	w.stats.Checks++
-	asked := w.now
-	w.send(n, n, func() {
-		n.enter(&bucket.Check{Account: b.account, Category: "llm", Requests: b.cost}, func(d bucket.Decision, ok bool) {
-			switch {
-			case !ok || d.Reason == bucket.Unavailable:
-				w.stats.Failed++
-			case d.Reason == bucket.OK:
-				w.stats.Allowed++
-				if d.Degraded {
-					w.stats.Degraded++
-				}
-				b.admits = append(b.admits, admit{asked, w.now, b.cost})
-				w.logf("admit %s at %s left %d degraded %v", b.account, n.id, d.Limits[0].Remaining, d.Degraded)
-			}
-		})
-	})
+	anew  int
+	again bool // a step was repeated because this node stood still
+	began time.Duration
+	done  answer
 }
 
 // enter decides a check as the node that a client asked.
 func (n *node) enter(c *bucket.Check, done func(bucket.Decision, bool)) {
-	p := n.local.Part(partition(c.Account))
-	n.begin(c, limiter.EntrySteps(n.id, &p, n, nil), done).entry = true
+	j := &job{n: n, check: c, entry: true, done: func(d bucket.Decision, err error) { done(d, err == nil) }}
+	j.plan()
+	j.step()
 }
 
 // serve decides a check as another node asked for it.
-func (n *node) serve(how limiter.How, c *bucket.Check, done func(bucket.Decision, bool)) {
-	p := n.local.Part(partition(c.Account))
-	switch how {
-	case limiter.AsOwner:
-		n.begin(c, []limiter.Step{{How: limiter.AsOwner}}, done)
-	case limiter.AsJudge:
-		n.begin(c, limiter.JudgeSteps(n.id, &p, n, nil), done)
-	case limiter.AsRelay:
-		if p.Holders[0] == "" {
-			done(bucket.Decision{}, false)
-			return
-		}
-		n.begin(c, []limiter.Step{{Node: p.Holders[0], How: limiter.AsOwner, Hop: 50 * time.Millisecond}}, done)
-	}
-}
-
-func (n *node) begin(c *bucket.Check, steps []limiter.Step, done func(bucket.Decision, bool)) *job {
-	j := &job{n: n, epoch: n.table.terms.Epoch, check: c, steps: steps, at: -1, done: done, rule: rules{n.w}.Rule(c)}
-	j.next()
-	return j
-}
-
-func (j *job) finish(ok bool) {
-	if !j.over {
-		j.over = true
-		j.done(j.d, ok)
-	}
-}
-
-// next goes on with the next step.
-func (j *job) next() {
-	if j.over {
+func (n *node) serve(how limiter.How, epoch uint64, c *bucket.Check, done answer) {
+	if epoch > n.local.Epoch() {
+		n.learning(epoch, n.clock(), func() { n.serve(how, 0, c, done) })
 		return
 	}
-	if j.at++; j.at >= len(j.steps) {
-		j.finish(false)
+	switch how {
+	case limiter.AsOwner:
+		n.own(c, done)
+	case limiter.AsJudge:
+		j := &job{n: n, check: c, done: done}
+		j.plan()
+		j.step()
+	case limiter.AsRelay:
+		owner := n.local.Part(partition(c.Account)).Holders[0]
+		if owner == "" || owner == n.id {
+			done(bucket.Decision{}, limiter.ErrNotOwner)
+			return
+		}
+		n.ask(limiter.Step{Node: owner, How: limiter.AsOwner, Hop: relayedHop}, c, done)
+	}
+}
+
+// learning waits until a map of the epoch is adopted, for a while.
+func (n *node) learning(epoch uint64, since time.Duration, then func()) {
+	if n.local.Epoch() >= epoch || n.clock()-since >= adoptFor {
+		then()
+		return
+	}
+	n.after(comeEvery, func() { n.learning(epoch, since, then) })
+}
+
+func (j *job) plan() {
+	p := j.n.local.Part(partition(j.check.Account))
+	j.epoch, j.at = j.n.local.Epoch(), 0
+	if j.entry {
+		j.steps = limiter.EntrySteps(j.n.id, &p, j.n, nil)
+	} else {
+		j.steps = limiter.JudgeSteps(j.n.id, &p, j.n, nil)
+	}
+}
+
+// step makes the step at hand.
+func (j *job) step() {
+	if j.at >= len(j.steps) {
+		j.done(bucket.Decision{}, errMayNot)
 		return
 	}
 	s := j.steps[j.at]
-	j.d = bucket.Decision{Hit: -1}
+	j.began = j.n.clock()
 	switch {
 	case s.Node != "":
-		j.ask(s)
+		j.n.ask(s, j.check, j.next)
 	case s.How == limiter.AsOwner:
-		j.owner = j.n.w.now
-		j.tryOwner()
+		j.n.own(j.check, j.next)
+	case !j.n.ready():
+		j.next(bucket.Decision{}, errMayNot)
 	default:
-		j.judge()
+		d, ok := j.n.judge(j.check)
+		if !ok {
+			j.next(d, errMayNot)
+			return
+		}
+		j.next(d, nil)
 	}
 }
 
-func (j *job) judge() {
-	j.d = bucket.Decision{Hit: -1, Degraded: true}
-	ok := j.n.local.Judge(j.check, &j.rule, &j.d)
-	j.finish(ok)
-}
-
-// tryOwner tries to decide as owner, again and again while that may help.
-func (j *job) tryOwner() {
-	if j.over || j.owner == 0 {
+// next goes on after a step.
+func (j *job) next(d bucket.Decision, err error) {
+	if err == nil {
+		j.done(d, nil)
 		return
 	}
-	n, p := j.n, partition(j.check.Account)
-	waited := n.w.now - j.owner
-	j.d = bucket.Decision{Hit: -1}
-	v, _ := n.local.Try(j.check, &j.rule, &j.d)
+	s := j.steps[j.at]
+	switch {
+	case j.entry && j.anew < maxAnew && j.n.local.Epoch() > j.epoch:
+		j.anew++
+		j.plan()
+	case s.Node != "" && j.n.clock()-j.began > s.Hop+late && !j.again:
+		j.again = true
+	default:
+		j.at++
+	}
+	j.step()
+}
+
+func (n *node) judge(c *bucket.Check) (bucket.Decision, bool) {
+	d := bucket.Decision{Hit: -1, Degraded: true, DecidedBy: n.id}
+	r := rules{n.w}.Rule(c)
+	ok := n.local.Judge(c, &r, &d)
+	return d, ok
+}
+
+// own tries to decide as owner, again and again while that may help.
+func (n *node) own(c *bucket.Check, done answer) {
+	n.try(&attempt{c: c, done: done, began: n.clock()})
+}
+
+// attempt is one check that is tried as owner.
+type attempt struct {
+	c      *bucket.Check
+	done   answer
+	began  time.Duration
+	stated time.Duration // when it was uncovered first
+	over   bool
+	tried  int
+}
+
+func (n *node) try(a *attempt) {
+	if a.over {
+		return
+	}
+	p := partition(a.c.Account)
+	d := bucket.Decision{Hit: -1, DecidedBy: n.id}
+	r := rules{n.w}.Rule(a.c)
+	v, _ := n.local.Try(a.c, &r, &d)
+	now := n.clock()
+	if v == limiter.Uncovered && a.stated == 0 {
+		a.stated = now
+	}
+	finish := func(d bucket.Decision, err error) { a.over = true; a.done(d, err) }
 	switch {
 	case v == limiter.Decided:
-		j.owner = 0
-		j.finish(true)
-	case v == limiter.Uncovered && waited >= 100*time.Millisecond, v == limiter.NotOwner && n.local.Takes(p):
-		j.owner = 0
-		j.judge()
+		if d.Reason == bucket.OK {
+			n.w.claimed(n, p)
+		}
+		finish(d, nil)
+	case v == limiter.Uncovered && now-a.stated >= coverFor, v == limiter.NotOwner && n.local.Takes(p):
+		d, ok := n.judge(a.c)
+		if !ok {
+			d.Reason = bucket.Unavailable
+		}
+		finish(d, nil)
 	case v == limiter.Uncovered:
-		n.wait(j)
-	// A partition that was handed over a moment ago may come before its lease.
-	case (n.local.Awaits(p) || n.local.Holds(p)) && waited < 200*time.Millisecond:
-		n.wait(j)
+		n.wait(a, coverEvery)
+	case (n.local.Awaits(p) || n.local.Holds(p) || n.local.New(p)) && now-a.began < comeFor:
+		n.wait(a, comeEvery)
 	default:
-		j.owner = 0
-		j.next()
+		finish(bucket.Decision{}, limiter.ErrNotOwner)
 	}
 }
 
-// wait has the job tried again when something has happened, or in a while.
-func (n *node) wait(j *job) {
-	n.waiting = append(n.waiting, j)
-	n.after(35*time.Millisecond, j.tryOwner)
+// wait has an attempt made again when something has happened, or in a while.
+func (n *node) wait(a *attempt, atMost time.Duration) {
+	n.waiting = append(n.waiting, a)
+	a.tried++
+	tried := a.tried
+	n.after(atMost, func() {
+		if a.tried == tried {
+			n.try(a)
+		}
+	})
 }
 
 // stir tries again what waits.
 func (n *node) stir() {
 	was := n.waiting
 	n.waiting = nil
-	for _, j := range was {
-		j.tryOwner()
+	for _, a := range was {
+		a.tried++
+		n.try(a)
 	}
 }
 
-// refused goes on after a refusal. It carries the map: who asked by an older one
-// asks again by that.
-func (j *job) refused(t *table) {
-	j.n.adopt(t)
-	if j.entry && j.n.table.terms.Epoch > j.epoch {
-		j.entry = false
-		p := j.n.local.Part(partition(j.check.Account))
-		j.steps, j.at = limiter.EntrySteps(j.n.id, &p, j.n, nil), -1
+// ask has another node do a step, for as long as the hop may take. A refusal
+// carries the map.
+func (n *node) ask(s limiter.Step, c *bucket.Check, done answer) {
+	to, life, over := n.w.byID[s.Node], n.boot, false
+	epoch := n.local.Epoch()
+	finish := func(d bucket.Decision, err error) {
+		if n.boot == life && !over {
+			over = true
+			done(d, err)
+		}
 	}
-	j.next()
-}
-
-// ask has another node do a step, for as long as the hop may take.
-func (j *job) ask(s limiter.Step) {
-	n, to, at, life := j.n, j.n.w.byID[s.Node], j.at, j.n.boot
-	current := func() bool { return n.boot == life && !j.over && j.at == at }
-	sent := n.w.now
-	n.after(s.Hop, func() {
-		if !current() {
-			return
-		}
-		// Who was frozen himself has not waited for the answer.
-		if n.w.now-sent > s.Hop+beatEvery && !j.again {
-			j.again = true
-			j.at--
-		}
-		j.next()
-	})
+	n.after(s.Hop, func() { finish(bucket.Decision{}, errNoAnswer) })
 	n.w.send(n, to, func() {
-		to.serve(s.How, j.check, func(d bucket.Decision, ok bool) {
+		to.serve(s.How, epoch, c, func(d bucket.Decision, err error) {
 			refuser := to.table
 			to.w.send(to, n, func() {
-				if !current() {
-					return
+				if n.boot == life && err != nil {
+					n.adopt(refuser)
 				}
-				if !ok {
-					j.refused(refuser)
-					return
-				}
-				j.d = d
-				j.finish(true)
+				finish(d, err)
 			})
 		})
 	})

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,11 +28,49 @@ func (n *node) dutiesDue() {
 			n.take(d, p)
 		}
 	}
+	for _, to := range slices.Sorted(maps.Keys(d.Copy)) {
+		for _, p := range d.Copy[to] {
+			n.copyTo(d.Epoch, p, n.w.byID[to])
+		}
+	}
 	for _, to := range slices.Sorted(maps.Keys(d.Hand)) {
 		for _, p := range d.Hand[to] {
 			n.hand(d.Epoch, p, n.w.byID[to])
 		}
 	}
+}
+
+// copyTo gives a successor a whole copy of a partition.
+func (n *node) copyTo(epoch uint64, p int, to *node) {
+	done, ok := n.once("copy %d %s", p, to.id)
+	if !ok {
+		return
+	}
+	batch := n.local.Restate(p, to.id)
+	slices.SortFunc(batch, func(a, b limiter.Statement) int { return cmp.Compare(a.Seq, b.Seq) })
+	life := n.boot
+	n.after(beatEvery, done)
+	n.w.send(n, to, func() {
+		taken := make([]bool, len(batch))
+		for i := range batch {
+			taken[i] = to.ready() && to.local.Store(batch[i])
+		}
+		whole := !slices.Contains(taken, false)
+		to.w.send(to, n, func() {
+			if n.boot != life {
+				return
+			}
+			for i := range batch {
+				if taken[i] {
+					n.local.Acked(batch[i].ID, to.id, batch[i].Seq)
+				}
+			}
+			if whole {
+				n.local.Copied(epoch, []int{p}, to.id)
+			}
+			n.stir()
+		})
+	})
 }
 
 // once reports whether the duty is not under way, and notes that it is.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"quorate/cluster/ring"
@@ -21,21 +22,40 @@ const (
 	Join   Kind = "join"
 	Leave  Kind = "leave"   // a drain, and back
 	Roll   Kind = "restart" // a drain, a restart, and back
+	Lag    Kind = "lag"     // a node applies its log late
+	Voters Kind = "voters"  // another node becomes a voter in the place of one
 )
 
 // AllKinds are all of them.
-var AllKinds = []Kind{Kill, Freeze, Split, OneWay, Link, Slow, Join, Leave, Roll}
+var AllKinds = []Kind{Kill, Freeze, Split, OneWay, Link, Slow, Join, Leave, Roll, Lag, Voters}
 
 // Fault is one fault of a run.
 type Fault struct {
 	Kind        Kind
 	Start, Heal time.Duration
 	Nodes       []int
-	owners      []int // by bucket: the owner's index when it began, -1: none
+	Over        time.Duration // when the cluster had settled
+	owners      []int         // by bucket: the owner's index when it began, -1: none; nil: it did nothing
+	knew        [][]int       // of a kill, by bucket: who knew enough when it began
+	alone       []bool        // likewise: there were no whole copies
+}
+
+// lonely reports whether a kill struck when nobody had a copy.
+func (f *Fault) lonely(i int) bool { return f.alone != nil && f.alone[i] }
+
+// hits reports whether a fault keeps a node from giving what it knows.
+func (f *Fault) hits(node int) bool {
+	switch f.Kind {
+	case Slow:
+		return true
+	case Kill, Freeze, Split, OneWay, Link:
+		return slices.Contains(f.Nodes, node)
+	}
+	return false
 }
 
 func (f *Fault) String() string {
-	return fmt.Sprintf("%s %v %.2fs-%.2fs", f.Kind, f.Nodes, f.Start.Seconds(), f.Heal.Seconds())
+	return fmt.Sprintf("%s %v %.2fs-%.2fs(%.2fs)", f.Kind, f.Nodes, f.Start.Seconds(), f.Heal.Seconds(), f.Over.Seconds())
 }
 
 // plan draws the faults of a run, to begin between the two times.
@@ -52,14 +72,23 @@ func (w *world) plan(from, to time.Duration) {
 		switch f.Kind {
 		case Split:
 			f.Nodes = f.Nodes[:1+w.rng.IntN(w.Nodes/2)]
-		case Link:
+		case Link, Voters:
 			f.Nodes = f.Nodes[:min(2, w.Nodes)]
+		case Kill:
+			f.Nodes = f.Nodes[:[]int{1, 1, 1, 1, 1, 1, 2, w.Nodes}[w.rng.IntN(8)]]
 		default:
 			f.Nodes = f.Nodes[:1]
 		}
-		w.faults = append(w.faults, f)
-		w.after(f.Start-w.now, func() { w.begin(f) })
+		w.fault(f)
 	}
+	if w.rng.IntN(3) == 0 {
+		w.change(w.buckets[w.rng.IntN(len(w.buckets))], from+time.Duration(w.rng.Int64N(int64(to-from))))
+	}
+}
+
+func (w *world) fault(f *Fault) {
+	w.faults = append(w.faults, f)
+	w.after(f.Start-w.now, func() { w.begin(f) })
 }
 
 // begin lets a fault begin, and sees to its end.
@@ -74,13 +103,12 @@ func (w *world) begin(f *Fault) {
 	}
 	switch f.Kind {
 	case Kill:
-		if !n.alive {
-			return
-		}
-		n.alive = false
+		w.kill(f)
 		end(func() {
-			if !n.alive {
-				n.start()
+			for _, i := range f.Nodes {
+				if n := w.nodes[i]; !n.alive {
+					n.start()
+				}
 			}
 		})
 	case Freeze:
@@ -119,8 +147,13 @@ func (w *world) begin(f *Fault) {
 		w.sever([][2]int{{a, b}, {b, a}}, end)
 	case Slow:
 		loss, delay := w.rng.Float64()*0.2, time.Duration(w.rng.Int64N(int64(300*time.Millisecond)))
-		w.loss, w.delay = max(w.loss, loss), max(w.delay, delay)
-		end(func() { w.loss, w.delay = 0, 0 })
+		w.loss, w.delay, w.twice = max(w.loss, loss), max(w.delay, delay), 0.1
+		end(func() { w.loss, w.delay, w.twice = 0, 0, 0 })
+	case Lag:
+		n.lag += time.Duration(w.rng.Int64N(int64(2 * time.Second)))
+		end(func() { n.lag = 0 })
+	case Voters:
+		w.vote(w.nodes[f.Nodes[0]], w.nodes[f.Nodes[1]])
 	case Join:
 		if len(w.nodes) < cap(w.nodes) {
 			w.add().start()
@@ -132,6 +165,58 @@ func (w *world) begin(f *Fault) {
 		n.leaving = true
 		w.drained(n, 50)
 	}
+}
+
+// kill kills nodes, and notes who could take over from them.
+func (w *world) kill(f *Fault) {
+	f.knew, f.alone = make([][]int, len(w.buckets)), make([]bool, len(w.buckets))
+	for i, b := range w.buckets {
+		if f.owners[i] < 0 || !slices.Contains(f.Nodes, f.owners[i]) || !w.nodes[f.owners[i]].alive {
+			continue
+		}
+		f.knew[i] = w.knows(b, w.nodes[f.owners[i]], f.Nodes)
+		f.alone[i] = w.incomplete(w.nodes[f.owners[i]], partition(b.account))
+	}
+	for _, i := range f.Nodes {
+		w.nodes[i].alive = false
+	}
+}
+
+// knows returns who knows as much of an owner's bucket as was promised.
+func (w *world) knows(b *bucketRun, owner *node, killed []int) (out []int) {
+	p := partition(b.account)
+	units := func(n *node) (u int64) {
+		for _, k := range n.local.Export(p) {
+			if k.Account == b.account {
+				u = k.State.Units
+			}
+		}
+		return u
+	}
+	l := b.limits[0].Limit
+	need := units(owner) - max(1, l.Burst*5/100)
+	for _, n := range w.nodes {
+		if n != owner && n.alive && !slices.Contains(killed, n.index) && units(n)+1+l.Burst/50 >= need {
+			out = append(out, n.index)
+		}
+	}
+	return out
+}
+
+// incomplete reports whether an owner has no whole copy of a partition anywhere.
+func (w *world) incomplete(owner *node, p int) bool {
+	place := w.log[len(w.log)-1].Places[p]
+	have := 0
+	lacks := owner.local.Duties().Copy
+	for _, at := range place[1:] {
+		if at == ring.Nobody {
+			continue
+		}
+		if id := owner.table.Members; int(at) < len(id) && !slices.Contains(lacks[id[at].ID], p) {
+			have++
+		}
+	}
+	return have == 0
 }
 
 // drained restarts a node when it owns nothing more, or after so many looks.
@@ -170,7 +255,9 @@ func (w *world) sever(links [][2]int, end func(func())) {
 	for _, l := range links {
 		w.cut[l]++
 	}
+	w.cuts++
 	end(func() {
+		w.cuts--
 		for _, l := range links {
 			w.cut[l]--
 		}

@@ -8,8 +8,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// takeover is how long a fault's effect lasts after it has healed: until the
-// next owner decides.
+// takeover is the longest that a fault's effect may last after it has healed:
+// by then the next owner decides.
 const takeover = 8 * time.Second
 
 // Violation is a bucket that admitted more than was promised.
@@ -26,69 +26,104 @@ func (v *Violation) Error() string {
 		v.Account, v.Admitted, v.From.Seconds(), v.To.Seconds(), v.Ideal, v.Bound)
 }
 
+// spans sets when each fault's effect was over: once the cluster had settled
+// again, and in time.
+func (w *world) spans() {
+	for _, f := range w.faults {
+		healed := f.Heal
+		if f.Kind == Kill {
+			healed = f.Start // what comes back is another matter
+		}
+		f.Over = min(w.over(healed), f.Heal+takeover)
+	}
+}
+
 // bound is what one fault may cost a bucket above its ideal, as far as it lies
 // within an interval.
 func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
-	if f.Heal+takeover < from || f.Start > to {
+	if f.Over < from || f.Start > to || f.owners == nil {
 		return 0
 	}
-	l := w.buckets[i].limits[0].Limit
+	b := w.buckets[i]
+	units, limit, window := b.largest(from)
 	n := float64(w.Nodes)
-	burst, rate := float64(l.Burst), float64(l.Limit)/l.Window.Seconds()
-	slack := max(1, float64(l.Burst*5/100))
-	if w.Mode == bucket.Sync {
+	burst, rate := float64(units), float64(limit)/window.Seconds()
+	slack := max(1, float64(units*5/100))
+	switch w.Mode {
+	case bucket.Sync:
 		slack = 0
+	case bucket.Async:
+		slack = burst
 	}
-	lasts := (min(to, f.Heal+takeover) - f.Start).Seconds()
+	lasts := (min(to, f.Over) - f.Start).Seconds()
 	interim := max(1, burst/10) + rate/n*lasts
-	owner := f.owners != nil && f.owners[i] >= 0 && slices.Contains(f.Nodes, f.owners[i])
+	others := burst/10 + rate/n*lasts // where nodes do not agree on who judges
 	share := max(1, burst/n) + rate/n*lasts
+	if w.CutOff == bucket.Full {
+		share = burst + rate*lasts
+	}
+	owner := f.owners[i] < 0 || slices.Contains(f.Nodes, f.owners[i])
 	// What was admitted too much since before the fault is paid back, but for what
 	// stand-ins admitted beside an owner whose lease had not ended: nobody knows
 	// what he admitted of a bucket that was never stated.
-	if excess := interim + float64(len(f.Nodes))*share; w.CutOff != bucket.Full && from < f.Start && to > f.Heal+takeover/2+time.Duration(excess/rate*float64(time.Second)) {
-		interim, share = max(1, burst/10)+rate/n*1.25*leaseLength.Seconds(), 0
+	if excess := interim + others + float64(len(f.Nodes))*share; w.CutOff != bucket.Full && !w.forgotten(f) && from < f.Start && to > f.Over+time.Duration(excess/rate*float64(time.Second)) {
+		interim, others, share = max(1, burst/10)+rate/n*1.25*leaseLength.Seconds(), 0, 0
+	}
+	if w.CutOff == bucket.Deny {
+		share = 0
 	}
 	switch f.Kind {
 	case Slow:
-		return interim
+		return interim + others
 	case Kill:
-		if f.owners == nil || !owner && f.owners[i] >= 0 {
+		switch {
+		case !owner:
 			return 0
+		case len(f.Nodes) > 1 || f.lonely(i):
+			return burst
 		}
 		return slack
 	case Freeze:
-		if f.owners == nil || !owner && f.owners[i] >= 0 {
+		if !owner {
 			return 0
 		}
 		return slack + interim
 	case Split:
-		m := float64(len(f.Nodes))
-		if w.CutOff == bucket.Deny {
-			return slack + interim
-		}
-		return slack + interim + m*share
+		return slack + interim + others + float64(len(f.Nodes))*share
 	case OneWay:
-		if w.CutOff == bucket.Deny {
-			return slack + interim
-		}
-		return slack + interim + share
+		return slack + interim + others + share
 	}
 	return 0
 }
 
-// composite is what faults that overlap may cost beyond their sum: a copy that
-// one has taken is missing when the other strikes, and what could be relayed or
-// handed over cannot be.
+// forgotten reports whether a node was killed while a fault lasted: what it had
+// admitted cannot be paid back.
+func (w *world) forgotten(f *Fault) bool {
+	return slices.ContainsFunc(w.faults, func(g *Fault) bool {
+		return (g.Kind == Kill || g.Kind == Roll) && g.owners != nil && g.Start <= f.Over && f.Start <= g.Over
+	})
+}
+
+// composite is what faults that overlap may cost beyond their sum: the copies
+// that a takeover would go by are gone when another strikes.
 func (w *world) composite(i int, from, to time.Duration) float64 {
-	l := w.buckets[i].limits[0].Limit
+	burst, _, _ := w.buckets[i].largest(from)
 	extra := 0.0
-	for k, f := range w.faults {
-		for _, g := range w.faults[k+1:] {
-			touches := f.Heal+takeover >= from && f.Start <= to && g.Heal+takeover >= from && g.Start <= to
-			if touches && f.Start <= g.Heal+takeover && g.Start <= f.Heal+takeover {
-				extra += float64(l.Burst)
+	for _, f := range w.faults {
+		if f.Kind != Kill || f.owners == nil || f.Over < from || f.Start > to || len(f.Nodes) > 1 || f.lonely(i) {
+			continue
+		}
+		if f.owners[i] >= 0 && !slices.Contains(f.Nodes, f.owners[i]) {
+			continue
+		}
+		left := slices.Clone(f.knew[i])
+		for _, g := range w.faults {
+			if g != f && g.owners != nil && f.Start <= g.Over && g.Start <= f.Over {
+				left = slices.DeleteFunc(left, g.hits)
 			}
+		}
+		if len(left) == 0 {
+			extra += float64(burst)
 		}
 	}
 	return extra
@@ -96,38 +131,76 @@ func (w *world) composite(i int, from, to time.Duration) float64 {
 
 // measure checks every interval between a request and a later answer.
 func (w *world) measure() *Violation {
+	w.spans()
 	var worst *Violation
 	for i, b := range w.buckets {
-		l := b.limits[0].Limit
-		rate := float64(l.Limit) / float64(l.Window)
-		admits := b.admits
-		slices.SortFunc(admits, func(x, y admit) int { return int(x.answered - y.answered) })
+		admits := slices.Clone(b.admits)
+		slices.SortFunc(admits, func(x, y *admit) int { return int(x.answered - y.answered) })
 		asked := make([]time.Duration, len(admits))
 		for k, a := range admits {
 			asked[k] = a.asked
 		}
 		slices.Sort(asked)
 		for _, from := range asked {
-			var sum int64
-			for _, a := range admits {
-				if a.asked < from {
-					continue
-				}
-				sum += a.units
-				// Clocks that are fast by the drift refill faster.
-				ideal := float64(l.Burst) + 1.011*rate*float64(a.answered-from)
-				if float64(sum) <= ideal {
-					continue
-				}
-				w.stats.Over = max(w.stats.Over, int64(float64(sum)-ideal+0.999))
-				bound := w.composite(i, from, a.answered)
-				for _, f := range w.faults {
-					bound += w.bound(f, i, from, a.answered)
-				}
-				if over := float64(sum) - ideal - bound; over > 1e-6 && (worst == nil || over > float64(worst.Admitted)-worst.Ideal-worst.Bound) {
-					worst = &Violation{b.account, from, a.answered, sum, ideal, bound}
-				}
+			if v := w.interval(i, admits, from); v != nil && (worst == nil || v.above() > worst.above()) {
+				worst = v
 			}
+		}
+	}
+	return worst
+}
+
+func (v *Violation) above() float64 { return float64(v.Admitted) - v.Ideal - v.Bound }
+
+// interval checks every interval of a bucket that begins at an instant.
+func (w *world) interval(i int, admits []*admit, from time.Duration) (worst *Violation) {
+	b := w.buckets[i]
+	burst, limit, window := b.largest(from)
+	rate := float64(limit) / float64(window)
+	var sum int64
+	var pending []*admit // to be settled later than it was answered
+	var back []*admit    // of before, settled within the interval: that was given back
+	for _, a := range admits {
+		if a.asked < from && a.settled >= from {
+			back = append(back, a)
+		}
+	}
+	for _, a := range admits {
+		if a.asked < from {
+			continue
+		}
+		sum += a.by(a.answered)
+		if a.settled > a.answered {
+			pending = append(pending, a)
+		}
+		// Clocks that are fast by the drift refill faster.
+		ideal := float64(burst) + 1.011*rate*float64(a.answered-from)
+		if float64(sum) <= ideal {
+			continue
+		}
+		pending = slices.DeleteFunc(pending, func(p *admit) bool {
+			if p.settled > a.answered {
+				return false
+			}
+			sum += p.to - p.units
+			return true
+		})
+		for _, e := range back {
+			if e.settled <= a.answered {
+				ideal += float64(e.units - e.to)
+			}
+		}
+		if float64(sum) <= ideal {
+			continue
+		}
+		w.stats.Over = max(w.stats.Over, int64(float64(sum)-ideal+0.999))
+		bound := w.composite(i, from, a.answered)
+		for _, f := range w.faults {
+			bound += w.bound(f, i, from, a.answered)
+		}
+		v := &Violation{b.account, from, a.answered, sum, ideal, bound}
+		if v.above() > 1e-6 && (worst == nil || v.above() > worst.above()) {
+			worst = v
 		}
 	}
 	return worst

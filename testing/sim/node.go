@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -36,7 +37,8 @@ type node struct {
 	reached []time.Duration // when a round trip with the node began last
 	missed  []int           // beats since a node answered: a freeze of our own adds none
 	reaches [][]bool        // by node: whom it has reached, by its own word
-	waiting []*job
+	waiting []*attempt
+	lag     time.Duration   // of applying
 	busy    map[string]bool // duties under way
 }
 
@@ -76,6 +78,7 @@ func (n *node) start() {
 		Replication: func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
 		Sources:     uint64(n.index)<<48 | n.boot<<32,
 	})
+	n.local.Reserve(limiter.Reservations{TTL: time.Minute, Most: 1000, NewID: func() string { n.w.reservations++; return fmt.Sprint(n.w.reservations) }})
 	n.adopt(n.w.log[n.applied])
 	n.after(time.Duration(n.w.rng.Int64N(int64(beatEvery))), n.beat)
 }
@@ -101,7 +104,10 @@ func (n *node) adopt(t *table) {
 	if t.terms.Epoch == 0 || !n.ready() {
 		return
 	}
-	v := &limiter.View{Epoch: t.terms.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts)}
+	v := &limiter.View{Epoch: t.terms.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts), Lives: map[string]uint64{}}
+	for _, m := range t.Members {
+		v.Lives[m.ID] = m.Boot
+	}
 	owned := make([]bool, Parts)
 	for p, place := range t.Places {
 		part := &v.Parts[p]
@@ -126,7 +132,7 @@ func (n *node) adopt(t *table) {
 	n.held = n.holder.Held()
 	n.table = t
 	n.local.Adopt(v)
-	n.ask()
+	n.renew()
 	n.dutiesDue()
 	n.stir()
 }
@@ -141,7 +147,7 @@ func (n *node) holding() []bool {
 }
 
 // ask asks all grantors for a lease.
-func (n *node) ask() {
+func (n *node) renew() {
 	for _, id := range n.holder.Ask() {
 		to := n.w.byID[id]
 		q := lease.Request{Life: lease.Life{ID: n.id, Boot: n.boot}, Epoch: n.holder.Epoch(), Sent: n.clock()}
@@ -183,7 +189,7 @@ func (n *node) ask() {
 func (n *node) beat() {
 	n.after(beatEvery, n.beat)
 	if n.ready() {
-		n.ask()
+		n.renew()
 	}
 	for _, to := range n.w.nodes {
 		if to != n && to.member {

@@ -15,8 +15,25 @@ type leader struct {
 	over  *lease.Handover
 }
 
-// voters are the first three nodes, as in the product.
-func (w *world) voters() []*node { return w.nodes[:min(3, len(w.nodes))] }
+// voters are the first three nodes, as in the product, until a fault has it
+// otherwise.
+func (w *world) voters() []*node {
+	if w.electors == nil {
+		w.electors = slices.Clone(w.nodes[:min(3, len(w.nodes))])
+	}
+	return w.electors
+}
+
+// vote makes one node a voter in the place of another, one step of Raft's, if
+// the new one has the log.
+func (w *world) vote(old, now *node) {
+	i := slices.Index(w.voters(), old)
+	if w.leader == nil || w.leader.n == old || i < 0 || slices.Contains(w.voters(), now) || !w.running(now) || now.stored < len(w.log)-1 {
+		return
+	}
+	w.electors[i] = now
+	w.logf("%s votes instead of %s", now.id, old.id)
+}
 
 // reaches reports whether a node can talk with a majority of the voters, itself
 // one of them.
@@ -69,7 +86,10 @@ func (w *world) spread() {
 		}
 		if to.alive && w.linked(from, to) && to.applied < len(w.log)-1 {
 			upto := len(w.log) - 1
-			w.send(from, to, func() { to.learn(upto) })
+			w.send(from, to, func() {
+				to.stored = max(to.stored, upto)
+				to.after(to.lag, func() { to.learn(upto) })
+			})
 		}
 	}
 }

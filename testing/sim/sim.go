@@ -20,12 +20,26 @@ const (
 type Result struct {
 	Stats     Stats
 	Faults    []*Fault
-	Violation *Violation // nil: every bound was kept
+	Violation error // nil: every bound was kept
+}
+
+// Script plans the faults of a run instead of chance alone. It is called once
+// the cluster has formed.
+type Script func(w *world)
+
+// Draw returns the run of a seed: its size and what the policy says are drawn
+// too.
+func Draw(seed uint64) Config {
+	rng := rand.New(rand.NewPCG(seed, 0x51))
+	c := Config{Seed: seed, Nodes: []int{3, 3, 5, 3, 3, 5, 3, 9}[seed%8]}
+	c.Mode = []bucket.Mode{bucket.Bounded, bucket.Bounded, bucket.Bounded, bucket.Bounded, bucket.Sync, bucket.Async}[rng.IntN(6)]
+	c.CutOff = []bucket.CutOff{bucket.Share, bucket.Share, bucket.Share, bucket.Full, bucket.Deny}[rng.IntN(5)]
+	return c
 }
 
 // Run makes one run. The same Config gives the same Result.
 func Run(c Config) Result {
-	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, log: []*table{{}}}
+	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, alone: map[*node]*Fault{}, log: []*table{{}}}
 	w.nodes = make([]*node, 0, c.Nodes+3)
 	for range c.Nodes {
 		w.add()
@@ -43,7 +57,10 @@ func Run(c Config) Result {
 	} {
 		account := string(rune('a' + len(w.buckets)))
 		l := bucket.Limit{Limit: b.limit, Burst: b.burst, Window: b.window}
-		w.buckets = append(w.buckets, &bucketRun{account: account, every: b.every, cost: b.cost,
+		if b.cost > 1 {
+			l.Unit = bucket.Tokens
+		}
+		w.buckets = append(w.buckets, &bucketRun{account: account, every: b.every, cost: b.cost, reserve: b.cost > 1,
 			limits: []bucket.Scoped{bucket.NewScoped("llm", l, bucket.SourceTier)}})
 	}
 	for _, n := range w.nodes {
@@ -52,12 +69,25 @@ func Run(c Config) Result {
 	w.every(leadEvery, func() { w.elect(); w.lead() })
 	w.every(50*time.Millisecond, w.spread)
 	w.run(formed)
-	w.plan(formed, lastFrom)
+	if c.Script != nil {
+		c.Script(w)
+	} else {
+		w.plan(formed, lastFrom)
+	}
+	w.every(lookEvery, w.look)
 	for _, b := range w.buckets {
 		w.client(b, ended)
 	}
 	w.run(ended)
-	return Result{Violation: w.measure(), Stats: w.stats, Faults: w.faults}
+	r := Result{Stats: w.stats, Faults: w.faults}
+	if v := w.measure(); v != nil {
+		r.Violation = v
+	}
+	if w.broken != nil {
+		r.Violation = w.broken
+	}
+	r.Stats.Over = w.stats.Over
+	return r
 }
 
 func (w *world) every(d time.Duration, f func()) { w.after(d, func() { f(); w.every(d, f) }) }

@@ -8,9 +8,6 @@ import (
 	"testing"
 )
 
-// nodesOf draws the size of a seed's cluster: most have three nodes.
-func nodesOf(seed uint64) int { return []int{3, 3, 5, 3, 3, 5, 3, 9}[seed%8] }
-
 var (
 	seed  = flag.Uint64("seed", 0, "replay this seed and print what happens")
 	seeds = flag.Int("seeds", 60, "how many seeds to run")
@@ -40,7 +37,7 @@ func TestEachProtectionIsNeeded(t *testing.T) {
 
 func TestASeedReplaysItsRun(t *testing.T) {
 	for s := uint64(1); s <= 30; s++ {
-		a, b := Run(Config{Seed: s, Nodes: nodesOf(s)}), Run(Config{Seed: s, Nodes: nodesOf(s)})
+		a, b := Run(Draw(s)), Run(Draw(s))
 		if a.Stats != b.Stats {
 			t.Errorf("seed %d: %+v, then %+v", s, a.Stats, b.Stats)
 		}
@@ -49,7 +46,10 @@ func TestASeedReplaysItsRun(t *testing.T) {
 
 func TestBoundsHold(t *testing.T) {
 	if *seed != 0 {
-		r := Run(Config{Seed: *seed, Nodes: nodesOf(*seed), Log: t.Logf})
+		c := Draw(*seed)
+		c.Log = t.Logf
+		t.Logf("%d nodes, mode %d, cut off %d", c.Nodes, c.Mode, c.CutOff)
+		r := Run(c)
 		t.Logf("%+v", r.Stats)
 		for _, f := range r.Faults {
 			t.Log(f)
@@ -67,12 +67,12 @@ func TestBoundsHold(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for s := next.Add(1); s <= int64(*seeds); s = next.Add(1) {
-				r := Run(Config{Seed: uint64(s), Nodes: nodesOf(uint64(s))})
+				r := Run(Draw(uint64(s)))
 				mu.Lock()
 				sum.add(&r.Stats)
 				if r.Violation != nil {
 					if bad++; bad < 10 {
-						t.Errorf("seed %d, %d nodes: %v; %v", s, nodesOf(uint64(s)), r.Violation, r.Faults)
+						t.Errorf("seed %d, %d nodes: %v; %v", s, Draw(uint64(s)).Nodes, r.Violation, r.Faults)
 					}
 				}
 				mu.Unlock()

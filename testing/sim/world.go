@@ -46,6 +46,7 @@ const (
 	Merge    Without = "merge of copies at a takeover"
 	Counters Without = "unabsorbed counters"
 	Exact    Without = "exact hand-over of a planned move"
+	Heal     Without = "heal formula"
 )
 
 // Config is one run.
@@ -56,6 +57,7 @@ type Config struct {
 	Mode    bucket.Mode
 	CutOff  bucket.CutOff
 	Faults  []Kind // kinds to draw from; nil: all
+	Script  Script // nil: faults are drawn
 	Log     func(format string, args ...any)
 }
 
@@ -73,8 +75,18 @@ type world struct {
 	leader *leader
 
 	cut   map[[2]int]int // messages from, to: how many faults cut them
+	cuts  int            // faults that do
 	loss  float64
+	twice float64 // how many messages come twice
 	delay time.Duration
+
+	electors  []*node
+	claims    [Parts]claim
+	broken    *Broken
+	unsettled []span
+	alone     map[*node]*Fault
+
+	reservations int // given
 
 	buckets []*bucketRun
 	faults  []*Fault
@@ -161,6 +173,13 @@ func (w *world) send(from, to *node, f func()) {
 	if from != to && (w.cut[[2]int{from.index, to.index}] > 0 || w.rng.Float64() < w.loss) {
 		return
 	}
+	if w.twice > 0 && from != to && w.rng.Float64() < w.twice {
+		w.deliver(from, to, f)
+	}
+	w.deliver(from, to, f)
+}
+
+func (w *world) deliver(from, to *node, f func()) {
 	d := 200*time.Microsecond + time.Duration(w.rng.Int64N(int64(time.Millisecond)))
 	if w.delay > 0 && from != to {
 		d += time.Duration(w.rng.Int64N(int64(w.delay)))
