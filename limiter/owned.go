@@ -28,7 +28,7 @@ type hot struct {
 // Statement is a statement with the bucket that it is about.
 type Statement struct {
 	bucket.ID
-	Epoch uint64 // since which its owner has it
+	Epoch uint64 // orders the owners of all times
 	replica.Statement
 }
 

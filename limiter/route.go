@@ -49,7 +49,7 @@ func EntrySteps(self string, p *Part, reach Reach, steps []Step) []Step {
 	own := p.Holders[0]
 	steps = toOwner(steps, self, own, reach, ownerHop)
 	if p.Moving {
-		steps = toOwner(steps, self, p.Holders[1], reach, moveHop)
+		steps = toTaker(steps, self, p.Holders[1], reach)
 	}
 	hop := firstHop
 	judges := false
@@ -79,12 +79,24 @@ func toOwner(steps []Step, self, id string, reach Reach, hop time.Duration) []St
 	return steps
 }
 
+// toTaker adds the node that a partition moves to. Its owner knows it: the leader
+// may not hear of the handover for as long as a link is cut.
+func toTaker(steps []Step, self, id string, reach Reach) []Step {
+	if id == self || reach.Reachable(id) {
+		return toOwner(steps, self, id, reach, moveHop)
+	}
+	return relay(steps, id, reach)
+}
+
 // JudgeSteps returns the steps of a node that was asked as judge.
 func JudgeSteps(self string, p *Part, reach Reach, steps []Step) []Step {
 	own := p.Holders[0]
 	steps = toOwner(steps, self, own, reach, relayHop)
 	if len(steps) == 0 {
 		steps = relay(steps, own, reach)
+	}
+	if p.Moving && p.Holders[1] != self {
+		steps = toTaker(steps, self, p.Holders[1], reach)
 	}
 	return append(steps, Step{How: AsJudge})
 }

@@ -100,11 +100,22 @@ func (r *Router) Serve(ctx context.Context, ask bucket.Ask, c *bucket.Check, d *
 		t := route{r: r, c: c, d: d}
 		return t.follow(ctx)
 	}
-	owner := r.local.Part(r.local.cluster.Partition(c.Account)).Holders[0]
-	if owner == "" || owner == r.node {
-		return ErrNotOwner
+	return r.relay(ctx, c, d)
+}
+
+// relay asks the owner for a node that cannot reach it, and where the partition
+// moves the node that takes it over too.
+func (r *Router) relay(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
+	part := r.local.Part(r.local.cluster.Partition(c.Account))
+	err := ErrNotOwner
+	for i, id := range part.Holders[:2] {
+		if id != "" && id != r.node && (i == 0 || part.Moving) {
+			if err = r.take(ctx, Step{id, AsOwner, relayedHop}, c, d); err == nil {
+				return nil
+			}
+		}
 	}
-	return r.take(ctx, Step{owner, AsOwner, relayedHop}, c, d)
+	return err
 }
 
 // route is one check on its way from step to step.

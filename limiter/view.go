@@ -88,8 +88,9 @@ func (l *Local) Adopt(v *View) bool {
 			next.before[p] = was.before[p]
 		case now != had:
 			next.before[p] = before
-			if now != handing {
-				next.since[p] = v.Epoch
+			next.since[p] = 2 * v.Epoch
+			if now == awaiting {
+				next.since[p]++ // its owner may have begun under this map too
 			}
 		}
 	}
@@ -121,6 +122,11 @@ func (l *Local) Duties() Duties {
 			to := v.Parts[p].Holders[1]
 			d.Hand[to] = append(d.Hand[to], p)
 		case owner:
+			if v.away(l.node, p) {
+				to := v.Parts[p].Holders[1]
+				d.Hand[to] = append(d.Hand[to], p)
+				continue
+			}
 			for i, id := range v.Parts[p].copies(l.node) {
 				if v.lacks[p]>>i&1 == 1 && id != "" {
 					d.Copy[id] = append(d.Copy[id], p)
@@ -135,9 +141,9 @@ func (l *Local) Duties() Duties {
 func turn(node string, had role, now Part) role {
 	switch {
 	case now.Moving && now.Holders[0] == node:
-		// Only what is ours whole can be handed over; else the leader gives up.
+		// It is ours to decide until its taker is known to be there.
 		if had == owner || had == handing {
-			return handing
+			return had
 		}
 		return taking
 	case now.Moving && now.Holders[1] == node:
@@ -170,7 +176,7 @@ func holders(node string, parts ...Part) []string {
 type state struct {
 	*View
 	roles  []role
-	since  []uint64        // the epoch in which the role began
+	since  []uint64        // twice the epoch in which the role began, one more for who takes over
 	at     []time.Duration // when it began here
 	lacks  []uint8         // of what this node owns: a bit for each successor whose copy is not whole
 	before []Part          // of partitions that are being taken: who held them
@@ -209,12 +215,35 @@ func (l *Local) become(epoch uint64, from, to role, partitions ...int) {
 			continue
 		}
 		next.at[p] = now
-		if next.roles[p] = to; to == owner && was.Parts[p].Moving && was.Parts[p].Holders[0] == l.node {
-			next.roles[p] = handing // it moved on while it was being taken
-		}
+		next.roles[p] = to
 	}
 	l.view.Store(&next)
 	l.stir()
+}
+
+// away reports whether a partition moves away from a node.
+func (s *state) away(node string, p int) bool {
+	return s.Parts[p].Moving && s.Parts[p].Holders[0] == node
+}
+
+// Stop ends this node's deciding on partitions that move away from it, for good:
+// their taker is there. It reports whether the map is still the one of the epoch.
+func (l *Local) Stop(epoch uint64, partitions []int) bool {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	was := l.view.Load()
+	if was == nil || was.Epoch != epoch {
+		return false
+	}
+	next := *was
+	next.roles = slices.Clone(was.roles)
+	for _, p := range partitions {
+		if next.roles[p] == owner && was.away(l.node, p) {
+			next.roles[p] = handing
+		}
+	}
+	l.view.Store(&next)
+	return true
 }
 
 // Holds reports whether this node decides on a partition that moves to it: its
@@ -222,7 +251,7 @@ func (l *Local) become(epoch uint64, from, to role, partitions ...int) {
 func (l *Local) Holds(p int) bool {
 	v := l.view.Load()
 	part, r, _ := v.part(p)
-	return r == owner && part.Moving
+	return r == owner && part.Moving && part.Holders[0] != l.node
 }
 
 // New reports whether this node began to decide on a partition less than a while
@@ -231,6 +260,23 @@ func (l *Local) New(p int) bool {
 	v := l.view.Load()
 	_, r, _ := v.part(p)
 	return r == owner && l.now()-v.began(p) < comeFor
+}
+
+// Awaiting reports whether this node can decide on partitions that move to it as
+// soon as their owner has handed them over: it goes by the map of the epoch and
+// holds the lease.
+func (l *Local) Awaiting(epoch uint64, partitions []int) bool {
+	v := l.view.Load()
+	if v == nil || v.Epoch != epoch {
+		return false
+	}
+	now := l.now()
+	for _, p := range partitions {
+		if !l.cluster.Leases.Valid(p, now) {
+			return false
+		}
+	}
+	return true
 }
 
 // Awaits reports whether a partition moves to this node and has not come yet;
@@ -322,7 +368,7 @@ func (l *Local) Holding() []byte {
 	}
 	var out []byte
 	for p := range v.Parts {
-		if v.Parts[p].Moving && v.roles[p] == owner {
+		if v.Parts[p].Moving && v.roles[p] == owner && !v.away(l.node, p) {
 			if out == nil {
 				out = make([]byte, (len(v.Parts)+7)/8)
 			}

@@ -62,6 +62,13 @@ func (w *writer) state(s bucket.State) {
 	w.int(s.Rate)
 }
 
+func (w *writer) partitions(list []int) {
+	w.array(len(list))
+	for _, p := range list {
+		w.uint(uint64(p))
+	}
+}
+
 func (w *writer) counts(list []replica.Count) {
 	w.array(len(list))
 	for _, c := range list {

@@ -17,6 +17,8 @@ const (
 	handFor = time.Second
 	// handAgain is after how long a taker that has refused is asked again.
 	handAgain = 20 * time.Millisecond
+	// handChunk is how many partitions an owner stops deciding on at once.
+	handChunk = 256
 	// pageBytes is the size from which a message is full.
 	pageBytes = 256 << 10
 )
@@ -92,10 +94,7 @@ func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
 	for len(parts) > 0 {
 		w := newWriter()
 		w.buf.WriteByte(kindFetch)
-		w.array(len(parts))
-		for _, p := range parts {
-			w.uint(uint64(p))
-		}
+		w.partitions(parts)
 		message, err := w.bytes()
 		if err != nil {
 			e.Log.Error("a fetch cannot be encoded", "err", err)
@@ -176,10 +175,15 @@ func (e *Exchange) hand(ctx context.Context, epoch uint64, node string, parts []
 	}
 	n := len(left)
 	for len(left) > 0 && e.Local.Epoch() == epoch {
-		given := e.handPage(ctx, epoch, node, left)
-		e.give(epoch, left[:given])
-		if left = left[given:]; given > 0 {
-			continue
+		// This node decides until its taker can: one that cannot be reached would
+		// leave nobody to.
+		if some := left[:min(len(left), handChunk)]; e.awaited(ctx, epoch, node, some) {
+			e.Local.Stop(epoch, some)
+			given := e.handPage(ctx, epoch, node, some)
+			e.give(epoch, left[:given])
+			if left = left[given:]; given > 0 {
+				continue
+			}
 		}
 		select {
 		case <-time.After(handAgain):
@@ -188,6 +192,42 @@ func (e *Exchange) hand(ctx context.Context, epoch uint64, node string, parts []
 		}
 	}
 	e.Log.Info("handed partitions over", "epoch", epoch, "to", node, "partitions", n-len(left), "left", len(left))
+}
+
+// awaited reports whether a taker can decide on partitions as soon as it has them.
+func (e *Exchange) awaited(ctx context.Context, epoch uint64, node string, parts []int) bool {
+	w := newWriter()
+	w.buf.WriteByte(kindAwait)
+	w.uint(epoch)
+	w.partitions(parts)
+	message, err := w.bytes()
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchFor)
+	defer cancel()
+	b, err := e.Transport.Exchange(ctx, node, message)
+	if err != nil {
+		return false
+	}
+	r := newReader(b)
+	return r.int(0, 1) == 1 && r.end() == nil
+}
+
+// serveAwait answers 1 if this node could decide on the partitions, else 0.
+func (e *Exchange) serveAwait(r *reader) ([]byte, error) {
+	epoch := r.uint()
+	parts := e.partitions(r)
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("await: %w", err)
+	}
+	w := newWriter()
+	if e.Local.Awaiting(epoch, parts) {
+		w.int(1)
+	} else {
+		w.int(0)
+	}
+	return w.bytes()
 }
 
 // given reports whether a partition's taker has confirmed it in an epoch.

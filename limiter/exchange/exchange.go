@@ -30,6 +30,7 @@ const (
 	kindTallies
 	kindFetch
 	kindHand
+	kindAwait
 )
 
 // Config is what an Exchange is made of.
@@ -130,6 +131,8 @@ func (e *Exchange) Serve(message []byte) ([]byte, error) {
 		return e.serveFetch(r)
 	case kindHand:
 		return e.serveHand(r)
+	case kindAwait:
+		return e.serveAwait(r)
 	}
 	return nil, fmt.Errorf("%w: unknown kind %d", ErrMessage, message[0])
 }

@@ -64,12 +64,25 @@ func (n *node) serve(how limiter.How, epoch uint64, c *bucket.Check, done answer
 		j.plan()
 		j.step()
 	case limiter.AsRelay:
-		owner := n.local.Part(partition(c.Account)).Holders[0]
-		if owner == "" || owner == n.id {
-			done(bucket.Decision{}, limiter.ErrNotOwner)
-			return
-		}
-		n.ask(limiter.Step{Node: owner, How: limiter.AsOwner, Hop: relayedHop}, c, done)
+		n.relay(n.local.Part(partition(c.Account)), 0, c, done)
+	}
+}
+
+// relay asks the owner, and where the partition moves who takes it over.
+func (n *node) relay(part limiter.Part, i int, c *bucket.Check, done answer) {
+	switch {
+	case i > 1 || i == 1 && !part.Moving:
+		done(bucket.Decision{}, limiter.ErrNotOwner)
+	case part.Holders[i] == "" || part.Holders[i] == n.id:
+		n.relay(part, i+1, c, done)
+	default:
+		n.ask(limiter.Step{Node: part.Holders[i], How: limiter.AsOwner, Hop: relayedHop}, c, func(d bucket.Decision, err error) {
+			if err == nil {
+				done(d, nil)
+				return
+			}
+			n.relay(part, i+1, c, done)
+		})
 	}
 }
 

@@ -133,20 +133,32 @@ func (n *node) take(d limiter.Duties, p int) {
 	n.after(fetchFor, finish)
 }
 
-// hand hands a partition over to its taker.
+// hand hands a partition over to its taker, once that is there.
 func (n *node) hand(epoch uint64, p int, to *node) {
 	done, ok := n.once("hand %d %d", epoch, p)
 	if !ok {
 		return
 	}
+	life := n.boot
+	n.w.send(n, to, func() {
+		if !to.local.Awaiting(epoch, []int{p}) {
+			return // it will be asked again
+		}
+		to.w.send(to, n, func() {
+			if n.boot == life && n.local.Stop(epoch, []int{p}) {
+				n.give(epoch, p, to)
+			}
+		})
+	})
+	n.after(handAgain, func() { done(); n.dutiesDue() })
+}
+
+func (n *node) give(epoch uint64, p int, to *node) {
 	all := n.local.Export(p)
 	if n.w.Without == Exact {
 		all = nil
 	}
 	n.w.send(n, to, func() {
-		if uint64(to.applied) < epoch {
-			return // it will be asked again
-		}
 		ok := false
 		if n.w.Without == Exact {
 			ok = to.local.Holds(p) || to.takeAsItIs(epoch, p)
@@ -158,7 +170,6 @@ func (n *node) hand(epoch uint64, p int, to *node) {
 			to.stir()
 		}
 	})
-	n.after(handAgain, func() { done(); n.dutiesDue() })
 }
 
 // takeAsItIs takes a partition over with what the copies know.
