@@ -121,12 +121,20 @@ func (n *Node) request() lease.Request {
 	return lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.disk.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
 }
 
-// grants reports whether this node, as a grantor, grants a request: only by the
-// map that it has applied itself.
+// grants reports whether this node, as a grantor, grants a request: by the map
+// that it goes by, which may be one that is committed and not applied here yet.
 func (n *Node) grants(q lease.Request) bool {
-	ready := n.ready.Load()
+	n.owners.mu.Lock()
+	defer n.owners.mu.Unlock()
+	return n.grantsLocked(q)
+}
+
+func (n *Node) grantsLocked(q lease.Request) bool {
 	m := n.cfg.FSM.Map()
-	return lease.Grant(q, m.Epoch, m.Boot(q.ID), ready)
+	if n.owners.m.Epoch > m.Epoch {
+		m = n.owners.m
+	}
+	return lease.Grant(q, m.Epoch, m.Boot(q.ID), n.ready.Load())
 }
 
 func (n *Node) askSelf() {
@@ -137,7 +145,7 @@ func (n *Node) askSelf() {
 
 func (n *Node) askSelfLocked() {
 	q := lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.disk.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
-	if n.grants(q) {
+	if n.grantsLocked(q) {
 		n.grantedLocked(n.cfg.NodeID, q)
 	}
 }

@@ -49,14 +49,20 @@ func EntrySteps(self string, p *Part, reach Reach, steps []Step) []Step {
 	own := p.Holders[0]
 	steps = toOwner(steps, self, own, reach, ownerHop)
 	if p.Moving {
-		steps = toTaker(steps, self, p.Holders[1], reach)
+		steps = toOwner(steps, self, p.Holders[1], reach, moveHop)
 	}
 	hop := firstHop
 	judges := false
 	for _, id := range p.Holders[1:] {
 		switch {
 		case id == self:
-			steps = append(relay(steps, own, reach), Step{How: AsJudge})
+			// A leader may not hear of a handover for as long as a link is cut: who took
+			// it over is asked too.
+			steps = relay(steps, own, reach)
+			if p.Moving && p.Holders[1] != self {
+				steps = relay(steps, p.Holders[1], reach)
+			}
+			steps = append(steps, Step{How: AsJudge})
 			judges = true
 		case id != "" && !judges && reach.Reachable(id):
 			steps = append(steps, Step{id, AsJudge, hop})
@@ -79,15 +85,6 @@ func toOwner(steps []Step, self, id string, reach Reach, hop time.Duration) []St
 	return steps
 }
 
-// toTaker adds the node that a partition moves to. Its owner knows it: the leader
-// may not hear of the handover for as long as a link is cut.
-func toTaker(steps []Step, self, id string, reach Reach) []Step {
-	if id == self || reach.Reachable(id) {
-		return toOwner(steps, self, id, reach, moveHop)
-	}
-	return relay(steps, id, reach)
-}
-
 // JudgeSteps returns the steps of a node that was asked as judge.
 func JudgeSteps(self string, p *Part, reach Reach, steps []Step) []Step {
 	own := p.Holders[0]
@@ -96,7 +93,8 @@ func JudgeSteps(self string, p *Part, reach Reach, steps []Step) []Step {
 		steps = relay(steps, own, reach)
 	}
 	if p.Moving && p.Holders[1] != self {
-		steps = toTaker(steps, self, p.Holders[1], reach)
+		steps = toOwner(steps, self, p.Holders[1], reach, moveHop)
+		steps = relay(steps, p.Holders[1], reach)
 	}
 	return append(steps, Step{How: AsJudge})
 }

@@ -3,10 +3,11 @@
 //
 // An owner holds a partition while a majority of the grantors that the
 // ownership map names granted its epoch, each grant counted from the sending
-// of its request on the owner's own monotonic clock. A grantor grants only the
-// epoch that it has applied itself. So once a majority of them has applied a
-// map without the owner, and one lease more has passed, the owner holds
-// nothing: any majority it could have renewed with meets the one that refuses.
+// of its request on the owner's own monotonic clock. A grantor grants the last
+// epoch that it knows to be committed, and none before one that it has applied.
+// So once a majority of them has applied a map without the owner, and one lease
+// more has passed, the owner holds nothing: any majority it could have renewed
+// with meets the one that refuses.
 //
 // The package is pure: time is an argument, requests and replies are values.
 package lease
@@ -42,7 +43,7 @@ type Request struct {
 	Sent  time.Duration // on the clock of who asks, who gets it back
 }
 
-// Grant reports whether a grantor that has applied the map of the given epoch,
+// Grant reports whether a grantor that goes by the map of the given epoch,
 // in which the node that asks has the given boot (0: it is no member), grants
 // the request. A grantor that has not applied its log as it stood when it
 // started is not ready: it may have promised more than it knows.

@@ -151,7 +151,7 @@ func (w *world) believed(n *node) {
 				}
 			}
 			// Clocks differ, and what is on its way lacks what came back meanwhile.
-			more := 1 + int64(0.025*float64(max(least.Rate, least.Units)))
+			more := 1 + int64(0.06*float64(max(least.Rate, least.Units)))
 			if has := at[name][id]; has.Units+more < least.Units {
 				w.breaks("%s goes by %d units of %s at %s, which has %d", n.id, least.Units, id.Account, name, has.Units)
 			}

@@ -154,6 +154,9 @@ func (n *node) renew() {
 		life := n.boot
 		n.w.send(n, to, func() {
 			t := to.w.log[to.applied]
+			if to.table.terms.Epoch > t.terms.Epoch {
+				t = to.table
+			}
 			boot := uint64(0)
 			for _, m := range t.Members {
 				if m.ID == q.ID {
