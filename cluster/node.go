@@ -204,6 +204,10 @@ func (n *Node) tick(sought *time.Time) {
 // must not take itself for cut off.
 func (n *Node) Ready() bool { return n.ready.Load() && n.met.Load() }
 
+// Replayed reports whether this node has applied its log as it stood when it
+// started.
+func (n *Node) Replayed() bool { return n.ready.Load() }
+
 // MapChanged is the hook of the state machine: this node takes the map over, and
 // the leader looks again, soon.
 func (n *Node) MapChanged() {

@@ -160,6 +160,14 @@ func (m *Machine) Entry(account, key string) (ledger.Entry, bool) {
 	return m.state.Load().Entry(account, key)
 }
 
+// Tokens is ledger.State.Tokens.
+func (m *Machine) Tokens() *ledger.Tokens { return m.state.Load().Tokens() }
+
+// Audit is ledger.State.Audit.
+func (m *Machine) Audit(before uint64, limit int) ([]ledger.AuditRecord, bool) {
+	return m.state.Load().Audit(before, limit)
+}
+
 // State returns the state in force, for what the methods below do not cover.
 func (m *Machine) State() *ledger.State { return m.state.Load() }
 

@@ -46,7 +46,11 @@ func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, ids ids) error {
 			return fmt.Errorf("%w: %w", errOverrides, err)
 		}
 	}
-	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpPatch, Account: id, Patch: patch.Patch}})
+	op := ledger.Op{Kind: ledger.OpPatch, Account: id, Patch: patch.Patch}
+	if patch.Overrides != nil {
+		op.By = by(ctx)
+	}
+	results, err := s.propose(ctx, []ledger.Op{op})
 	if err != nil {
 		return err
 	}
@@ -78,7 +82,7 @@ func (s *Server) deleteAccount(ctx *fasthttp.RequestCtx, ids ids) error {
 	if err != nil {
 		return err
 	}
-	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpDelete, Account: id}})
+	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpDelete, Account: id, By: by(ctx)}})
 	if err != nil {
 		return err
 	}

@@ -88,9 +88,10 @@ func (s *Server) restore(ctx *fasthttp.RequestCtx, _ ids) error {
 	default:
 		return &wire.FieldError{Field: "dry_run", Detail: "want true or false"}
 	}
+	who := by(ctx)
 	length, err := strconv.Atoi(string(ctx.Request.Header.Peek(bodyLength)))
 	if err != nil { // a small body that was read already
-		status, index, body := s.restored(bytes.NewReader(ctx.Request.Body()), dry)
+		status, index, body := s.restored(bytes.NewReader(ctx.Request.Body()), dry, who)
 		s.header(ctx, index)
 		reply(ctx, status, contentTypeOf(status), body)
 		return nil
@@ -99,13 +100,13 @@ func (s *Server) restore(ctx *fasthttp.RequestCtx, _ ids) error {
 		return newProblem(413, wire.TooLarge, "", fmt.Sprintf("a backup of more than %d bytes", ledger.MaxBackup))
 	}
 	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(c net.Conn) { s.restoreFrom(c, length, dry) })
+	ctx.Hijack(func(c net.Conn) { s.restoreFrom(c, length, dry, who) })
 	return nil
 }
 
 // restoreFrom reads a backup from a connection and answers on it. length is -1
 // for a body in chunks.
-func (s *Server) restoreFrom(c net.Conn, length int, dry bool) {
+func (s *Server) restoreFrom(c net.Conn, length int, dry bool, who string) {
 	var in io.Reader = patient{c}
 	switch {
 	case length == -1:
@@ -115,7 +116,7 @@ func (s *Server) restoreFrom(c net.Conn, length int, dry bool) {
 	default:
 		in = io.LimitReader(in, int64(length))
 	}
-	status, index, body := s.restored(in, dry)
+	status, index, body := s.restored(in, dry, who)
 	var answer fasthttp.Response
 	answer.SetStatusCode(status)
 	answer.Header.SetContentType(contentTypeOf(status))
@@ -151,9 +152,9 @@ func contentTypeOf(status int) string {
 	return wire.TypeProblem
 }
 
-// restored restores and returns the answer.
-func (s *Server) restored(in io.Reader, dry bool) (status int, index uint64, body []byte) {
-	found, index, err := s.cfg.Archive.Restore(context.Background(), in, dry)
+// restored restores for who asks, and returns the answer.
+func (s *Server) restored(in io.Reader, dry bool, who string) (status int, index uint64, body []byte) {
+	found, index, err := s.cfg.Archive.Restore(context.Background(), in, dry, who)
 	if err == nil {
 		body, err = json.Marshal(wire.Restored{
 			Restored: !dry, Index: index, ReachesIndex: found.Index, TakenAt: time.UnixMilli(found.Time).UTC().Format(time.RFC3339Nano),

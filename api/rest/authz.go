@@ -23,6 +23,9 @@ func (s *Server) authz(ctx *fasthttp.RequestCtx) {
 	}()
 	deny, err := denyWith(ctx)
 	if err == nil {
+		_, err = s.authorize(ctx, ledger.ScopeCheck)
+	}
+	if err == nil {
 		err = s.readAuthz(ctx, c)
 	}
 	if err == nil {

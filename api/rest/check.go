@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"quorate/api/wire"
+	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
 
@@ -37,6 +38,11 @@ var statuses = [bucket.NumReasons]int{
 
 // check answers POST /v1/check. It allocates nothing.
 func (s *Server) check(ctx *fasthttp.RequestCtx) {
+	if _, err := s.authorize(ctx, ledger.ScopeCheck); err != nil {
+		s.common(ctx)
+		s.fail(ctx, err)
+		return
+	}
 	c := s.calls.Get().(*call)
 	if err := s.decide(ctx, c); err != nil {
 		s.common(ctx)

@@ -37,6 +37,10 @@ type node struct {
 	settled    bucket.Settled    // what each is answered with
 	settleErr  error
 
+	admin    string // this node's own token
+	starting bool   // it does not know the tokens yet
+	secrets  int    // made so far
+
 	trace  bool // note every check
 	traced []bucket.Check
 }
@@ -90,7 +94,35 @@ func (n *node) Entry(account, key string) (ledger.Entry, bool) { return n.state.
 
 func (n *node) Account(id string) *ledger.Account { return n.state.Account(id) }
 func (n *node) Table() *ledger.Table              { return n.state.Table() }
+func (n *node) Tokens() *ledger.Tokens            { return n.state.Tokens() }
 func (n *node) Index() uint64                     { return n.state.Index() }
+
+func (n *node) Audit(before uint64, limit int) ([]ledger.AuditRecord, bool) {
+	return n.state.Audit(before, limit)
+}
+
+// Who is Access.
+func (n *node) Who(token []byte) (ledger.Caller, bool) {
+	if n.admin == "" && n.state.Tokens().Len() == 0 {
+		return ledger.Caller{Name: ledger.ActorOpen, Scopes: ledger.ScopeAdmin}, !n.starting
+	}
+	if n.admin != "" && string(token) == n.admin {
+		return ledger.Caller{Name: ledger.ActorNode, Scopes: ledger.ScopeAdmin}, true
+	}
+	if t := n.state.Tokens().Find(ledger.HashSecret(token)); t != nil {
+		return ledger.Caller{Name: t.Name, Scopes: t.Scopes}, true
+	}
+	return ledger.Caller{}, false
+}
+
+func (n *node) Guarded() bool { return n.admin != "" }
+
+func (n *node) secret() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.secrets++
+	return fmt.Sprint("secret-", n.secrets)
+}
 
 func (n *node) WaitIndex(_ context.Context, index uint64) error {
 	n.mu.Lock()
@@ -108,7 +140,7 @@ func (n *node) Ready() []Probe         { return n.probes }
 
 func (n *node) Freeze() *ledger.Frozen { return n.state.Freeze() }
 
-func (n *node) Restore(_ context.Context, from io.Reader, dry bool) (ledger.Backup, uint64, error) {
+func (n *node) Restore(_ context.Context, from io.Reader, dry bool, _ string) (ledger.Backup, uint64, error) {
 	found, err := ledger.ReadBackup(from, nil)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -147,7 +179,7 @@ func newServer(tb testing.TB) (*Server, *node) {
 	}
 	st.Skip(7)
 	n := &node{state: st}
-	cfg := Config{NodeID: "n1", Checker: n, Settler: n, Reader: n, Proposer: n, View: n, Operator: n, Archive: n, Metrics: n}
+	cfg := Config{NodeID: "n1", Checker: n, Settler: n, Reader: n, Proposer: n, View: n, Operator: n, Archive: n, Metrics: n, Access: n, NewSecret: n.secret}
 	if err := cfg.Validate(); err != nil {
 		tb.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func (s *Server) replyPolicy(ctx *fasthttp.RequestCtx, t *ledger.Table) error {
 // putPolicy replaces the policy whole. It is compiled here, so that what does
 // not validate never gets into the log.
 func (s *Server) putPolicy(ctx *fasthttp.RequestCtx, _ ids) error {
-	op := ledger.Op{Kind: ledger.OpPolicy, Doc: string(ctx.Request.Body())}
+	op := ledger.Op{Kind: ledger.OpPolicy, Doc: string(ctx.Request.Body()), By: by(ctx)}
 	var err error
 	if op.IfMatch, err = ifMatch(ctx); err != nil {
 		return err

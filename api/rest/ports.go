@@ -52,6 +52,9 @@ type View interface {
 	List(q ledger.Query) []*ledger.Account
 	Entry(account, key string) (ledger.Entry, bool)
 	Table() *ledger.Table
+	Tokens() *ledger.Tokens
+	// Audit is as ledger.State has it.
+	Audit(before uint64, limit int) (list []ledger.AuditRecord, more bool)
 	Index() uint64 // applied
 	// WaitIndex waits until the index is applied, or returns ledger.ErrBehind
 	// when ctx ends first.
@@ -69,10 +72,10 @@ type Archive interface {
 	// Freeze returns the state as it stands; it is held until nobody has it.
 	Freeze() *ledger.Frozen
 	// Restore reads a backup to its end, checks it, and unless dry replaces by it
-	// what it holds, on all nodes, whole or not at all. It returns what the backup
+	// what it holds, on all nodes, whole or not at all; by is for the audit. It returns what the backup
 	// is of and the log index of the change. Its error wraps ledger.ErrBadBackup,
 	// ErrRestoring, ErrNoRestore, ErrUpgrade, or is one of Propose.
-	Restore(ctx context.Context, from io.Reader, dry bool) (ledger.Backup, uint64, error)
+	Restore(ctx context.Context, from io.Reader, dry bool, by string) (ledger.Backup, uint64, error)
 }
 
 // Metrics writes all metrics in Prometheus' text format.
@@ -83,6 +86,16 @@ type Metrics interface {
 	// Entered counts one ledger entry by its outcome: applied, replayed or
 	// refused.
 	Entered(t ledger.EntryType, outcome string)
+}
+
+// Access knows who asks.
+type Access interface {
+	// Who returns whose the token is; empty is none. While no token is in force,
+	// everybody is ledger.ActorOpen, and ok tells whether that is known for sure.
+	Who(token []byte) (who ledger.Caller, ok bool)
+	// Guarded reports whether this node has an admin token of its own, which no
+	// change of tokens can take away.
+	Guarded() bool
 }
 
 // Probe is one line of /readyz. Only Fatal ones that fail make a node not
@@ -110,12 +123,24 @@ type Config struct {
 	Operator Operator
 	Archive  Archive
 	Metrics  Metrics
-	Logger   *slog.Logger // nil: nothing is logged
+	Access   Access
+	// NewSecret returns a secret for a token that nobody can guess.
+	NewSecret func() string
+	// MaxConns and MaxRequests bound what is open and what is being answered at
+	// once; more is refused as overloaded. 0 is the default.
+	MaxConns, MaxRequests int
+	Logger                *slog.Logger // nil: nothing is logged
 }
+
+// The defaults of the bounds.
+const (
+	DefaultMaxConns    = 10_000
+	DefaultMaxRequests = 4096
+)
 
 // Validate reports what is missing.
 func (c *Config) Validate() error {
-	if c.NodeID == "" || c.Checker == nil || c.Settler == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Archive == nil || c.Metrics == nil {
+	if c.NodeID == "" || c.Checker == nil || c.Settler == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Archive == nil || c.Metrics == nil || c.Access == nil || c.NewSecret == nil {
 		return errors.New("rest: the config needs all but a logger")
 	}
 	return nil

@@ -24,34 +24,50 @@ type ids = [2]string
 // handler answers one request. The error it returns is answered as a problem.
 type handler func(s *Server, ctx *fasthttp.RequestCtx, ids ids) error
 
-// route is one path and who answers its methods; HEAD is GET without the body.
+// route is one path, who answers its methods, and what scope they want: read is
+// for GET and HEAD, write for all others. Where none stands, only an admin may.
+// HEAD is GET without the body.
 type route struct {
 	path                          string
+	read, write                   ledger.Scopes
+	open                          bool // to everybody
 	get, post, put, patch, remove handler
 }
+
+// The scopes of a route.
+const (
+	scopeCheck  = ledger.ScopeCheck
+	scopeLedger = ledger.ScopeLedger
+	scopeRead   = ledger.ScopeRead
+	scopeAdmin  = ledger.ScopeAdmin
+	scopeAny    = scopeCheck | scopeLedger | scopeRead
+)
 
 // routes are all but POST /v1/check, which handle takes first, and /v1/authz,
 // which takes every method.
 var routes = []route{
 	{path: "/v1/check"},
-	{path: "/v1/check/batch", post: (*Server).checkBatch},
-	{path: "/v1/settle", post: (*Server).settle},
-	{path: "/v1/release", post: (*Server).release},
-	{path: "/v1/explain", get: (*Server).explain},
-	{path: "/v1/accounts", get: (*Server).listAccounts},
-	{path: "/v1/accounts/{}", get: (*Server).getAccount, patch: (*Server).patchAccount, remove: (*Server).deleteAccount},
-	{path: "/v1/accounts/{}/ledger", post: (*Server).postEntry},
-	{path: "/v1/accounts/{}/ledger/{}", get: (*Server).getEntry},
-	{path: "/v1/ledger", post: (*Server).postBulk},
-	{path: "/v1/policy", get: (*Server).getPolicy, put: (*Server).putPolicy},
-	{path: "/v1/policy/validate", post: (*Server).validatePolicy},
-	{path: "/v1/cluster", get: (*Server).getCluster},
-	{path: backupPath, get: (*Server).backup},
-	{path: restorePath, post: (*Server).restore},
-	{path: "/livez", get: (*Server).livez},
-	{path: "/readyz", get: (*Server).readyz},
-	{path: "/metrics", get: (*Server).metrics},
-	{path: "/openapi.yaml", get: (*Server).openAPI},
+	{path: "/v1/check/batch", write: scopeCheck, post: (*Server).checkBatch},
+	{path: "/v1/settle", write: scopeCheck, post: (*Server).settle},
+	{path: "/v1/release", write: scopeCheck, post: (*Server).release},
+	{path: "/v1/explain", read: scopeCheck | scopeRead, get: (*Server).explain},
+	{path: "/v1/accounts", read: scopeRead, get: (*Server).listAccounts},
+	{path: "/v1/accounts/{}", read: scopeRead, write: scopeAdmin, get: (*Server).getAccount, patch: (*Server).patchAccount, remove: (*Server).deleteAccount},
+	{path: "/v1/accounts/{}/ledger", write: scopeLedger, post: (*Server).postEntry},
+	{path: "/v1/accounts/{}/ledger/{}", read: scopeLedger | scopeRead, get: (*Server).getEntry},
+	{path: "/v1/ledger", write: scopeLedger, post: (*Server).postBulk},
+	{path: "/v1/policy", read: scopeRead, write: scopeAdmin, get: (*Server).getPolicy, put: (*Server).putPolicy},
+	{path: "/v1/policy/validate", write: scopeRead, post: (*Server).validatePolicy},
+	{path: "/v1/tokens", read: scopeAdmin, write: scopeAdmin, get: (*Server).listTokens, post: (*Server).postToken},
+	{path: "/v1/tokens/{}", read: scopeAdmin, write: scopeAdmin, get: (*Server).getToken, remove: (*Server).deleteToken},
+	{path: "/v1/audit", read: scopeAdmin, get: (*Server).getAudit},
+	{path: "/v1/cluster", read: scopeRead, get: (*Server).getCluster},
+	{path: backupPath, read: scopeAdmin, get: (*Server).backup},
+	{path: restorePath, write: scopeAdmin, post: (*Server).restore},
+	{path: "/livez", open: true, get: (*Server).livez},
+	{path: "/readyz", open: true, get: (*Server).readyz},
+	{path: "/metrics", read: scopeRead, get: (*Server).metrics},
+	{path: "/openapi.yaml", read: scopeAny, get: (*Server).openAPI},
 }
 
 // handler returns who answers a method, nil for nobody.
@@ -87,10 +103,20 @@ var (
 	authzPath = []byte("/v1/authz")
 )
 
+// scope returns what a method wants.
+func (r *route) scope(method string) ledger.Scopes {
+	if method == "GET" || method == "HEAD" {
+		return r.read
+	}
+	return r.write
+}
+
 // handle answers every request. A handler that panics is a bug of ours: the
 // request fails, the node and its other requests do not.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	busy := s.busy.Add(1)
 	defer func() {
+		s.busy.Add(-1)
 		if r := recover(); r != nil {
 			s.log.Error("a request made the server panic", "path", string(ctx.Path()), "panic", r, "stack", string(debug.Stack()))
 			ctx.Response.Reset()
@@ -101,6 +127,11 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	// PathOriginal, because fasthttp decodes and cleans Path: an id with %2F
 	// in it would become two segments.
 	path := ctx.URI().PathOriginal()
+	if busy > int64(s.cfg.MaxRequests) && !isOpen(path) {
+		s.common(ctx)
+		s.fail(ctx, ledger.ErrOverloaded)
+		return
+	}
 	if ctx.IsPost() && string(path) == string(checkPath) {
 		s.check(ctx)
 		return
@@ -112,7 +143,16 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	s.common(ctx)
 	if err := s.route(ctx, string(path)); err != nil {
 		s.fail(ctx, err)
+		if c, ok := ctx.Conn().(*conn); ok && string(path) == restorePath {
+			c.linger.Store(true) // its body was not read
+		}
 	}
+}
+
+// isOpen reports whether the path answers everybody, and always.
+func isOpen(path []byte) bool {
+	r, _ := find(string(path))
+	return r != nil && r.open
 }
 
 var errPanic = errors.New("panic")
@@ -133,34 +173,51 @@ var (
 	nameIndex        = []byte(wire.HeaderIndex)
 )
 
-// route finds who answers a path.
+// find returns the route of a path, nil where nothing is.
+func find(path string) (*route, ids) {
+	for i := range routes {
+		if ids, ok := match(routes[i].path, path); ok {
+			return &routes[i], ids
+		}
+	}
+	return nil, ids{}
+}
+
+// route has a path answered. Who may not ask learns nothing more.
 func (s *Server) route(ctx *fasthttp.RequestCtx, path string) error {
+	r, ids := find(path)
+	method := string(ctx.Method())
+	if r == nil || !r.open {
+		who, err := s.authenticate(ctx)
+		if err == nil && r != nil && r.handler(method) != nil {
+			err = allowed(ctx, who, r.scope(method))
+		}
+		if err != nil {
+			return err
+		}
+		ctx.SetUserValue(caller{}, who)
+	}
 	min, err := minIndex(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range routes {
-		r := &routes[i]
-		ids, ok := match(r.path, path)
-		if !ok {
-			continue
-		}
-		h := r.handler(string(ctx.Method()))
-		if h == nil {
-			ctx.Response.Header.Set("Allow", r.allow())
-			return newProblem(405, wire.MethodNotAllowed, "", "this path takes "+r.allow())
-		}
-		if ctx.IsGet() || ctx.IsHead() {
-			if min, err = s.consistency(ctx, min); err != nil {
-				return err
-			}
-		}
-		if err := s.await(ctx, min); err != nil {
+	if r == nil {
+		return newProblem(404, wire.NotFound, "", "there is nothing at this path")
+	}
+	h := r.handler(method)
+	if h == nil {
+		ctx.Response.Header.Set("Allow", r.allow())
+		return newProblem(405, wire.MethodNotAllowed, "", "this path takes "+r.allow())
+	}
+	if ctx.IsGet() || ctx.IsHead() {
+		if min, err = s.consistency(ctx, min); err != nil {
 			return err
 		}
-		return h(s, ctx, ids)
 	}
-	return newProblem(404, wire.NotFound, "", "there is nothing at this path")
+	if err := s.await(ctx, min); err != nil {
+		return err
+	}
+	return h(s, ctx, ids)
 }
 
 // strongTimeout bounds the question which index is the newest.

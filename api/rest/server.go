@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -17,7 +18,6 @@ import (
 // The bounds of a connection.
 const (
 	maxHeader    = 16 << 10
-	maxConns     = 65536
 	readTimeout  = 10 * time.Second // a whole request, from its first byte
 	writeTimeout = 30 * time.Second // an answer, to a client that reads slowly
 	idleTimeout  = 60 * time.Second // between two requests
@@ -29,6 +29,7 @@ type Server struct {
 	log   *slog.Logger
 	http  *fasthttp.Server
 	calls sync.Pool // of *call
+	busy  atomic.Int64
 
 	backups chan struct{} // one for each under way
 }
@@ -39,6 +40,12 @@ func New(cfg Config) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	if s.cfg.MaxConns == 0 {
+		s.cfg.MaxConns = DefaultMaxConns
+	}
+	if s.cfg.MaxRequests == 0 {
+		s.cfg.MaxRequests = DefaultMaxRequests
+	}
 	s.calls.New = func() any { return new(call) }
 	s.http = &fasthttp.Server{
 		Handler:            s.handle,
@@ -46,11 +53,12 @@ func New(cfg Config) *Server {
 		ErrorHandler:       s.broken,
 		ReadBufferSize:     maxHeader,
 		MaxRequestBodySize: wire.MaxBody,
-		Concurrency:        maxConns,
-		ReadTimeout:        readTimeout,
-		WriteTimeout:       writeTimeout,
-		IdleTimeout:        idleTimeout,
-		CloseOnShutdown:    true,
+		// Never reached: the listener refuses first, and says why.
+		Concurrency:     s.cfg.MaxConns + 1,
+		ReadTimeout:     readTimeout,
+		WriteTimeout:    writeTimeout,
+		IdleTimeout:     idleTimeout,
+		CloseOnShutdown: true,
 		// A body is JSON whatever its Content-Type says.
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
@@ -65,7 +73,9 @@ func (s *Server) Handler() fasthttp.RequestHandler { return s.handle }
 
 // Serve answers requests of the listener until Shutdown; then it returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(&listener{Listener: l}); err != nil {
+	bounded := newListener(l, s.cfg.MaxConns, s.tooMany)
+	defer bounded.wait()
+	if err := s.http.Serve(bounded); err != nil {
 		return fmt.Errorf("serve http: %w", err)
 	}
 	return nil

@@ -13,6 +13,11 @@ type Code string
 // The codes of the API.
 const (
 	InvalidRequest      Code = "invalid_request"
+	Unauthenticated     Code = "unauthenticated"
+	InsufficientScope   Code = "insufficient_scope"
+	TokenExists         Code = "token_exists"
+	TooManyTokens       Code = "too_many_tokens"
+	LastAdmin           Code = "last_admin"
 	UnknownModel        Code = "unknown_model"
 	UnknownAccount      Code = "unknown_account"
 	UnknownKey          Code = "unknown_key"

@@ -52,7 +52,7 @@ func (a *archive) Freeze() *ledger.Frozen { return a.machine.State().Freeze() }
 // Restore is rest.Archive. The backup is kept on disk until all of it has been
 // looked at: one that is damaged at its end must not close the ledger to others
 // while it comes in.
-func (a *archive) Restore(ctx context.Context, from io.Reader, dry bool) (found ledger.Backup, index uint64, err error) {
+func (a *archive) Restore(ctx context.Context, from io.Reader, dry bool, by string) (found ledger.Backup, index uint64, err error) {
 	if !a.one.TryLock() {
 		return found, 0, ledger.ErrRestoring
 	}
@@ -82,16 +82,20 @@ func (a *archive) Restore(ctx context.Context, from io.Reader, dry bool) (found 
 	if err != nil {
 		return found, 0, fmt.Errorf("keep the backup: %w", err)
 	}
-	index, err = a.replay(ctx, spool)
+	index, err = a.replay(ctx, spool, by)
 	return found, index, err
 }
 
 // replay proposes the steps of a restore, one after the other.
-func (a *archive) replay(ctx context.Context, from io.Reader) (index uint64, err error) {
+func (a *archive) replay(ctx context.Context, from io.Reader, by string) (index uint64, err error) {
 	id := rand.Text()
 	step := func(s ledger.RestoreStep) error {
 		s.ID = id
-		index, err = a.propose(ctx, ledger.Op{Kind: ledger.OpRestore, Restore: &s})
+		op := ledger.Op{Kind: ledger.OpRestore, Restore: &s}
+		if s.Kind == ledger.RestoreCommit {
+			op.By = by
+		}
+		index, err = a.propose(ctx, op)
 		return err
 	}
 	if err := step(ledger.RestoreStep{Kind: ledger.RestoreBegin}); err != nil {

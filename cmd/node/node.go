@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"quorate/api/auth"
 	"quorate/api/rest"
 	"quorate/cluster"
 	"quorate/fsm"
@@ -93,6 +94,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("--data-dir %s: %w", cfg.DataDir, err), n.cluster.Close(ctx), n.listener.Close())
 	}
+	keeper := auth.New(machine.Tokens, n.cluster.Replayed)
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
 	n.cluster.SetLimiter(port{cfg.NodeID, local, router, n.exchange})
 	n.cluster.MapChanged() // of what was applied before running was set
@@ -100,7 +102,8 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
 		Operator: operator{cfg.NodeID, n.cluster, machine}, Archive: archive,
 		Metrics: newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange),
-		Logger:  log,
+		Access:  keeper, NewSecret: auth.NewSecret,
+		Logger: log,
 	})
 
 	n.wg.Add(4)

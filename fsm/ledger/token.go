@@ -75,6 +75,12 @@ type Token struct {
 	Created int64 // milliseconds since 1970, of the log
 }
 
+// Caller is who asks: a token's name or one of the actors, and what it allows.
+type Caller struct {
+	Name   string
+	Scopes Scopes
+}
+
 // Tokens are all tokens at one point of the log. They are never changed.
 type Tokens struct {
 	byName map[string]*Token

@@ -1,0 +1,90 @@
+package rest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+func TestAConnectionTooManyIsToldSo(t *testing.T) {
+	s, _ := newServer(t)
+	s.cfg.MaxConns = 2
+	addr := serve(t, s)
+	get := "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+	var held []net.Conn
+	for range 2 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, get)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		resp.Body.Close()
+		held = append(held, c)
+	}
+	got := raw(t, addr, get)
+	for _, want := range []string{
+		"HTTP/1.1 503 Service Unavailable\r\n", "\r\nRetry-After: 1\r\n", "\r\nContent-Type: application/problem+json\r\n", "\r\nCache-Control: no-store\r\n",
+		"\r\nX-Quorate-Index: 7\r\n", "\r\nConnection: close\r\n", `"status":503,`, `"code":"overloaded"`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+	if resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(got)), nil); err != nil {
+		t.Error(err)
+	} else if _, err := io.ReadAll(resp.Body); err != nil {
+		t.Errorf("body: %v", err)
+	}
+	// Who is refused does not count, and who leaves makes room.
+	held[0].Close()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		got = raw(t, addr, strings.Replace(get, "Host", "Connection: close\r\nHost", 1))
+		if strings.HasPrefix(got, "HTTP/1.1 200 OK") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still %q", got)
+		}
+	}
+}
+
+func TestARequestTooManyIsToldSo(t *testing.T) {
+	s, n := newServer(t)
+	s.cfg.MaxRequests = 1
+	n.decision = decision(bucket.OK)
+	gate := &gated{Checker: n, entered: make(chan struct{}), release: make(chan struct{})}
+	s.cfg.Checker = gate
+	done := make(chan answer)
+	go func() { done <- ask(s, "POST", "/v1/check", aCheck) }()
+	<-gate.entered
+	for _, path := range []string{"/v1/policy", "/v1/authz?account=a&category=llm", "/nothing"} {
+		a := ask(s, "GET", path, "")
+		if code, _ := a.code(t); a.status != 503 || code != "overloaded" || a.get("Retry-After") != "1" {
+			t.Errorf("%s: %d %s, Retry-After %q", path, a.status, a.body, a.get("Retry-After"))
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		if a := ask(s, "GET", path, ""); a.status != 200 {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	close(gate.release)
+	if a := <-done; a.status != 200 {
+		t.Errorf("the one that was first: %d %s", a.status, a.body)
+	}
+	if a := ask(s, "GET", "/v1/policy", ""); a.status != 200 {
+		t.Errorf("afterwards: %d %s", a.status, a.body)
+	}
+}
