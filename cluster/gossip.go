@@ -110,6 +110,7 @@ func (n *Node) openGossip() error {
 	c.GossipToTheDeadTime = time.Minute
 	c.MsgpackUseNewTimeFormat = true
 	c.Logger = n.gossipLogger()
+	c.Keyring = n.keys
 	c.Delegate = gossipDelegate{n}
 	c.Events = &n.seen
 	n.gossipAddr = net.JoinHostPort(c.AdvertiseAddr, strconv.Itoa(c.AdvertisePort))

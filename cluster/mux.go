@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -23,19 +24,26 @@ const maxConns = 4096
 // mux shares the peer port between Raft and the peer protocol. It is Raft's
 // stream layer.
 type mux struct {
-	ln     net.Listener
-	addr   net.Addr // as others see it
-	server *peer.Server
-	raft   chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-	wg     sync.WaitGroup
+	ctx     context.Context // of the node
+	ln      net.Listener
+	addr    net.Addr // as others see it
+	tls     *PeerTLS
+	log     *slog.Logger
+	refused sparing
+	server  *peer.Server
+	raft    chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+	wg      sync.WaitGroup
 }
 
 var _ raft.StreamLayer = (*mux)(nil)
 
-func newMux(ln net.Listener, addr net.Addr, server *peer.Server) *mux {
-	m := &mux{ln: ln, addr: addr, server: server, raft: make(chan net.Conn), closed: make(chan struct{})}
+func newMux(ctx context.Context, cfg Config, server *peer.Server) *mux {
+	m := &mux{
+		ctx: ctx, ln: cfg.Peer, addr: advertised(cfg.AdvertisePeer), tls: cfg.TLS, log: cfg.Log, server: server,
+		raft: make(chan net.Conn), closed: make(chan struct{}),
+	}
 	m.wg.Add(1)
 	go m.accept()
 	return m
@@ -72,8 +80,16 @@ func (m *mux) accept() {
 	}
 }
 
-// route reads the magic and hands the connection over.
-func (m *mux) route(conn net.Conn) {
+// route has the other side show who it is, reads the magic and hands the
+// connection over.
+func (m *mux) route(raw net.Conn) {
+	conn, err := m.tls.accept(m.ctx, raw)
+	if err != nil {
+		if left, due := m.refused.now(time.Now()); due {
+			m.log.Warn("a connection to the peer port was refused", "from", raw.RemoteAddr(), "err", err, "others", left)
+		}
+		return
+	}
 	var magic [len(raftMagic)]byte
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.ReadFull(conn, magic[:]); err != nil {
@@ -122,7 +138,7 @@ func (m *mux) Addr() net.Addr { return m.addr }
 func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := dial(ctx, string(addr))
+	conn, err := dial(ctx, string(addr), m.tls)
 	if err != nil {
 		return nil, err
 	}
@@ -134,9 +150,13 @@ func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, er
 }
 
 // dial connects with keep-alives that notice a vanished host in seconds.
-func dial(ctx context.Context, addr string) (net.Conn, error) {
+func dial(ctx context.Context, addr string, security *PeerTLS) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3}}
-	return d.DialContext(ctx, "tcp", addr)
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return security.dialled(ctx, conn)
 }
 
 // advertised is an address by name or number.

@@ -25,6 +25,7 @@ type Node struct {
 	raft      *raft.Raft
 	packets   *memberlist.NetTransport // of gossip
 	gossip    *memberlist.Memberlist
+	keys      *memberlist.Keyring // nil: gossip is plain
 	seen      sightings
 
 	gossipAddr string // as others see it
@@ -77,12 +78,16 @@ func Open(cfg Config) (_ *Node, err error) {
 		cfg.Peer.Close()
 		return nil, fmt.Errorf("%w: advertised addresses: %w", ErrAddress, err)
 	}
+	if n.keys, err = keyring(cfg.GossipKeys); err != nil {
+		cfg.Peer.Close()
+		return nil, err
+	}
 	if err = n.bindGossip(); err != nil {
 		cfg.Peer.Close()
 		return nil, err
 	}
 	n.server = peer.NewServer(handler{n})
-	n.mux = newMux(cfg.Peer, advertised(cfg.AdvertisePeer), n.server)
+	n.mux = newMux(n.ctx, cfg, n.server)
 	if n.lastStart, err = n.openRaft(); err != nil {
 		return nil, err
 	}

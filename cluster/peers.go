@@ -66,7 +66,7 @@ func (p *peers) update(members map[string]member, n *Node) {
 		r := p.clients[id]
 		if r == nil {
 			r = &remote{}
-			r.client = peer.NewClient(func(ctx context.Context) (net.Conn, error) { return dial(ctx, r.addr()) })
+			r.client = peer.NewClient(func(ctx context.Context) (net.Conn, error) { return dial(ctx, r.addr(), n.cfg.TLS) })
 			p.clients[id] = r
 			n.wake()
 		}

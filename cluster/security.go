@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// handshakeFor bounds a TLS handshake between nodes.
+const handshakeFor = 3 * time.Second
+
+// PeerTLS encrypts the peer port and says who may speak there. Both sides must
+// check that the other is a node, not only known to the same authority.
+type PeerTLS struct {
+	Server *tls.Config        // with GetConfigForClient where it is to be reloaded
+	Client func() *tls.Config // asked for each connection
+}
+
+// accept makes an accepted connection one that may be trusted.
+func (p *PeerTLS) accept(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	if p == nil {
+		return conn, nil
+	}
+	return handshake(ctx, tls.Server(conn, p.Server))
+}
+
+// dialled is accept for the side that dialled.
+func (p *PeerTLS) dialled(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	if p == nil {
+		return conn, nil
+	}
+	return handshake(ctx, tls.Client(conn, p.Client()))
+}
+
+func handshake(ctx context.Context, conn *tls.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeFor)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // the handshake's error is the one that counts
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return conn, nil
+}
+
+// keyring returns memberlist's, nil without keys.
+func keyring(keys [][]byte) (*memberlist.Keyring, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	ring, err := memberlist.NewKeyring(keys, keys[0])
+	if err != nil {
+		return nil, fmt.Errorf("gossip key: %w", err)
+	}
+	return ring, nil
+}
+
+// SetGossipKeys replaces the keys of gossip: the first encrypts, all decrypt. A
+// cluster that was begun without keys cannot be given any, nor the other way
+// round.
+func (n *Node) SetGossipKeys(keys [][]byte) error {
+	if n.keys == nil || len(keys) == 0 {
+		return errors.New("gossip keys: whether there are any cannot change while the node runs")
+	}
+	return replaceKeys(n.keys, keys)
+}
+
+func replaceKeys(ring *memberlist.Keyring, keys [][]byte) error {
+	for _, k := range keys {
+		if err := ring.AddKey(k); err != nil {
+			return fmt.Errorf("gossip key: %w", err)
+		}
+	}
+	// The keyring removes in place, under readers that hold no lock. What is last
+	// can be removed without moving the others; each use moves a key to the front.
+	for _, k := range slices.Backward(keys) {
+		if err := ring.UseKey(k); err != nil {
+			return fmt.Errorf("gossip key: %w", err)
+		}
+	}
+	for all := ring.GetKeys(); len(all) > len(keys); all = all[:len(all)-1] {
+		if err := ring.RemoveKey(all[len(all)-1]); err != nil {
+			return fmt.Errorf("gossip key: %w", err)
+		}
+	}
+	return nil
+}
+
+// sparing lets a line through now and then: who knocks at a port must not fill
+// the log.
+type sparing struct {
+	mu    sync.Mutex
+	next  time.Time
+	count uint64
+}
+
+// every is how often.
+const every = 10 * time.Second
+
+// now reports whether the line is due, and how many were left out before it.
+func (s *sparing) now(at time.Time) (left uint64, due bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at.Before(s.next) {
+		s.count++
+		return 0, false
+	}
+	left, s.count, s.next = s.count, 0, at.Add(every)
+	return left, true
+}
