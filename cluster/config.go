@@ -70,6 +70,7 @@ type Timing struct {
 	Settle     time.Duration // how long a first map waits for every node
 	Gossip     time.Duration // between gossip probes
 	Rejoin     time.Duration // between attempts to reach nodes that gossip lost
+	DiskStall  time.Duration // how long one operation of the disk may take before the node stops
 }
 
 // DefaultTiming suits nodes that are milliseconds apart.
@@ -84,6 +85,7 @@ func DefaultTiming() Timing {
 		Settle:     5 * time.Second,
 		Gossip:     time.Second,
 		Rejoin:     5 * time.Second,
+		DiskStall:  6 * time.Second,
 	}
 }
 

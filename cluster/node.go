@@ -49,6 +49,7 @@ type Node struct {
 	ctx     context.Context
 	wg      sync.WaitGroup
 	closing sync.Once
+	fault   *fault // of the disk, or of the node's place in the cluster
 }
 
 // Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
@@ -60,7 +61,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }
 	}
-	n := &Node{cfg: cfg, writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, fault: newFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.clients = map[string]*remote{}
 	n.owners.init()
@@ -96,7 +97,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err = n.openGossip(); err != nil {
 		return nil, err
 	}
-	for _, loop := range []func(){n.tickLoop, n.mapLoop, n.writeLoop, n.leaderLoop} {
+	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.mapLoop, n.writeLoop, n.leaderLoop} {
 		n.wg.Add(1)
 		go func() { defer n.wg.Done(); loop() }()
 	}
@@ -108,7 +109,7 @@ func Open(cfg Config) (_ *Node, err error) {
 func (n *Node) Close(ctx context.Context) error {
 	var err error
 	n.closing.Do(func() {
-		if n.raft.State() == raft.Leader {
+		if n.fault.Err() == nil && n.raft.State() == raft.Leader {
 			// Only on the way out: an interrupted transfer can leave a leader
 			// refusing writes for good (hashicorp/raft#696).
 			f := n.raft.LeadershipTransfer()
@@ -122,9 +123,41 @@ func (n *Node) Close(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-		err = n.shutdown()
+		err = n.shutdownWithin(ctx)
 	})
 	return err
+}
+
+// Failed delivers the error that the node cannot go on from. The process should
+// close it and end.
+func (n *Node) Failed() <-chan error { return n.fault.failed }
+
+// Broken reports whether there is such an error.
+func (n *Node) Broken() bool { return n.fault.Err() != nil }
+
+// faultLoop takes a node that cannot go on away from Raft's others, at once:
+// what would close it may hang with the disk.
+func (n *Node) faultLoop() {
+	select {
+	case <-n.fault.down:
+		n.cfg.Log.Error("this node stops", "err", n.fault.Err())
+		_ = n.transport.Close() // the fault is the error that counts
+		n.transport.CloseStreams()
+	case <-n.ctx.Done():
+	}
+}
+
+// shutdownWithin waits for as long as ctx allows: with a disk that hangs there
+// is no end to wait for.
+func (n *Node) shutdownWithin(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- n.shutdown() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("stop the node: %w", ctx.Err())
+	}
 }
 
 func (n *Node) shutdown() error {

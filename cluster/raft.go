@@ -16,6 +16,19 @@ type safeTransport struct{ *raft.NetworkTransport }
 // SetHeartbeatHandler does nothing, so that every request takes the main loop.
 func (safeTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 
+func newTransport(stream raft.StreamLayer, logger hclog.Logger) *raft.NetworkTransport {
+	// One request under way: on a pipeline of two a follower can be left without
+	// replication while its heartbeats look healthy (hashicorp/raft#612).
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: stream, MaxPool: 3, MaxRPCsInFlight: 1, Timeout: 3 * time.Second,
+		Logger: logger, MsgpackUseNewTimeFormat: true,
+	})
+}
+
+// maxAppend is how many entries one request carries; times the largest command
+// it is what a request can weigh.
+const maxAppend = 64
+
 // openRaft starts Raft on the disk and the stream layer. It returns the index
 // of the last entry in the log as the start found it.
 func (n *Node) openRaft() (last uint64, err error) {
@@ -23,7 +36,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 	c.LocalID = raft.ServerID(n.cfg.NodeID)
 	c.HeartbeatTimeout, c.ElectionTimeout = n.cfg.Timing.Heartbeat, n.cfg.Timing.Heartbeat
 	c.LeaderLeaseTimeout, c.CommitTimeout = n.cfg.Timing.Lease, n.cfg.Timing.Commit
-	c.MaxAppendEntries = 256
+	c.MaxAppendEntries = maxAppend
 	c.BatchApplyCh = true
 	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 30*time.Second, 20_000, 50_000
 	c.ShutdownOnRemove = false
@@ -42,20 +55,31 @@ func (n *Node) openRaft() (last uint64, err error) {
 	if last, err = n.disk.log.LastIndex(); err != nil {
 		return 0, fmt.Errorf("%w: read log: %w", ErrDataDir, err)
 	}
-	if list, err := snapshots.List(); err == nil && len(list) > 0 {
+	list, err := snapshots.List()
+	if err != nil {
+		return 0, fmt.Errorf("%w: list snapshots: %w", ErrDataDir, err)
+	}
+	if len(list) > 0 {
 		last = max(last, list[0].Index)
 	}
-	cache, err := raft.NewLogCache(1024, n.disk.log)
+	// Raft reads and writes through these, from the outside in: what a snapshot
+	// contradicts is hidden, the last entries are at hand, and the disk is watched.
+	guarded := newGuard(n.disk.log, n.fault, n.cfg.Timing.DiskStall)
+	n.wg.Add(1)
+	go func() { defer n.wg.Done(); guarded.watch(n.ctx.Done()) }()
+	cache, err := raft.NewLogCache(1024, guarded)
 	if err != nil {
 		return 0, err
 	}
-	// One request under way on a pipeline: with two, a follower can be left
-	// without replication while its heartbeats look healthy (hashicorp/raft#612).
-	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: n.mux, MaxPool: 3, MaxRPCsInFlight: 1, Timeout: 3 * time.Second,
-		Logger: logger, MsgpackUseNewTimeFormat: true,
-	})
-	n.raft, err = raft.NewRaft(c, n.cfg.FSM, cache, n.disk.log, snapshots, safeTransport{n.transport})
+	log := &trimmed{LogStore: cache}
+	if len(list) > 0 { // the last life may have ended before it came to this
+		if err := log.follow(list[0].Index, list[0].Term); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrDataDir, err)
+		}
+	}
+	log.fault = n.fault
+	n.transport = newTransport(n.mux, logger)
+	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: guarded}, followed{snapshots, log}, safeTransport{n.transport})
 	if err != nil {
 		return 0, fmt.Errorf("start raft: %w", err)
 	}

@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// chunk is how many entries are deleted in one transaction: a longer one would
+// keep the next append waiting (raft-boltdb has one writer).
+const chunk = 4096
+
+// store is what Raft keeps on disk.
+type store interface {
+	raft.LogStore
+	raft.StableStore
+}
+
+// guard stops the node when its disk fails or hangs. Raft itself would have a
+// leader with a hanging disk lead for ever, since heartbeats need no disk, and
+// one with a failing disk be elected again and again (hashicorp/raft#503). After
+// the first failed write it refuses all further ones.
+type guard struct {
+	store
+	fault *fault
+	after time.Duration // how long an operation may take
+
+	mu   sync.Mutex
+	last uint64               // guarded by mu
+	busy map[uint64]time.Time // operations under way, since when; guarded by mu
+}
+
+func newGuard(s store, f *fault, after time.Duration) *guard {
+	return &guard{store: s, fault: f, after: after, busy: map[uint64]time.Time{}}
+}
+
+// watch looks for operations that hang, until done is closed.
+func (g *guard) watch(done <-chan struct{}) {
+	t := time.NewTicker(g.after / 10)
+	defer t.Stop()
+	for {
+		select {
+		case now := <-t.C:
+			if since := g.oldest(now); since > g.after {
+				g.fault.raise(fmt.Errorf("%w: one operation takes %s", ErrDiskStalled, since.Round(time.Millisecond)))
+				return
+			}
+		case <-done:
+			return
+		}
+	}
+}
+
+func (g *guard) oldest(now time.Time) (since time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, start := range g.busy {
+		since = max(since, now.Sub(start))
+	}
+	return since
+}
+
+func (g *guard) begin() (end func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last++
+	id := g.last
+	g.busy[id] = time.Now()
+	return func() {
+		g.mu.Lock()
+		delete(g.busy, id)
+		g.mu.Unlock()
+	}
+}
+
+// write runs one write, unless one has failed before.
+func (g *guard) write(what string, fn func() error) error {
+	if err := g.fault.Err(); err != nil {
+		return err
+	}
+	end := g.begin()
+	err := fn()
+	end()
+	if err != nil {
+		err = fmt.Errorf("%w: %s: %w", ErrDiskFailed, what, err)
+		g.fault.raise(err)
+	}
+	return err
+}
+
+// StoreLog is raft.LogStore.
+func (g *guard) StoreLog(l *raft.Log) error {
+	return g.write("append to the log", func() error { return g.store.StoreLog(l) })
+}
+
+// StoreLogs is raft.LogStore.
+func (g *guard) StoreLogs(l []*raft.Log) error {
+	return g.write("append to the log", func() error { return g.store.StoreLogs(l) })
+}
+
+// Set is raft.StableStore.
+func (g *guard) Set(key, v []byte) error {
+	return g.write("store a vote", func() error { return g.store.Set(key, v) })
+}
+
+// SetUint64 is raft.StableStore. Raft panics when the term cannot be stored. It
+// is not told: the node stops in order, and with every later write refused it
+// can neither vote nor acknowledge in that term.
+func (g *guard) SetUint64(key []byte, v uint64) error {
+	err := g.write("store the term", func() error { return g.store.SetUint64(key, v) })
+	if err != nil && string(key) == "CurrentTerm" {
+		return nil
+	}
+	return err
+}
+
+// GetLog is raft.LogStore.
+func (g *guard) GetLog(index uint64, l *raft.Log) error {
+	defer g.begin()()
+	return g.store.GetLog(index, l)
+}
+
+// DeleteRange is raft.LogStore. A range that begins where the log begins is
+// deleted from its start, any other from its end, so that what a crash leaves
+// has no gap.
+func (g *guard) DeleteRange(low, high uint64) error {
+	first, err := g.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := g.LastIndex()
+	if err != nil {
+		return err
+	}
+	if low, high = max(low, first), min(high, last); first == 0 || low > high {
+		return nil
+	}
+	front := low == first
+	for low <= high {
+		from, to := low, min(high, low+chunk-1)
+		if !front {
+			from, to = max(low, high-min(high, chunk-1)), high
+		}
+		err := g.write("delete from the log", func() error { return g.store.DeleteRange(from, to) })
+		if err != nil {
+			return err
+		}
+		if front {
+			low = to + 1
+		} else if from == low {
+			return nil
+		} else {
+			high = from - 1
+		}
+	}
+	return nil
+}
