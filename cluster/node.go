@@ -212,7 +212,8 @@ func (n *Node) tickLoop() {
 }
 
 func (n *Node) tick(sought *time.Time) {
-	if !n.ready.Load() && n.cfg.FSM.Index() >= n.lastStart {
+	// What was never committed of that log may have given way to a shorter one.
+	if !n.ready.Load() && n.cfg.FSM.Index() >= min(n.lastStart, n.raft.LastIndex()) {
 		n.ready.Store(true)
 	}
 	members := n.members()

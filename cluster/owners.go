@@ -288,6 +288,9 @@ func (n *Node) Drain(ctx context.Context) error {
 	t := time.NewTicker(n.cfg.Timing.Ping / 4)
 	defer t.Stop()
 	for {
+		if err := n.fault.Err(); err != nil {
+			return err // the leader does not reach it
+		}
 		m := n.cfg.FSM.Map()
 		if len(m.Members) < 2 || m.Owned()[n.cfg.NodeID] == 0 && !slices.Contains(owned(m, n.cfg.NodeID, n.disk.boot), true) {
 			return nil

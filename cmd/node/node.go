@@ -25,6 +25,9 @@ import (
 // owns.
 const drainFor = 8 * time.Second
 
+// brokenFor is how long a node that cannot go on may take to stop.
+const brokenFor = 2 * time.Second
+
 // sweepEvery is how often buckets that owe nothing are dropped.
 const sweepEvery = 10 * time.Second
 
@@ -45,7 +48,7 @@ type Node struct {
 // something to ask. It returns as soon as the node runs; whether it is ready,
 // /readyz tells.
 func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
-	n := &Node{log: log, failed: make(chan error, 2)}
+	n := &Node{log: log, failed: make(chan error, 3)}
 	if n.listener, err = listen(ctx, "http-addr", cfg.HTTPAddr); err != nil {
 		return nil, err
 	}
@@ -106,8 +109,9 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		Logger: log,
 	})
 
-	n.wg.Add(4)
+	n.wg.Add(5)
 	go func() { defer n.wg.Done(); n.watch(ctx, machine.Halted()) }()
+	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Failed()) }()
 	go func() { defer n.wg.Done(); n.exchange.Run(ctx) }()
 	go func() { defer n.wg.Done(); n.serve() }()
 	go func() { defer n.wg.Done(); sweep(ctx, local) }()
@@ -148,10 +152,10 @@ func (n *Node) serve() {
 	}
 }
 
-// watch passes on that the state machine has stopped.
-func (n *Node) watch(ctx context.Context, halted <-chan error) {
+// watch passes on what the node cannot go on from.
+func (n *Node) watch(ctx context.Context, broken <-chan error) {
 	select {
-	case err := <-halted:
+	case err := <-broken:
 		n.failed <- err
 	case <-ctx.Done():
 	}
@@ -178,8 +182,14 @@ func (n *Node) Failed() <-chan error { return n.failed }
 
 // Close stops the node in the reverse order of its start: what it owns is handed
 // over while it still answers, then no new requests, then leadership handed
-// over, then everything else. It waits for as long as ctx allows.
+// over, then everything else. It waits for as long as ctx allows; with a cluster
+// part that is broken there is nothing to hand over, and little to wait for.
 func (n *Node) Close(ctx context.Context) error {
+	if n.cluster.Broken() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, brokenFor)
+		defer cancel()
+	}
 	draining, cancel := context.WithTimeout(ctx, drainFor)
 	if err := n.cluster.Drain(draining); err != nil {
 		n.log.Warn("not all partitions were handed over; their successors will take them", "err", err)
