@@ -49,6 +49,8 @@ func TestDecide(t *testing.T) {
 	retiring := *placed
 	retiring.Retiring = []string{"n1", "n4"}
 	without := lacking("n2")
+	ungranted := *without
+	ungranted.Grantors = []string{"n1", "n3"}
 	owners := func(m *ledger.Map) func(*view) { return func(v *view) { v.owners = m } }
 	set := func(id string, change func(*nodeView)) func(*view) {
 		return func(v *view) { k := v.nodes[id]; change(&k); v.nodes[id] = k }
@@ -59,29 +61,30 @@ func TestDecide(t *testing.T) {
 		change []func(*view)
 		want   string
 	}{
-		"a cluster without an id gets one":         {[]func(*view){func(v *view) { v.clusterID = "" }}, "name"},
-		"the first map has all nodes":              {nil, "place n1.1 n2.1 n3.1"},
-		"the first map waits for a node":           {[]func(*view){set("n3", down)}, ""},
-		"but not for ever":                         {[]func(*view){set("n3", down), func(v *view) { v.leading = time.Minute }}, "place n1.1 n2.1"},
-		"nothing to do":                            {[]func(*view){owners(placed)}, ""},
-		"a lost owner's are taken from all":        {[]func(*view){owners(placed), set("n2", down)}, "place n1.1 n3.1, drained"},
-		"a later life's go to its successors":      {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot = 2 })}, "place n1.1 n2.2 n3.1, moving"},
-		"which is no member before it is ready":    {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot, k.ready = 2, false })}, "place n1.1 n3.1"},
-		"an owner that lags stays":                 {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.ready = false })}, ""},
-		"a fourth node joins without a vote":       {[]func(*view){owners(placed), func(v *view) { v.nodes["n4"] = living(1)("n4") }}, "join {Nonvoter n4 n4:9}"},
-		"a new address is taken over":              {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.peer = "n2:10" })}, "join {Voter n2 n2:10}"},
-		"other voters grant with the old ones":     {[]func(*view){owners(placed), func(v *view) { v.servers[2].Suffrage = raft.Nonvoter }}, "place n1.1 n2.1 n3.1, grantors [n1 n2] and [n1 n2 n3]"},
-		"the old ones until a wait is over":        {[]func(*view){owners(&retiring)}, ""},
-		"a removed node first hands over":          {[]func(*view){owners(placed), set("n2", gone)}, "place n1.1 n2.1 n3.1, moving"},
-		"which a dead one cannot":                  {[]func(*view){owners(placed), set("n2", gone), set("n2", down)}, "drop n2"},
-		"nor one that does not come to it":         {[]func(*view){owners(placed), set("n2", gone), set("n2", func(k *nodeView) { k.since = time.Minute })}, "drop n2"},
-		"one that owns nothing goes at once":       {[]func(*view){owners(without), set("n2", gone)}, "drop n2"},
-		"nobody goes where no majority would stay": {[]func(*view){owners(placed), set("n2", gone), set("n2", down), set("n3", down)}, "place n1.1, drained"},
-		"a removed node does not join again":       {[]func(*view){owners(placed), func(v *view) { k := living(1)("n4"); k.removed = true; v.nodes["n4"] = k }}, ""},
-		"all know a newer version":                 {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) { v.version = 1 }}, "raise 2"},
-		"but for one":                              {[]func(*view){owners(placed), knowing(2, 1, 2), func(v *view) { v.version = 1 }}, ""},
-		"or one that was never heard":              {[]func(*view){owners(placed), knowing(2, 2, 0), func(v *view) { v.version = 1 }}, ""},
-		"it is in force already":                   {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) { v.version = 2 }}, ""},
+		"a cluster without an id gets one":           {[]func(*view){func(v *view) { v.clusterID = "" }}, "name"},
+		"the first map has all nodes":                {nil, "place n1.1 n2.1 n3.1"},
+		"the first map waits for a node":             {[]func(*view){set("n3", down)}, ""},
+		"but not for ever":                           {[]func(*view){set("n3", down), func(v *view) { v.leading = time.Minute }}, "place n1.1 n2.1"},
+		"nothing to do":                              {[]func(*view){owners(placed)}, ""},
+		"a lost owner's are taken from all":          {[]func(*view){owners(placed), set("n2", down)}, "place n1.1 n3.1, drained"},
+		"a later life's go to its successors":        {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot = 2 })}, "place n1.1 n2.2 n3.1, moving"},
+		"which is no member before it is ready":      {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot, k.ready = 2, false })}, "place n1.1 n3.1"},
+		"an owner that lags stays":                   {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.ready = false })}, ""},
+		"a fourth node joins without a vote":         {[]func(*view){owners(placed), func(v *view) { v.nodes["n4"] = living(1)("n4") }}, "join {Nonvoter n4 n4:9}"},
+		"a new address is taken over":                {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.peer = "n2:10" })}, "join {Voter n2 n2:10}"},
+		"other voters grant with the old ones":       {[]func(*view){owners(placed), func(v *view) { v.servers[2].Suffrage = raft.Nonvoter }}, "place n1.1 n2.1 n3.1, grantors [n1 n2] and [n1 n2 n3]"},
+		"the old ones until a wait is over":          {[]func(*view){owners(&retiring)}, ""},
+		"a removed node first hands over":            {[]func(*view){owners(placed), set("n2", gone)}, "place n1.1 n2.1 n3.1, moving, grantors [n1 n3] and [n1 n2 n3]"},
+		"which a dead one cannot":                    {[]func(*view){owners(placed), set("n2", gone), set("n2", down)}, "drop n2"},
+		"nor one that does not come to it":           {[]func(*view){owners(placed), set("n2", gone), set("n2", func(k *nodeView) { k.since = time.Minute })}, "drop n2"},
+		"one that owns nothing first grants no more": {[]func(*view){owners(without), set("n2", gone)}, "place n1.1 n2.1 n3.1, grantors [n1 n3] and [n1 n2 n3]"},
+		"and then it goes":                           {[]func(*view){owners(&ungranted), set("n2", gone)}, "drop n2"},
+		"nobody goes where no majority would stay":   {[]func(*view){owners(placed), set("n2", gone), set("n2", down), set("n3", down)}, "place n1.1, drained"},
+		"a removed node does not join again":         {[]func(*view){owners(placed), func(v *view) { k := living(1)("n4"); k.removed = true; v.nodes["n4"] = k }}, ""},
+		"all know a newer version":                   {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) { v.version = 1 }}, "raise 2"},
+		"but for one":                                {[]func(*view){owners(placed), knowing(2, 1, 2), func(v *view) { v.version = 1 }}, ""},
+		"or one that was never heard":                {[]func(*view){owners(placed), knowing(2, 2, 0), func(v *view) { v.version = 1 }}, ""},
+		"it is in force already":                     {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) { v.version = 2 }}, ""},
 		"an older program may not join it": {[]func(*view){owners(placed), knowing(2, 2, 2), func(v *view) {
 			k := living(1)("n4")
 			v.version, k.knows = 2, 1

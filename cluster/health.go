@@ -25,6 +25,7 @@ type health struct {
 	lacking uint64   // partitions of its own without whole copies
 	reaches []string // nodes that have answered it lately
 	granted bool     // the lease that the ping asked for
+	removed bool     // who pinged was removed from the cluster
 	since   uint64   // the epoch that holding is of
 	knows   uint64   // the newest version of commands
 	holding []byte   // a bit a partition: those that were handed over to it
@@ -62,7 +63,7 @@ func (h *health) encode() ([]byte, error) {
 	var buf bytes.Buffer
 	e := msgpack.NewEncoder(&buf)
 	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(15) },
+		func() error { return e.EncodeArrayLen(16) },
 		func() error { return e.EncodeUint(h.boot) },
 		func() error { return e.EncodeBool(h.ready) },
 		func() error { return e.EncodeBool(h.leaving) },
@@ -74,6 +75,7 @@ func (h *health) encode() ([]byte, error) {
 		func() error { return e.EncodeUint(h.leases) },
 		func() error { return e.EncodeUint(h.lacking) },
 		func() error { return e.EncodeBool(h.granted) },
+		func() error { return e.EncodeBool(h.removed) },
 		func() error { return e.EncodeUint(h.since) },
 		func() error { return e.EncodeUint(h.knows) },
 		func() error { return e.EncodeBytes(h.holding) },
@@ -87,7 +89,7 @@ func (h *health) encode() ([]byte, error) {
 
 func decodeHealth(b []byte) (h health, err error) {
 	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if _, err = bucket.ReadLen(d, 15); err != nil {
+	if _, err = bucket.ReadLen(d, 16); err != nil {
 		return h, err
 	}
 	if err = bucket.Fields(
@@ -102,6 +104,7 @@ func decodeHealth(b []byte) (h health, err error) {
 		func() (err error) { h.leases, err = d.DecodeUint64(); return err },
 		func() (err error) { h.lacking, err = d.DecodeUint64(); return err },
 		func() (err error) { h.granted, err = d.DecodeBool(); return err },
+		func() (err error) { h.removed, err = d.DecodeBool(); return err },
 		func() (err error) { h.since, err = d.DecodeUint64(); return err },
 		func() (err error) { h.knows, err = d.DecodeUint64(); return err },
 		func() error {

@@ -37,6 +37,9 @@ type Node struct {
 	met       atomic.Bool   // a majority was reached in this life
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
 
+	out      atomic.Bool // removed from the cluster
+	expelled chan error
+
 	// Diverged counts the times that another node's state was found to differ.
 	Diverged atomic.Uint64
 
@@ -61,7 +64,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }
 	}
-	n := &Node{cfg: cfg, fault: newFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, fault: newFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), expelled: make(chan error, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.clients = map[string]*remote{}
 	n.owners.init()
@@ -109,19 +112,10 @@ func Open(cfg Config) (_ *Node, err error) {
 func (n *Node) Close(ctx context.Context) error {
 	var err error
 	n.closing.Do(func() {
-		if n.fault.Err() == nil && n.raft.State() == raft.Leader {
-			// Only on the way out: an interrupted transfer can leave a leader
-			// refusing writes for good (hashicorp/raft#696).
-			f := n.raft.LeadershipTransfer()
-			done := make(chan error, 1)
-			go func() { done <- f.Error() }() // ends with Raft's shutdown at the latest
-			select {
-			case terr := <-done:
-				if terr != nil {
-					n.cfg.Log.Info("leadership was not handed over", "err", terr)
-				}
-			case <-ctx.Done():
-			}
+		if n.fault.Err() == nil {
+			// Only on the way out, or by order: an interrupted transfer can leave a
+			// leader refusing writes for good (hashicorp/raft#696).
+			n.bequeath(ctx)
 		}
 		err = n.shutdownWithin(ctx)
 	})

@@ -281,10 +281,19 @@ func (n *Node) serveExchange(message []byte) ([]byte, error) {
 	return (*l).Exchange(message)
 }
 
+// ErrAlone is a node that nobody can take anything over from.
+var ErrAlone = errors.New("no other node is there to take over")
+
+// Undrain has the node own partitions again after a Drain.
+func (n *Node) Undrain() { n.owners.leaving.Store(false) }
+
 // Drain has the leader move this node's partitions to others, and waits until
-// it owns none or ctx ends. There is nothing to wait for where nobody else is.
+// it owns none or ctx ends. Its error wraps ErrAlone where nobody else is.
 func (n *Node) Drain(ctx context.Context) error {
 	n.owners.leaving.Store(true)
+	if n.out.Load() {
+		return nil // nobody tells it any more what it owns
+	}
 	t := time.NewTicker(n.cfg.Timing.Ping / 4)
 	defer t.Stop()
 	for {
@@ -292,7 +301,10 @@ func (n *Node) Drain(ctx context.Context) error {
 			return err // the leader does not reach it
 		}
 		m := n.cfg.FSM.Map()
-		if len(m.Members) < 2 || m.Owned()[n.cfg.NodeID] == 0 && !slices.Contains(owned(m, n.cfg.NodeID, n.disk.boot), true) {
+		if len(m.Members) < 2 && len(m.Places) > 0 {
+			return ErrAlone
+		}
+		if m.Owned()[n.cfg.NodeID] == 0 && !slices.Contains(owned(m, n.cfg.NodeID, n.disk.boot), true) {
 			return nil
 		}
 		n.wake()

@@ -131,6 +131,7 @@ const (
 	methodMap
 	methodExchange
 	methodRemove
+	methodTransfer
 )
 
 // remote returns a node that was ever seen.
@@ -204,6 +205,9 @@ func (r *remote) ping(n *Node) (again bool) {
 	n.compare(&h, r)
 	if h.granted {
 		n.granted(id, q)
+	}
+	if h.removed {
+		n.expel(id)
 	}
 	if h.since > q.Epoch {
 		n.learn(ctx, r, h.since)
@@ -288,12 +292,14 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 			return nil, err
 		}
 		now := h.n.health()
-		now.granted = h.n.grants(q)
+		now.granted, now.removed = h.n.grants(q), h.n.gone(q.ID)
 		return now.encode()
 	case methodWrite:
 		return h.n.serveWrite(ctx, arg)
 	case methodSettle:
 		return h.n.serveSettle(ctx, arg)
+	case methodTransfer:
+		return h.n.serveTransfer(ctx, arg)
 	case methodReadIndex:
 		return h.n.serveReadIndex(ctx)
 	case methodMap:

@@ -78,6 +78,7 @@ type nodeView struct {
 	up      bool // it answers pings, or those of a voter that answers ours
 	ready   bool // it may decide, and lacks few entries
 	leaving bool
+	applied uint64 // log index
 	boot    uint64
 	knows   uint64        // the newest version of commands; 0: never heard of it
 	removed bool          // by order: it is to leave the cluster
@@ -99,7 +100,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 	v.expiry, v.version = next != 0 && next <= now || left, state.Version()
 	commit := n.raft.CommitIndex()
 	v.nodes[n.cfg.NodeID] = nodeView{
-		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot, leaving: n.Leaving(), knows: ledger.NewestVersion(),
+		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot, leaving: n.Leaving(), applied: n.cfg.FSM.Index(), knows: ledger.NewestVersion(),
 	}
 	v.applied[n.cfg.NodeID] = v.owners.Epoch
 	v.release(n.holding())
@@ -111,7 +112,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 		up := n.hears(r, heard)
 		v.nodes[id] = nodeView{
 			peer: m.Peer, alive: m.state == "alive" && up, up: up || n.vouched(id, all, v.servers),
-			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot, leaving: h.leaving, knows: h.knows,
+			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot, leaving: h.leaving, applied: h.applied, knows: h.knows,
 		}
 	}
 	for _, s := range v.servers {
@@ -228,10 +229,10 @@ func placing(v view) *ledger.Map {
 	var grantors []string
 	for _, s := range v.servers {
 		id := string(s.ID)
-		if s.Suffrage == raft.Voter && len(grantors) < ledger.MaxGrantors {
+		k, known := v.nodes[id]
+		if s.Suffrage == raft.Voter && len(grantors) < ledger.MaxGrantors && !(k.removed && removable(v, id) == nil) {
 			grantors = append(grantors, id)
 		}
-		k, known := v.nodes[id]
 		node := ring.Node{Life: ring.Life{ID: id, Boot: k.boot}, Lost: !known || !k.up, Leaving: k.leaving}
 		node.Unfit = !k.ready && v.owners.Boot(id) != k.boot
 		if node.Lost || node.Unfit {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,13 +17,12 @@ var (
 	ErrUnknownNode = errors.New("no such node in the cluster")
 	ErrLastVoter   = errors.New("it is the only node with a vote")
 	ErrQuorumLoss  = errors.New("of the nodes with a vote that stay, no majority answers")
-
-	errUnderWay = errors.New("the removal is ordered and under way")
+	ErrUnderWay    = errors.New("the removal is ordered and under way")
 )
 
 // removals are the answers to a forwarded removal. Append only: the positions
 // are on the wire.
-var removals = []error{nil, ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, errNotLeader, errUnderWay, ledger.ErrUpgrade, ledger.ErrNoQuorum}
+var removals = []error{nil, ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, errNotLeader, ErrUnderWay, ledger.ErrUpgrade, ledger.ErrNoQuorum}
 
 const (
 	// handOverFor is how long a removed node that answers has to hand over what
@@ -49,7 +49,7 @@ func (n *Node) Remove(ctx context.Context, r Removal) error {
 	for {
 		err := n.tryRemove(ctx, r)
 		switch {
-		case errors.Is(err, errUnderWay):
+		case errors.Is(err, ErrUnderWay):
 			ordered = true
 		case ordered && errors.Is(err, ErrUnknownNode):
 			return nil // another leader has finished it
@@ -63,7 +63,7 @@ func (n *Node) Remove(ctx context.Context, r Removal) error {
 		case <-time.After(retryAfter):
 		case <-ctx.Done():
 			if ordered {
-				return fmt.Errorf("remove node %s: %w: %w", r.ID, errUnderWay, ctx.Err())
+				return fmt.Errorf("remove node %s: %w: %w", r.ID, ErrUnderWay, ctx.Err())
 			}
 			return fmt.Errorf("remove node %s: %w: %w", r.ID, ledger.ErrNoQuorum, ctx.Err())
 		}
@@ -133,7 +133,7 @@ func (n *Node) remove(ctx context.Context, q Removal) error {
 		case err != nil && notSent(err):
 			return errNotLeader
 		case err != nil:
-			return errUnderWay // or not: asking again tells
+			return ErrUnderWay // or not: asking again tells
 		case results[0].Err != nil:
 			return results[0].Err
 		}
@@ -147,7 +147,7 @@ func (n *Node) remove(ctx context.Context, q Removal) error {
 		n.wake()
 		f := n.raft.GetConfiguration()
 		if err := f.Error(); err != nil {
-			return errUnderWay
+			return ErrUnderWay
 		}
 		if find(f.Configuration().Servers, id) == nil {
 			return nil
@@ -155,7 +155,7 @@ func (n *Node) remove(ctx context.Context, q Removal) error {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return errUnderWay
+			return ErrUnderWay
 		}
 	}
 }
@@ -187,7 +187,9 @@ func removable(v view, id string) error {
 	return nil
 }
 
-// dropping returns a node that was removed by order and can go now.
+// dropping returns a node that was removed by order and can go now: it owns
+// nothing and grants nothing any more. Were it taken out while its grants count,
+// the change of the grantors would wait for its word for ever.
 func dropping(v view) *raft.Server {
 	owned := v.owners.Owned()
 	for i := range v.servers {
@@ -196,7 +198,8 @@ func dropping(v view) *raft.Server {
 		if !k.removed || removable(v, string(s.ID)) != nil {
 			continue
 		}
-		if !k.up || owned[string(s.ID)] == 0 || k.since > handOverFor {
+		grants := slices.Contains(v.owners.Grantors, string(s.ID)) || slices.Contains(v.owners.Retiring, string(s.ID))
+		if !k.up || owned[string(s.ID)] == 0 && !grants || k.since > handOverFor {
 			return s
 		}
 	}

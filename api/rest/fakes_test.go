@@ -135,6 +135,21 @@ func (n *node) WaitIndex(_ context.Context, index uint64) error {
 	return nil
 }
 
+func (n *node) Remove(_ context.Context, id, by string) error {
+	n.note(fmt.Sprint("remove ", id, by))
+	return n.err
+}
+
+func (n *node) Transfer(_ context.Context, to string) (string, error) {
+	n.note("transfer " + to)
+	return "n2", n.err
+}
+
+func (n *node) Drain(context.Context) error {
+	n.note("drain")
+	return n.err
+}
+
 func (n *node) Cluster() ClusterStatus { return n.cluster }
 func (n *node) Ready() []Probe         { return n.probes }
 

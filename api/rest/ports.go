@@ -65,7 +65,28 @@ type View interface {
 type Operator interface {
 	Cluster() ClusterStatus
 	Ready() []Probe
+	// Remove takes a node out of the cluster for good, by order of a token's
+	// name. Its error wraps ErrUnknownNode, ErrLastNode, ErrQuorumLoss,
+	// ErrUnderWay when ctx ended first, ledger.ErrUpgrade or ledger.ErrNoQuorum.
+	Remove(ctx context.Context, id, by string) error
+	// Transfer has another node lead, any fit one where to is empty, and returns
+	// which. Its error wraps ErrUnknownNode, ErrLastNode, ErrUnfit or
+	// ledger.ErrNoQuorum.
+	Transfer(ctx context.Context, to string) (string, error)
+	// Drain hands what this node owns over to others. Its error wraps ErrLastNode,
+	// or ErrDraining when ctx ended before all of it was.
+	Drain(ctx context.Context) error
 }
+
+// The errors of an Operator.
+var (
+	ErrUnknownNode = errors.New("no node of the cluster has that id")
+	ErrLastNode    = errors.New("there is no other node that could take over")
+	ErrQuorumLoss  = errors.New("without it no majority of the nodes with a vote would answer; bring another one back first")
+	ErrUnfit       = errors.New("the node cannot lead now: it has no vote, does not answer, lags or is leaving")
+	ErrUnderWay    = errors.New("the removal is ordered and under way; ask again")
+	ErrDraining    = errors.New("not everything was handed over yet; it goes on, ask again")
+)
 
 // Archive makes and takes backups.
 type Archive interface {

@@ -1,6 +1,11 @@
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+
+	"quorate/fsm/ledger"
+)
 
 // ClusterStatus is the body of GET /v1/cluster.
 type ClusterStatus struct {
@@ -31,4 +36,45 @@ type NodeStatus struct {
 	Epoch        uint64 `json:"epoch"`      // of the map that it has applied
 	Leases       uint64 `json:"leases"`     // partitions that it holds a lease on
 	Incomplete   uint64 `json:"incomplete"` // of its partitions, those without whole copies at their successors
+}
+
+// Removed, Transferred and Drained are the answers to an operator's orders.
+type (
+	Removed struct {
+		Removed string `json:"removed"` // the node's id, which can never come back
+	}
+	Transferred struct {
+		Leader string `json:"leader"`
+	}
+	Drained struct {
+		Drained bool   `json:"drained"`
+		Node    string `json:"node"`
+	}
+)
+
+// TransferRequest is the body of POST /v1/cluster/transfer-leadership.
+type TransferRequest struct {
+	To string `json:"to,omitempty"` // empty: any
+}
+
+// ParseTransfer reads the whole document of the scanner and returns the node
+// that it names, which may be none.
+func ParseTransfer(s *Scanner) (to string, err error) {
+	var seen Fields
+	for s.Object(); ; {
+		name, ok := s.Key()
+		if !ok {
+			break
+		}
+		if name != "to" {
+			s.Unknown(name)
+		} else if s.Field(&seen, 0, "to") {
+			to = strings.Clone(s.Text())
+		}
+	}
+	s.End()
+	if s.err == nil && to != "" && !ledger.ValidAccount(to) {
+		s.failField("to", "want a node's id, as /v1/cluster shows it")
+	}
+	return to, s.err
 }

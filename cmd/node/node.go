@@ -48,7 +48,7 @@ type Node struct {
 // something to ask. It returns as soon as the node runs; whether it is ready,
 // /readyz tells.
 func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
-	n := &Node{log: log, failed: make(chan error, 3)}
+	n := &Node{log: log, failed: make(chan error, 4)}
 	if n.listener, err = listen(ctx, "http-addr", cfg.HTTPAddr); err != nil {
 		return nil, err
 	}
@@ -109,9 +109,10 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		Logger: log,
 	})
 
-	n.wg.Add(5)
+	n.wg.Add(6)
 	go func() { defer n.wg.Done(); n.watch(ctx, machine.Halted()) }()
 	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Failed()) }()
+	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Expelled()) }()
 	go func() { defer n.wg.Done(); n.exchange.Run(ctx) }()
 	go func() { defer n.wg.Done(); n.serve() }()
 	go func() { defer n.wg.Done(); sweep(ctx, local) }()
@@ -191,7 +192,7 @@ func (n *Node) Close(ctx context.Context) error {
 		defer cancel()
 	}
 	draining, cancel := context.WithTimeout(ctx, drainFor)
-	if err := n.cluster.Drain(draining); err != nil {
+	if err := n.cluster.Drain(draining); err != nil && !errors.Is(err, cluster.ErrAlone) {
 		n.log.Warn("not all partitions were handed over; their successors will take them", "err", err)
 	}
 	cancel()

@@ -1,6 +1,9 @@
 package node
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"quorate/api/rest"
@@ -57,4 +60,41 @@ func (o operator) Ready() []rest.Probe {
 func (o operator) restoring() bool {
 	under, _ := o.machine.State().Restoring(0)
 	return under
+}
+
+// Remove is rest.Operator.
+func (o operator) Remove(ctx context.Context, id, by string) error {
+	return told(o.cluster.Remove(ctx, cluster.Removal{ID: id, By: by}))
+}
+
+// Transfer is rest.Operator.
+func (o operator) Transfer(ctx context.Context, to string) (string, error) {
+	leader, err := o.cluster.Transfer(ctx, to)
+	return leader, told(err)
+}
+
+// Drain is rest.Operator.
+func (o operator) Drain(ctx context.Context) error {
+	err := o.cluster.Drain(ctx)
+	switch {
+	case errors.Is(err, cluster.ErrAlone):
+		o.cluster.Undrain()
+		return rest.ErrLastNode
+	case err != nil:
+		return fmt.Errorf("%w: %w", rest.ErrDraining, err)
+	}
+	return nil
+}
+
+// told says an error of the cluster's in the API's words.
+func told(err error) error {
+	for from, to := range map[error]error{
+		cluster.ErrUnknownNode: rest.ErrUnknownNode, cluster.ErrLastVoter: rest.ErrLastNode,
+		cluster.ErrQuorumLoss: rest.ErrQuorumLoss, cluster.ErrUnfit: rest.ErrUnfit, cluster.ErrUnderWay: rest.ErrUnderWay,
+	} {
+		if errors.Is(err, from) {
+			return fmt.Errorf("%w: %w", to, err)
+		}
+	}
+	return err
 }

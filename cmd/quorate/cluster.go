@@ -2,10 +2,15 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"quorate/api/wire"
 )
 
 func newCluster() *cobra.Command {
@@ -40,5 +45,84 @@ func newCluster() *cobra.Command {
 			})
 		},
 	}
-	return clientVerb(group("cluster", "Look at the cluster", status), &a)
+	return clientVerb(group("cluster", "Look at the cluster, and change who is in it", status,
+		newRemove(&a), newTransfer(&a), newDrain(&a)), &a)
+}
+
+// orderTime is how long an order may take: a node that is removed or drained
+// hands over first what it owns.
+const orderTime = 30 * time.Second
+
+func newRemove(a *asker) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove NODE",
+		Short: "Take a node out of the cluster for good",
+		Long: `Take a node out of the cluster for good: it hands over what it owns if it still
+answers, and its successors take it otherwise. Its process ends by itself. Its id
+can never come back; a machine that replaces it gets another one.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.patient(a.urls(), orderTime)
+			if err != nil {
+				return err
+			}
+			raw, err := c.Remove(cmd.Context(), args[0])
+			if err != nil {
+				return fmt.Errorf("remove node %s: %w", args[0], err)
+			}
+			return a.print(cmd.OutOrStdout(), raw, func(w io.Writer) { fmt.Fprintf(w, "%s is removed\n", args[0]) })
+		},
+	}
+}
+
+func newTransfer(a *asker) *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "transfer-leadership",
+		Short: "Have another node lead",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client(a.urls())
+			if err != nil {
+				return err
+			}
+			raw, err := c.TransferLeadership(cmd.Context(), to)
+			if err != nil {
+				return fmt.Errorf("transfer leadership: %w", err)
+			}
+			var now wire.Transferred
+			if err := json.Unmarshal(raw, &now); err != nil {
+				return fmt.Errorf("read answer: %w", err)
+			}
+			return a.print(cmd.OutOrStdout(), raw, func(w io.Writer) { fmt.Fprintf(w, "%s leads\n", now.Leader) })
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "`NODE` that is to lead (default whichever lacks least)")
+	return cmd
+}
+
+func newDrain(a *asker) *cobra.Command {
+	return &cobra.Command{
+		Use:   "drain",
+		Short: "Have the node of the one endpoint hand over what it owns",
+		Long: `Have one node, that of the endpoint given, hand over what it owns, before it is
+stopped or while it is looked at. It stays a member, answers by asking others,
+says that it is not ready, and takes nothing again until it is restarted.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			urls := a.urls()
+			if len(urls) != 1 {
+				return usage(fmt.Errorf("--endpoints %s: want the one node that is to be drained", strings.Join(urls, ",")))
+			}
+			c, err := a.patient(urls, orderTime)
+			if err != nil {
+				return err
+			}
+			raw, err := c.Drain(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("drain %s: %w", urls[0], err)
+			}
+			return a.print(cmd.OutOrStdout(), raw, func(w io.Writer) { fmt.Fprintf(w, "%s owns nothing any more\n", urls[0]) })
+		},
+	}
 }

@@ -93,10 +93,15 @@ func (a *asker) urls() []string {
 }
 
 func (a *asker) client(endpoints []string) (*client.Client, error) {
+	return a.patient(endpoints, askTime)
+}
+
+// patient is client for requests that may take longer.
+func (a *asker) patient(endpoints []string, most time.Duration) (*client.Client, error) {
 	c, err := client.New(client.Config{
 		Endpoints: endpoints,
 		Token:     cmp.Or(a.token, os.Getenv(envToken)),
-		Timeout:   askTime,
+		Timeout:   most,
 	})
 	if err != nil {
 		return nil, usage(fmt.Errorf("--endpoints %s: %w", strings.Join(endpoints, ","), err))

@@ -136,8 +136,8 @@ func (n *Node) ending() *life {
 	return n.life
 }
 
-// logTail returns the last lines of the node's log.
-func (n *Node) logTail(lines int) string {
+// LogTail returns the last lines of the node's log, of all its lives.
+func (n *Node) LogTail(lines int) string {
 	b, err := os.ReadFile(n.logFile)
 	if err != nil {
 		return err.Error()

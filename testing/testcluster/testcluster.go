@@ -22,9 +22,11 @@ const Partitions = 4096
 // Cluster is a cluster of processes. Its methods are for one goroutine; those
 // of its nodes that only talk HTTP may overlap.
 type Cluster struct {
-	Nodes []*Node
+	Nodes []*Node // those that take part; a test may take some out and put them back
 
-	tb testing.TB
+	tb  testing.TB
+	dir string
+	all []*Node // that there ever were
 }
 
 // Start starts n nodes and waits until they are ready. When tb ends, what
@@ -42,35 +44,67 @@ func Start(tb testing.TB, n int) *Cluster {
 // New lays out n nodes and starts none.
 func New(tb testing.TB, n int) *Cluster {
 	tb.Helper()
-	c := &Cluster{tb: tb}
-	dir := tb.TempDir()
+	c := &Cluster{tb: tb, dir: tb.TempDir()}
 	for i := range n {
-		id := "n" + strconv.Itoa(i+1)
-		node := &Node{
-			ID: id, HTTP: FreeAddr(tb), Peer: FreeAddr(tb), Gossip: FreeAddr(tb),
-			DataDir: filepath.Join(dir, id), logFile: filepath.Join(dir, id+".log"),
-		}
-		node.URL = "http://" + node.HTTP
-		c.Nodes = append(c.Nodes, node)
+		c.Nodes = append(c.Nodes, c.place("n"+strconv.Itoa(i+1)))
 	}
-	for i, node := range c.Nodes {
-		var others []string
-		for j, other := range c.Nodes {
-			if j != i {
-				others = append(others, other.Gossip)
-			}
-		}
-		node.Args = []string{
-			"serve", "--node-id", node.ID, "--data-dir", node.DataDir,
-			"--http-addr", node.HTTP, "--peer-addr", node.Peer, "--gossip-addr", node.Gossip,
-			"--bootstrap-expect", strconv.Itoa(n),
-		}
-		if len(others) > 0 {
-			node.Args = append(node.Args, "--join", strings.Join(others, ","))
-		}
+	for _, node := range c.Nodes {
+		node.Args = c.args(node, n)
 	}
 	tb.Cleanup(c.close)
 	return c
+}
+
+// Add lays out one more node, which joins those that take part, and does not
+// start it.
+func (c *Cluster) Add(id string) *Node {
+	n := c.place(id)
+	c.Nodes = append(c.Nodes, n)
+	n.Args = c.args(n, 0)
+	return n
+}
+
+// place gives a node its addresses and a directory.
+func (c *Cluster) place(id string) *Node {
+	n := &Node{ID: id, DataDir: filepath.Join(c.dir, id), logFile: filepath.Join(c.dir, id+".log")}
+	c.all = append(c.all, n)
+	c.Move(n)
+	return n
+}
+
+// Move gives a node that does not run other addresses, and its flags with them.
+func (c *Cluster) Move(n *Node) {
+	c.tb.Helper()
+	for _, addr := range []*string{&n.HTTP, &n.Peer, &n.Gossip} {
+		was := *addr
+		*addr = FreeAddr(c.tb)
+		for i, arg := range n.Args {
+			if arg == was {
+				n.Args[i] = *addr
+			}
+		}
+	}
+	n.URL = "http://" + n.HTTP
+}
+
+// args are a node's flags; expect is how many found the cluster, 0 where it is
+// there.
+func (c *Cluster) args(node *Node, expect int) []string {
+	args := []string{
+		"serve", "--node-id", node.ID, "--data-dir", node.DataDir,
+		"--http-addr", node.HTTP, "--peer-addr", node.Peer, "--gossip-addr", node.Gossip,
+		"--bootstrap-expect", strconv.Itoa(expect),
+	}
+	var others []string
+	for _, other := range c.Nodes {
+		if other != node {
+			others = append(others, other.Gossip)
+		}
+	}
+	if len(others) > 0 {
+		args = append(args, "--join", strings.Join(others, ","))
+	}
+	return args
 }
 
 // Kill ends a node at once (SIGKILL).
@@ -94,12 +128,18 @@ func (c *Cluster) Stop(i int) int {
 // Restart starts a node that does not run, with the flags it always has.
 func (c *Cluster) Restart(i int) {
 	c.tb.Helper()
-	program := c.Nodes[i].Program
+	c.StartNode(c.Nodes[i])
+}
+
+// StartNode starts a node that does not run, whether it takes part or not.
+func (c *Cluster) StartNode(n *Node) {
+	c.tb.Helper()
+	program := n.Program
 	if program == "" {
 		program = Binary(c.tb)
 	}
-	if err := c.Nodes[i].start(program); err != nil {
-		c.tb.Fatalf("start %s: %v", c.Nodes[i].ID, err)
+	if err := n.start(program); err != nil {
+		c.tb.Fatalf("start %s: %v", n.ID, err)
 	}
 }
 
@@ -117,7 +157,7 @@ func (c *Cluster) ready() error {
 		if n.Running() {
 			running[n.ID] = true
 		} else if n.exited() {
-			return Permanent(fmt.Errorf("%s has exited by itself:\n%s", n.ID, n.logTail(20)))
+			return Permanent(fmt.Errorf("%s has exited by itself:\n%s", n.ID, n.LogTail(20)))
 		}
 	}
 	var first *Status
@@ -198,14 +238,14 @@ func (c *Cluster) Leader() int {
 }
 
 func (c *Cluster) close() {
-	for _, n := range c.Nodes {
+	for _, n := range c.all {
 		if err := n.kill(); err != nil {
 			c.tb.Errorf("kill %s: %v", n.ID, err)
 		}
 	}
 	if c.tb.Failed() {
-		for _, n := range c.Nodes {
-			c.tb.Logf("the end of %s's log:\n%s", n.ID, n.logTail(60))
+		for _, n := range c.all {
+			c.tb.Logf("the end of %s's log:\n%s", n.ID, n.LogTail(60))
 		}
 	}
 }

@@ -20,7 +20,7 @@ func TestBackupAndRestore(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	n1, n2, n3 := c.Nodes[0], c.Nodes[1], c.Nodes[2]
 	began := time.Now()
-	buy(t, n1, "acct", *many)
+	buy(t, c, "acct", *many)
 	t.Logf("%d accounts bought in %.1f s", *many, time.Since(began).Seconds())
 	n1.MustDo(t, "PATCH", "/v1/accounts/acct-1", `{"plan":"scale","suspended":true}`)
 	doc := n1.MustDo(t, "GET", "/v1/policy?format=yaml", nil).Body

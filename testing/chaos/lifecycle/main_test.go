@@ -83,17 +83,26 @@ func wantEqual(t *testing.T, c *testcluster.Cluster) restored {
 	return first
 }
 
-// buy buys $5 for each of so many accounts, in bulk.
-func buy(t *testing.T, n *testcluster.Node, prefix string, count int) {
+// buy buys $5 for each of so many accounts, in bulk, and waits until every node
+// knows of it.
+func buy(t *testing.T, c *testcluster.Cluster, prefix string, count int) {
 	t.Helper()
+	n := c.Nodes[0]
 	var entries []testcluster.Entry
+	var index uint64
 	for i := range count {
 		entries = append(entries, testcluster.Entry{Account: fmt.Sprintf("%s-%d", prefix, i), Key: "first", Type: "purchase", Amount: "5"})
 		if len(entries) == 1000 || i == count-1 {
-			if r := n.MustDo(t, "POST", "/v1/ledger", map[string]any{"entries": entries}); r.Status != 200 {
+			r := n.MustDo(t, "POST", "/v1/ledger", map[string]any{"entries": entries})
+			if r.Status != 200 {
 				t.Fatal(r)
 			}
-			entries = nil
+			entries, index = nil, r.Index()
+		}
+	}
+	for _, other := range c.Nodes {
+		if r := other.MustDo(t, "GET", "/v1/cluster", nil, testcluster.MinIndex(index)); r.Status != 200 {
+			t.Fatal(r)
 		}
 	}
 }

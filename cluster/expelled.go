@@ -1,0 +1,31 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrRemoved is what a node ends with that was removed by order.
+var ErrRemoved = errors.New("this node was removed from the cluster by order; to take part again, start it with another --node-id and an empty --data-dir")
+
+// Expelled delivers an error when this node was removed from the cluster, as
+// another node says that has taken it out of its configuration.
+func (n *Node) Expelled() <-chan error { return n.expelled }
+
+// expel notes that this node was removed.
+func (n *Node) expel(by string) {
+	if !n.out.Swap(true) {
+		n.cfg.Log.Error("removed from the cluster", "says", by)
+		n.expelled <- fmt.Errorf("%w (%s says so)", ErrRemoved, by)
+	}
+}
+
+// gone reports whether a node was removed and has left the configuration: until
+// then it hands over what it owns.
+func (n *Node) gone(id string) bool {
+	if !n.cfg.FSM.State().Removed(id) {
+		return false
+	}
+	f := n.raft.GetConfiguration()
+	return f.Error() == nil && find(f.Configuration().Servers, id) == nil
+}
