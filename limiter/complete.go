@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/replica"
 )
 
 // allLack is of a partition of which no successor has a whole copy.
@@ -78,7 +79,8 @@ func (l *Local) Restate(p int, node string) []Statement {
 	var out []Statement
 	for id, h := range sh.hot {
 		use := l.used(sh, id, now)
-		limit := bucket.Limit{Unit: id.Unit, Window: id.Window, Limit: max(1, use.Rate)}
+		limit := id.Limit()
+		limit.Limit = max(1, use.Rate)
 		if s, ok := h.stream.Restate(node, limit, use, l.entry(sh, id).spent, o.successors(), l.number); ok {
 			out = append(out, Statement{ID: id, Epoch: since, Statement: s})
 		}
@@ -87,10 +89,16 @@ func (l *Local) Restate(p int, node string) []Statement {
 }
 
 // used returns what is owed of a bucket at now, by the rate it was left with.
-func (l *Local) used(sh *shard, id bucket.ID, now time.Duration) bucket.State {
-	s := decay(l.entry(sh, id).state, id.Window, now)
-	s.At = now
-	return s
+func (l *Local) used(sh *shard, id bucket.ID, now time.Duration) (use replica.Use) {
+	e := l.entry(sh, id)
+	if id.Algorithm == bucket.SlidingWindow {
+		w := e.slid()
+		use.Window, use.Units = &w, w.Use(id.Limit(), now)
+	} else {
+		use.State = decay(e.state, id.Window, now)
+	}
+	use.At = now
+	return use
 }
 
 // Copied notes that a successor has a whole copy of a partition, if the map is

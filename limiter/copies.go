@@ -22,10 +22,10 @@ func (l *Local) entry(sh *shard, id bucket.ID) entry {
 }
 
 func scopedOf(id bucket.ID) *bucket.Scoped {
-	return &bucket.Scoped{Limit: bucket.Limit{Unit: id.Unit, Window: id.Window}, Scope: id.Scope}
+	return &bucket.Scoped{Limit: id.Limit(), Scope: id.Scope}
 }
 
-// setEntry makes a bucket what the entry's state and total say.
+// setEntry makes a bucket what the entry's state or window and its total say.
 func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	account := sh.accounts[id.Account]
 	if account == nil {
@@ -34,8 +34,24 @@ func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	}
 	s := scopedOf(id)
 	s.Scope = strings.Clone(id.Scope)
-	account.entries = put(account.entries, s, e.state, 0)
-	find(account.entries, s).spent = e.spent
+	at := find(account.entries, s)
+	if at == nil {
+		account.entries = append(account.entries, newEntry(s))
+		at = &account.entries[len(account.entries)-1]
+	}
+	at.state, at.spent = e.state, e.spent
+	if at.sliding != nil {
+		at.state.Units, at.state.Frac = 0, 0
+		*at.sliding = e.slid()
+	}
+}
+
+// slid returns what was used of a sliding window.
+func (e *entry) slid() (w bucket.Window) {
+	if e.sliding != nil {
+		w = *e.sliding
+	}
+	return w
 }
 
 // known returns all that this node knows of a bucket at now, from the time it
@@ -52,6 +68,9 @@ func (l *Local) known(sh *shard, id bucket.ID, now time.Duration) Known {
 	if h := sh.hot[id]; h != nil {
 		k.Absorbed = h.stream.Seen()
 	}
+	if id.Algorithm == bucket.SlidingWindow {
+		k.Sliding = sh.window(id, left.slid(), now).Sent(id.Limit(), now)
+	}
 	if c := sh.copies[id]; c != nil {
 		k.State = replica.Larger(k.State, decay(c.State, id.Window, now))
 		k.Empty = min(k.Empty, replica.Empty(c.State, id.Window, now))
@@ -62,6 +81,16 @@ func (l *Local) known(sh *shard, id bucket.ID, now time.Duration) Known {
 	}
 	k.State.At = now
 	return k
+}
+
+// window returns what counts of a sliding window at now, by what this node left and
+// by its copy.
+func (sh *shard) window(id bucket.ID, left bucket.Window, now time.Duration) bucket.Window {
+	w := left.At(id.Limit(), now)
+	if c := sh.copies[id]; c != nil && c.Sliding != nil {
+		w = w.Larger(c.Sliding.At(id.Limit(), now))
+	}
+	return w
 }
 
 // decay returns a state at now by the rate it was left with.
@@ -93,14 +122,28 @@ func (l *Local) Store(s Statement) (ok bool) {
 // Known is what one node knows of one bucket, on its way to the next owner.
 type Known struct {
 	bucket.ID
-	State    bucket.State  // At means nothing elsewhere
-	Empty    time.Duration // for how long it has been nothing
-	Spent    int64         // units ever taken
+	State    bucket.State   // At means nothing elsewhere
+	Sliding  *bucket.Window // of a sliding window, as Sent, and not changed; its State is nothing
+	Empty    time.Duration  // for how long it has been nothing
+	Spent    int64          // units ever taken
 	Absorbed []replica.Count
 	Limit    bucket.Limit // of the tallies; zero without any
 	Tallies  []replica.Report
 
 	fork replica.Fork // from which on who judges by this counts
+}
+
+// idle reports whether nothing is owed.
+func (k *Known) idle() bool {
+	return k.State.Idle() && (k.Sliding == nil || k.Sliding.Units == bucket.Window{}.Units)
+}
+
+// came returns what counts of a sliding window at now, when it is known.
+func (k *Known) came(now time.Duration) (w bucket.Window) {
+	if k.Sliding != nil {
+		w = k.Sliding.Came(now)
+	}
+	return w.At(k.ID.Limit(), now)
 }
 
 // Export returns all that this node knows of a partition's buckets. Once the
@@ -115,7 +158,7 @@ func (l *Local) Export(p int) []Known {
 	for account, held := range sh.accounts {
 		for i := range held.entries {
 			e := &held.entries[i]
-			ids[bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}] = struct{}{}
+			ids[e.id(account)] = struct{}{}
 		}
 	}
 	for id := range sh.copies {
@@ -132,7 +175,7 @@ func (l *Local) Export(p int) []Known {
 		}
 		// What was taken while others judged counts even when it has come back here.
 		h := sh.hot[id]
-		if !k.State.Idle() || len(k.Tallies) > 0 || h != nil && h.stream.Untold() {
+		if !k.idle() || len(k.Tallies) > 0 || h != nil && h.stream.Untold() {
 			out = append(out, k)
 		}
 	}
@@ -158,6 +201,10 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 	e := entry{state: replica.Larger(mine.State, k.State), spent: max(mine.Spent, k.Spent)}
 	if e.state.Idle() {
 		e.state.At = now - min(mine.Empty, k.Empty)
+	}
+	if k.Algorithm == bucket.SlidingWindow {
+		w := mine.came(now).Larger(k.came(now))
+		e.sliding = &w
 	}
 	l.setEntry(sh, k.ID, e)
 	if len(mine.Absorbed) > 0 || len(k.Absorbed) > 0 {
@@ -244,7 +291,12 @@ func (l *Local) settleIn(k Known) {
 	now := l.now()
 	own := l.known(sh, k.ID, now)
 	j := sh.judged[k.ID]
-	if len(own.Absorbed) > 0 || j != nil || !own.State.Idle() {
+	e := entry{state: own.State, spent: own.Spent}
+	if k.Algorithm == bucket.SlidingWindow {
+		w := own.came(now)
+		e.sliding = &w
+	}
+	if len(own.Absorbed) > 0 || j != nil || !own.idle() {
 		h := l.heat(sh, k.ID)
 		h.stream = replica.Stream{}
 		h.stream.Begin(l.sources.Add(1))
@@ -252,11 +304,11 @@ func (l *Local) settleIn(k Known) {
 		if j != nil && j.limit.Limit > 0 {
 			for _, r := range j.at(now) {
 				var missing int64
-				own.State, missing = h.stream.Absorb(replica.Owned{Limit: j.limit, Use: own.State, Empty: own.Empty, Spent: own.Spent}, r)
-				own.Spent += missing
+				e.state, missing = h.stream.Absorb(replica.Owned{Limit: j.limit, Use: e.state, Empty: own.Empty, Spent: e.spent, Window: e.sliding}, r)
+				e.spent += missing
 			}
 		}
 	}
 	delete(sh.copies, k.ID)
-	l.setEntry(sh, k.ID, entry{state: own.State, spent: own.Spent})
+	l.setEntry(sh, k.ID, e)
 }

@@ -28,8 +28,7 @@ func (j *judged) at(now time.Duration) []replica.Report {
 	}
 	var out []replica.Report
 	for _, r := range j.reports {
-		r.Age += now - r.at
-		out = append(out, r.Report)
+		out = append(out, r.Aged(j.limit, now-r.at))
 	}
 	if j.mine != nil {
 		if r, ok := j.mine.Report(now); ok {
@@ -89,16 +88,17 @@ func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.De
 		k := a.l.known(a.sh, idOf(c.Account, l), a.now)
 		see := k.State
 		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), k.Absorbed), Nodes: a.nodes, Among: a.among, Fork: k.fork}
+		all := a.slide(part, &k, &look)
 		looks = append(looks, look)
 		cost := c.Cost(l.Unit)
 		if !a.room(part.mine, look, cost) {
 			d.Reason, d.NeverFits = bucket.RateLimited, d.NeverFits || cost > l.Burst
-			wait := max(see.Add(look.Pending).Wait(l.Limit, cost), part.mine.Wait(look, a.cut, cost))
+			wait := max(waitFor(all, &look, cost), part.mine.Wait(look, a.cut, cost, a.now))
 			if wait > d.RetryAfter {
 				d.RetryAfter, d.Hit = wait, i
 			}
 		}
-		d.Limits = append(d.Limits, see.Add(look.Pending).Status(*l))
+		d.Limits = append(d.Limits, statusOf(all, &look, l))
 	}
 	if d.NeverFits {
 		d.RetryAfter = 0
@@ -151,7 +151,7 @@ func (l *Local) heard(sh *shard, id bucket.ID) *judged {
 		if sh.judged == nil {
 			sh.judged = map[bucket.ID]*judged{}
 		}
-		j = &judged{}
+		j = &judged{limit: id.Limit()}
 		sh.judged[clone(id)] = j
 	}
 	return j
@@ -195,7 +195,11 @@ func (l *Local) left(sh *shard, now time.Duration) (out []Tally) {
 		}
 		e := l.entry(sh, id)
 		if r, ok := h.stream.Left(e.state.Units, e.spent, now-e.state.At); ok && e.state.Rate > 0 {
-			limit := bucket.Limit{Unit: id.Unit, Limit: e.state.Rate, Burst: e.state.Rate, Window: id.Window}
+			limit := id.Limit()
+			limit.Limit, limit.Burst = e.state.Rate, e.state.Rate
+			if e.sliding != nil {
+				r.Sliding = e.sliding.Newest(r.Units).Sent(limit, now)
+			}
 			out = append(out, Tally{ID: id, Limit: limit, Report: r})
 		}
 	}
@@ -261,12 +265,16 @@ func (o *ownership) absorb(t Tally, now time.Duration) {
 	left := o.l.entry(o.sh, t.ID)
 	own := replica.Owned{Limit: t.Limit, Use: left.state.Decay(t.Limit, now), Empty: replica.Empty(left.state, t.Window, now), Spent: left.spent}
 	own.Use.At = now
+	if t.Algorithm == bucket.SlidingWindow {
+		w := left.slid()
+		own.Window = &w
+	}
 	h := o.heat(&l)
 	use, missing := h.stream.Absorb(own, t.Report)
 	if missing == 0 {
 		return
 	}
 	o.l.Absorption.Add(uint64(missing))
-	o.l.setEntry(o.sh, t.ID, entry{state: use, spent: left.spent + missing})
+	o.l.setEntry(o.sh, t.ID, entry{state: use, spent: left.spent + missing, sliding: own.Window})
 	o.state(&l, use, 0)
 }

@@ -69,7 +69,7 @@ type entry struct {
 	scope   string
 	unit    bucket.Unit
 	window  time.Duration
-	state   bucket.State   // of a token bucket
+	state   bucket.State   // of a sliding window only the rate and the instant of its last touch
 	spent   int64          // units ever taken of it
 	sliding *bucket.Window // of a sliding window; nil: it is a token bucket
 }
@@ -208,7 +208,7 @@ func (sh *shard) keep(account string, h *held) {
 }
 
 func (e *entry) is(l *bucket.Scoped) bool {
-	return e.unit == l.Unit && e.window == l.Window && e.scope == l.Scope
+	return e.unit == l.Unit && e.window == l.Window && e.scope == l.Scope && (e.sliding != nil) == (l.Algorithm == bucket.SlidingWindow)
 }
 
 func find(have []entry, l *bucket.Scoped) *entry {
@@ -226,12 +226,12 @@ func look(have []entry, l *bucket.Scoped, cost int64, now time.Duration) (s buck
 	e := find(have, l)
 	if l.Algorithm == bucket.SlidingWindow {
 		s.At = now
-		if e != nil && e.sliding != nil {
+		if e != nil {
 			s.Units, wait = e.sliding.Use(l.Limit, now), e.sliding.Wait(l.Limit, cost, now)
 		}
 		return s, wait
 	}
-	if e != nil && e.sliding == nil {
+	if e != nil {
 		s = e.state
 	}
 	s = s.Decay(l.Limit, now)
@@ -239,23 +239,34 @@ func look(have []entry, l *bucket.Scoped, cost int64, now time.Duration) (s buck
 	return s, s.Wait(l.Limit, cost)
 }
 
-// put makes the bucket of a limit what it is after cost was taken.
+// put makes the bucket of a limit what it is after cost was taken. One of the
+// other algorithm is over.
 func put(have []entry, l *bucket.Scoped, s bucket.State, cost int64) []entry {
 	e := find(have, l)
 	if e == nil {
-		have = append(have, entry{scope: l.Scope, unit: l.Unit, window: l.Window})
-		e = &have[len(have)-1]
+		other := *l
+		other.Algorithm = bucket.TokenBucket + bucket.SlidingWindow - l.Algorithm
+		if e = find(have, &other); e == nil {
+			have = append(have, entry{})
+			e = &have[len(have)-1]
+		}
+		*e = newEntry(l)
 	}
-	if l.Algorithm != bucket.SlidingWindow {
-		e.state, e.sliding = s, nil
-		e.spent += cost
-		return have
+	e.state = s
+	e.spent += cost
+	if e.sliding != nil {
+		e.state.Units, e.state.Rate = 0, l.Limit.Limit
+		e.sliding.Add(l.Limit, cost, s.At)
 	}
-	if e.sliding == nil {
-		e.state, e.sliding = bucket.State{}, &bucket.Window{}
-	}
-	e.sliding.Add(l.Limit, cost, s.At)
 	return have
+}
+
+func newEntry(l *bucket.Scoped) entry {
+	e := entry{scope: l.Scope, unit: l.Unit, window: l.Window}
+	if l.Algorithm == bucket.SlidingWindow {
+		e.sliding = &bucket.Window{}
+	}
+	return e
 }
 
 // status returns a limit as it stands at s.At.
@@ -263,7 +274,7 @@ func status(have []entry, l *bucket.Scoped, s bucket.State) bucket.Status {
 	if l.Algorithm != bucket.SlidingWindow {
 		return s.Status(*l)
 	}
-	if e := find(have, l); e != nil && e.sliding != nil {
+	if e := find(have, l); e != nil {
 		return e.sliding.Status(*l, s.At)
 	}
 	return bucket.Status{Scoped: *l, Remaining: l.Limit.Limit}

@@ -81,9 +81,6 @@ func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Deci
 	o.l.commit(o.sh, c, limits, d, states)
 	if !c.DryRun {
 		for i := range limits {
-			if limits[i].Algorithm == bucket.SlidingWindow {
-				continue
-			}
 			if h := o.hot(&limits[i]); h != nil && d.Reason == bucket.OK {
 				h.stream.Took(c.Cost(limits[i].Unit))
 			}
@@ -113,19 +110,20 @@ func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []buck
 	for i := range limits {
 		l := &limits[i]
 		cost := c.Cost(l.Unit)
-		if cost == 0 || l.Algorithm == bucket.SlidingWindow {
-			continue // sliding windows have no copies yet
+		if cost == 0 {
+			continue
 		}
+		use := o.use(l, states[i])
 		h := o.hot(l)
 		var s *replica.Stream
 		if h != nil {
 			s = &h.stream
 		}
-		if s.Covered(o.rule, l.Limit, states[i], cost, o.successors()) {
+		if s.Covered(o.rule, l.Limit, use, cost, o.successors()) {
 			continue
 		}
 		h = o.heat(l)
-		o.send(l, h.stream.State(o.rule, l.Limit, states[i], o.spent(l), cost, o.successors(), o.l.number))
+		o.send(l, h.stream.State(o.rule, l.Limit, use, o.spent(l), cost, o.successors(), o.l.number))
 		if wake == nil {
 			if h.wake == nil {
 				h.wake = make(chan struct{})
@@ -148,17 +146,38 @@ func (o *ownership) state(l *bucket.Scoped, use bucket.State, cost int64) {
 		}
 		h = o.heat(l)
 	}
-	o.send(l, h.stream.State(o.rule, l.Limit, use, o.spent(l), cost, o.successors(), o.l.number))
+	o.send(l, h.stream.State(o.rule, l.Limit, o.use(l, use), o.spent(l), cost, o.successors(), o.l.number))
 }
 
 // spent returns the units ever taken of a bucket.
 func (o *ownership) spent(l *bucket.Scoped) int64 {
-	if account := o.sh.accounts[o.id.Account]; account != nil {
-		if e := find(account.entries, l); e != nil {
-			return e.spent
-		}
+	if e := o.entry(l); e != nil {
+		return e.spent
 	}
 	return 0
+}
+
+func (o *ownership) entry(l *bucket.Scoped) *entry {
+	if account := o.sh.accounts[o.id.Account]; account != nil {
+		return find(account.entries, l)
+	}
+	return nil
+}
+
+// empty is no window's use. It is not changed.
+var empty bucket.Window
+
+// use returns what is used of a bucket, with the sliding window as it is.
+func (o *ownership) use(l *bucket.Scoped, s bucket.State) replica.Use {
+	use := replica.Use{State: s}
+	if l.Algorithm != bucket.SlidingWindow {
+		return use
+	}
+	use.Window = &empty
+	if e := o.entry(l); e != nil {
+		use.Window = e.sliding
+	}
+	return use
 }
 
 func (o *ownership) send(l *bucket.Scoped, out []replica.Statement) {

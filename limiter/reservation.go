@@ -131,7 +131,7 @@ func (l *Local) correctAll(sh *shard, r *reservation, s *bucket.Settlement, now 
 		}
 		scoped := bucket.Scoped{Limit: t.limit, Scope: t.scope}
 		use := correct(account, &scoped, delta, r.taken, now)
-		if o != nil && t.limit.Algorithm != bucket.SlidingWindow {
+		if o != nil {
 			o.state(&scoped, use, 0)
 		}
 	}
@@ -145,7 +145,7 @@ func (l *Local) correctAll(sh *shard, r *reservation, s *bucket.Settlement, now 
 func correct(account *held, l *bucket.Scoped, delta int64, taken, now time.Duration) bucket.State {
 	e := find(account.entries, l)
 	if l.Algorithm == bucket.SlidingWindow {
-		if e == nil || e.sliding == nil {
+		if e == nil {
 			account.entries = put(account.entries, l, bucket.State{At: now}, 0)
 			e = find(account.entries, l)
 		}

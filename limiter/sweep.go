@@ -51,7 +51,7 @@ func (sh *shard) untold(account string, e *entry, now time.Duration) bool {
 	if len(sh.hot) == 0 || now-e.state.At > replica.Remembered {
 		return false
 	}
-	h := sh.hot[bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}]
+	h := sh.hot[e.id(account)]
 	return h != nil && h.stream.Untold()
 }
 
@@ -62,7 +62,7 @@ func (sh *shard) sweepReplicas(nodes int64, now time.Duration) {
 		}
 	}
 	for id, c := range sh.copies {
-		if decay(c.State, id.Window, now).Idle() && (len(c.Absorbed) == 0 || now-c.State.At > replica.Remembered) {
+		if c.Idle(id.Window, now) && (len(c.Absorbed) == 0 || now-c.State.At > replica.Remembered) {
 			delete(sh.copies, id)
 		}
 	}
@@ -86,6 +86,15 @@ func (sh *shard) find(id bucket.ID) *entry {
 		return find(account.entries, scopedOf(id))
 	}
 	return nil
+}
+
+// id returns the name of an account's bucket.
+func (e *entry) id(account string) bucket.ID {
+	id := bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}
+	if e.sliding != nil {
+		id.Algorithm = bucket.SlidingWindow
+	}
+	return id
 }
 
 // idle reports whether nothing is left of the bucket at now.

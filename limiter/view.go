@@ -313,7 +313,7 @@ func (l *Local) Turned() <-chan struct{} {
 
 // idOf names the bucket of a limit.
 func idOf(account string, s *bucket.Scoped) bucket.ID {
-	return bucket.ID{Account: account, Scope: s.Scope, Unit: s.Unit, Window: s.Window}
+	return bucket.ID{Account: account, Scope: s.Scope, Unit: s.Unit, Algorithm: s.Algorithm, Window: s.Window}
 }
 
 // Part returns who holds a partition.

@@ -32,10 +32,14 @@ type Replication struct {
 }
 
 // ID names one bucket. The value of its limit is not part of it: a changed
-// limit keeps what was used.
+// limit keeps what was used. A changed algorithm starts anew.
 type ID struct {
-	Account string
-	Scope   string
-	Unit    Unit
-	Window  time.Duration
+	Account   string
+	Scope     string
+	Unit      Unit
+	Algorithm Algorithm
+	Window    time.Duration
 }
+
+// Limit returns a limit of the bucket with no more in it than its name says.
+func (id ID) Limit() Limit { return Limit{Unit: id.Unit, Algorithm: id.Algorithm, Window: id.Window} }

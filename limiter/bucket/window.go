@@ -7,33 +7,42 @@ import "time"
 const slots = 16
 
 // Window is what was used of a sliding window: units by sixteenths of the
-// window, on a grid of the monotonic clock. A unit counts until its whole
-// sixteenth is a window old, so never more than the limit is admitted in any
-// window, and room comes back up to a sixteenth late. The zero Window is
-// empty.
+// window. A unit counts until its whole sixteenth is a window old, so never more
+// than the limit is admitted in any window, and room comes back up to a
+// sixteenth late. The zero Window is empty.
 type Window struct {
-	last   int64 // number of the newest slot
-	counts [slots + 1]int64
+	Begin time.Duration    // of the newest slot, monotonic
+	Units [slots + 1]int64 // by slot, the newest first
 }
 
-// slot returns the number of the slot that an instant lies in. Windows are
-// whole seconds, which sixteen divides.
-func slot(l Limit, now time.Duration) int64 { return int64(now / (l.Window / slots)) }
+// step returns the length of a slot. Windows are whole seconds, which sixteen
+// divides.
+func step(l Limit) time.Duration { return l.Window / slots }
 
 // advance lets go of what is too old at now.
 func (w *Window) advance(l Limit, now time.Duration) {
-	n := slot(l, now)
-	if n <= w.last {
+	n := int64((now - w.Begin) / step(l))
+	if now < w.Begin || n == 0 {
 		return
 	}
-	for k := max(w.last+1, n-slots); k <= n; k++ {
-		w.counts[k%(slots+1)] = 0
+	w.Begin += time.Duration(n) * step(l)
+	for i := len(w.Units) - 1; i >= 0; i-- {
+		if int64(i) >= n {
+			w.Units[i] = w.Units[int64(i)-n]
+		} else {
+			w.Units[i] = 0
+		}
 	}
-	w.last = n
+}
+
+// At returns the window as it is at now, which is not before it was touched.
+func (w Window) At(l Limit, now time.Duration) Window {
+	w.advance(l, now)
+	return w
 }
 
 func (w *Window) used() (sum int64) {
-	for _, n := range w.counts {
+	for _, n := range w.Units {
 		sum += n
 	}
 	return sum
@@ -48,7 +57,7 @@ func (w *Window) Use(l Limit, now time.Duration) int64 {
 // Add counts units at now.
 func (w *Window) Add(l Limit, cost int64, now time.Duration) {
 	w.advance(l, now)
-	w.counts[w.last%(slots+1)] += cost
+	w.Units[0] += cost
 }
 
 // Correct changes by delta what was counted at an instant, never to below
@@ -56,12 +65,12 @@ func (w *Window) Add(l Limit, cost int64, now time.Duration) {
 // from now.
 func (w *Window) Correct(l Limit, delta int64, at, now time.Duration) {
 	w.advance(l, now)
-	if delta >= 0 {
-		w.counts[w.last%(slots+1)] += delta
-		return
+	i := time.Duration(0)
+	if at < w.Begin && delta < 0 {
+		i = (w.Begin - at + step(l) - 1) / step(l)
 	}
-	if k := slot(l, at); k >= 0 && k <= w.last && k >= w.last-slots {
-		w.counts[k%(slots+1)] = max(0, w.counts[k%(slots+1)]+delta)
+	if int(i) < len(w.Units) {
+		w.Units[i] = max(0, w.Units[i]+delta)
 	}
 }
 
@@ -70,20 +79,17 @@ func (w *Window) Correct(l Limit, delta int64, at, now time.Duration) {
 func (w *Window) Wait(l Limit, cost int64, now time.Duration) time.Duration {
 	w.advance(l, now)
 	over := w.used() + cost - l.Limit
-	for k := w.last - slots; over > 0 && k <= w.last; k++ {
-		if k < 0 {
-			continue
-		}
-		if over -= w.counts[k%(slots+1)]; over <= 0 {
-			return w.leaves(l, k) - now
+	for i := slots; over > 0 && i >= 0; i-- {
+		if over -= w.Units[i]; over <= 0 {
+			return w.leaves(l, i) - now
 		}
 	}
 	return 0
 }
 
-// leaves returns the instant at which slot k does not count any more.
-func (w *Window) leaves(l Limit, k int64) time.Duration {
-	return time.Duration(k+slots+1) * (l.Window / slots)
+// leaves returns the instant at which a slot does not count any more.
+func (w *Window) leaves(l Limit, slot int) time.Duration {
+	return w.Begin + time.Duration(slots+1-slot)*step(l)
 }
 
 // Status returns the limit as it stands at now.
@@ -91,9 +97,9 @@ func (w *Window) Status(l Scoped, now time.Duration) Status {
 	w.advance(l.Limit, now)
 	used := w.used()
 	s := Status{Scoped: l, Remaining: max(0, l.Limit.Limit-used)}
-	for k := w.last; k >= 0 && k >= w.last-slots; k-- {
-		if w.counts[k%(slots+1)] > 0 {
-			s.Reset = w.leaves(l.Limit, k) - now
+	for i := range w.Units {
+		if w.Units[i] > 0 {
+			s.Reset = w.leaves(l.Limit, i) - now
 			break
 		}
 	}

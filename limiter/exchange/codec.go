@@ -23,6 +23,7 @@ const (
 	maxParts   = 65536 // partitions
 	maxScope   = bucket.MaxModel + 32
 	maxUnits   = math.MaxInt64 / 4 // of one bucket: sums stay in range
+	maxSlot    = maxUnits / 64     // likewise of one part of a sliding window
 )
 
 // ErrMessage is wrapped by the errors of a message that no node of ours sends.
@@ -52,7 +53,7 @@ func (w *writer) bytes() ([]byte, error) { return w.buf.Bytes(), w.err }
 func (w *writer) id(id bucket.ID) {
 	w.string(id.Account)
 	w.string(id.Scope)
-	w.uint(uint64(id.Unit))
+	w.uint(uint64(id.Unit) | uint64(id.Algorithm)<<1)
 	w.span(id.Window)
 }
 
@@ -69,6 +70,20 @@ func (w *writer) partitions(list []int) {
 	}
 }
 
+// sliding writes a sliding window; nothing of a bucket that is none.
+func (w *writer) sliding(id bucket.ID, s *bucket.Window) {
+	if id.Algorithm != bucket.SlidingWindow {
+		return
+	}
+	if s == nil {
+		s = &bucket.Window{}
+	}
+	w.span(max(0, -s.Begin))
+	for _, n := range s.Units {
+		w.int(n)
+	}
+}
+
 func (w *writer) counts(list []replica.Count) {
 	w.array(len(list))
 	for _, c := range list {
@@ -77,13 +92,14 @@ func (w *writer) counts(list []replica.Count) {
 	}
 }
 
-func (w *writer) report(r replica.Report) {
+func (w *writer) report(id bucket.ID, r replica.Report) {
 	w.uint(r.Source)
 	w.int(r.Units)
 	w.span(r.Age)
 	w.int(r.Fork.Spent)
 	w.int(r.Fork.Units)
 	w.span(r.Fork.Age)
+	w.sliding(id, r.Sliding)
 }
 
 func (w *writer) limit(l bucket.Limit) {
@@ -96,6 +112,7 @@ func (w *writer) statement(s *limiter.Statement) {
 	w.uint(s.Epoch)
 	w.uint(s.Seq)
 	w.state(s.State)
+	w.sliding(s.ID, s.Sliding)
 	w.int(s.Spent)
 	w.counts(s.Absorbed)
 }
@@ -103,19 +120,20 @@ func (w *writer) statement(s *limiter.Statement) {
 func (w *writer) tally(t *limiter.Tally) {
 	w.id(t.ID)
 	w.limit(t.Limit)
-	w.report(t.Report)
+	w.report(t.ID, t.Report)
 }
 
 func (w *writer) known(k *limiter.Known) {
 	w.id(k.ID)
 	w.state(k.State)
+	w.sliding(k.ID, k.Sliding)
 	w.span(k.Empty)
 	w.int(k.Spent)
 	w.counts(k.Absorbed)
 	w.limit(k.Limit)
 	w.array(len(k.Tallies))
 	for _, r := range k.Tallies {
-		w.report(r)
+		w.report(k.ID, r)
 	}
 }
 
@@ -177,10 +195,23 @@ func (r *reader) string(most int) (s string) {
 }
 
 func (r *reader) id() bucket.ID {
-	return bucket.ID{
-		Account: r.string(bucket.MaxAccount), Scope: r.string(maxScope), Unit: bucket.Unit(r.int(0, int64(bucket.Tokens))),
-		Window: time.Duration(r.int(int64(time.Second), int64(bucket.MaxWindow))),
+	id := bucket.ID{Account: r.string(bucket.MaxAccount), Scope: r.string(maxScope)}
+	kind := r.int(0, int64(bucket.Tokens)|int64(bucket.SlidingWindow)<<1)
+	id.Unit, id.Algorithm = bucket.Unit(kind&1), bucket.Algorithm(kind>>1)
+	id.Window = time.Duration(r.int(int64(time.Second), int64(bucket.MaxWindow)))
+	return id
+}
+
+// sliding reads a sliding window; nil of a bucket that is none.
+func (r *reader) sliding(id bucket.ID) *bucket.Window {
+	if id.Algorithm != bucket.SlidingWindow {
+		return nil
 	}
+	s := &bucket.Window{Begin: -time.Duration(r.int(0, int64(id.Window)))}
+	for i := range s.Units {
+		s.Units[i] = r.int(0, maxSlot)
+	}
+	return s
 }
 
 func (r *reader) state(window time.Duration) bucket.State {
@@ -195,21 +226,25 @@ func (r *reader) counts() []replica.Count {
 	return list
 }
 
-func (r *reader) report() replica.Report {
+func (r *reader) report(id bucket.ID) replica.Report {
 	return replica.Report{
 		Count: replica.Count{Source: r.uint(), Units: r.units()}, Age: r.span(),
-		Fork: replica.Fork{Spent: r.int(-1, maxUnits), Units: r.int(-maxUnits, maxUnits), Age: r.span()},
+		Fork:    replica.Fork{Spent: r.int(-1, maxUnits), Units: r.int(-maxUnits, maxUnits), Age: r.span()},
+		Sliding: r.sliding(id),
 	}
 }
 
 func (r *reader) limit(id bucket.ID) bucket.Limit {
-	return bucket.Limit{Unit: id.Unit, Window: id.Window, Limit: r.int(0, bucket.MaxLimit), Burst: r.int(0, bucket.MaxLimit)}
+	l := id.Limit()
+	l.Limit, l.Burst = r.int(0, bucket.MaxLimit), r.int(0, bucket.MaxLimit)
+	return l
 }
 
 func (r *reader) statement() (s limiter.Statement) {
 	s.ID = r.id()
 	s.Epoch, s.Seq = r.uint(), r.uint()
 	s.State = r.state(s.Window)
+	s.Sliding = r.sliding(s.ID)
 	s.Spent = r.int(-maxUnits, maxUnits)
 	s.Absorbed = r.counts()
 	return s
@@ -220,19 +255,20 @@ func (r *reader) tally() (t limiter.Tally) {
 	if t.Limit = r.limit(t.ID); r.err == nil && t.Limit.Limit == 0 {
 		r.err = fmt.Errorf("%w: a tally without a limit", ErrMessage)
 	}
-	t.Report = r.report()
+	t.Report = r.report(t.ID)
 	return t
 }
 
 func (r *reader) known() (k limiter.Known) {
 	k.ID = r.id()
 	k.State = r.state(k.Window)
+	k.Sliding = r.sliding(k.ID)
 	k.Empty = r.span()
 	k.Spent = r.int(-maxUnits, maxUnits)
 	k.Absorbed = r.counts()
 	k.Limit = r.limit(k.ID)
 	for range r.array(maxReports) {
-		k.Tallies = append(k.Tallies, r.report())
+		k.Tallies = append(k.Tallies, r.report(k.ID))
 	}
 	return k
 }

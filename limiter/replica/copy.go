@@ -20,7 +20,8 @@ func (o Origin) before(p Origin) bool {
 // Copy is what a successor knows of one bucket.
 type Copy struct {
 	Origin
-	State    bucket.State // anchored when the statement arrived
+	State    bucket.State   // anchored when the statement arrived
+	Sliding  *bucket.Window // of a sliding window, likewise, and not changed; its State is nothing
 	Spent    int64
 	Absorbed []Count // of what stand-ins admitted, what the owner has added
 }
@@ -33,7 +34,20 @@ func (c *Copy) Take(o Origin, s Statement, now time.Duration) bool {
 	}
 	c.Origin, c.State, c.Spent, c.Absorbed = o, s.State, s.Spent, s.Absorbed
 	c.State.At = now
+	if c.Sliding = nil; s.Sliding != nil {
+		w := s.Sliding.Came(now)
+		c.Sliding = &w
+	}
 	return true
+}
+
+// Idle reports whether nothing is owed at now by what the copy says.
+func (c *Copy) Idle(window, now time.Duration) bool {
+	if c.Sliding != nil {
+		w := *c.Sliding
+		return w.Use(bucket.Limit{Window: window}, now) == 0
+	}
+	return decayed(c.State, window, now).Idle()
 }
 
 // Larger returns the state that owes more; both must be at one instant.

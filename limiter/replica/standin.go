@@ -48,8 +48,9 @@ func Known(list []Count, source uint64) int64 {
 // Report is a judge's count, on its way to the owner and the other judges.
 type Report struct {
 	Count
-	Age  time.Duration // since the first unit that was not known to be absorbed
-	Fork Fork          // what the judge knew of the owner then
+	Age     time.Duration  // since the first unit that was not known to be absorbed
+	Fork    Fork           // what the judge knew of the owner then
+	Sliding *bucket.Window // of a sliding window, as Sent, and not changed: when the units were admitted
 }
 
 // Fork is the statement that a judge went by: from there on two have counted.
@@ -85,6 +86,7 @@ type StandIn struct {
 	share  bucket.State  // of a node that is cut off
 	begun  bool          // the share has its first debt
 	done   int64         // of Units, absorbed
+	window *taken        // of a sliding window
 	nodes  int64         // members when it was asked last
 	among  int64         // likewise
 }
@@ -92,6 +94,12 @@ type StandIn struct {
 // NewStandIn returns a judge's part that has admitted nothing. The source's
 // number must be new.
 func NewStandIn(source uint64) *StandIn { return &StandIn{Count: Count{Source: source}} }
+
+// taken is what a judge has admitted of a sliding window.
+type taken struct {
+	bucket.Window
+	limit bucket.Limit
+}
 
 // Part returns the limit of a judge's own: one of `of` parts of the rate, and a
 // burst of one of `burst` parts, at least one unit.
@@ -113,11 +121,12 @@ const standInBurst = 10
 // Judged is a bucket as a judge that is not its owner sees it.
 type Judged struct {
 	Limit   bucket.Limit
-	Copy    bucket.State // at now
-	Pending int64        // units admitted by judges and not in the copy
-	Nodes   int64        // members of the cluster
-	Among   int64        // how many share the stand-in's part: 1 for the one that should judge
-	Fork    Fork         // what is known of the owner
+	Copy    bucket.State   // at now
+	Pending int64          // units admitted by judges and not in the copy
+	Window  *bucket.Window // of a sliding window, at now: what counts by the copy and by all other judges; Copy says the units of all
+	Nodes   int64          // members of the cluster
+	Among   int64          // how many share the stand-in's part: 1 for the one that should judge
+	Fork    Fork           // what is known of the owner
 }
 
 // stand returns the limit of a stand-in's own part. Where nobody agrees on who
@@ -169,6 +178,10 @@ func (s *StandIn) Admit(j Judged, cost int64, now time.Duration) {
 func (s *StandIn) Share(j Judged, cost int64, now time.Duration) bool {
 	s.resize(j)
 	part := Part(j.Limit, j.Nodes, j.Nodes)
+	if j.Window != nil {
+		w := s.shared(j, now)
+		return w.Use(j.Limit, now)+cost <= part.Burst
+	}
 	if !s.begun {
 		s.begun = true
 		// What it admitted as a stand-in, before it knew, is of its share.
@@ -177,6 +190,16 @@ func (s *StandIn) Share(j Judged, cost int64, now time.Duration) bool {
 	s.share = s.share.Decay(part, now)
 	s.share.At = now
 	return s.share.Room(part, cost)
+}
+
+// shared returns what counts at now of the share of a sliding window: one of Nodes
+// parts of what all others have admitted, and all that this judge has.
+func (s *StandIn) shared(j Judged, now time.Duration) bucket.Window {
+	w := j.Window.At(j.Limit, now).Part(j.Nodes)
+	if s.window != nil {
+		w = w.Join(s.window.At(j.Limit, now))
+	}
+	return w
 }
 
 // AdmitShare counts what Share had room for.
@@ -193,11 +216,23 @@ func (s *StandIn) count(j Judged, cost int64, now time.Duration) {
 		s.Since, s.fork = now, j.Fork
 	}
 	s.Units += cost
+	if j.Window != nil {
+		if s.window == nil {
+			s.window = &taken{}
+		}
+		s.window.limit = j.Limit
+		s.window.Add(j.Limit, cost, now)
+	}
 }
 
-// Wait returns how long from the last Stand or Share until its part has room
-// for cost again.
-func (s *StandIn) Wait(j Judged, cut bool, cost int64) time.Duration {
+// Wait returns how long from now, that of the last Stand or Share, until its part
+// has room for cost again.
+func (s *StandIn) Wait(j Judged, cut bool, cost int64, now time.Duration) time.Duration {
+	if cut && j.Window != nil {
+		w, part := s.shared(j, now), Part(j.Limit, j.Nodes, j.Nodes)
+		part.Limit, part.Window = part.Burst, j.Limit.Window
+		return w.Wait(part, cost, now)
+	}
 	if cut {
 		return s.share.Wait(Part(j.Limit, j.Nodes, j.Nodes), cost)
 	}
@@ -208,6 +243,9 @@ func (s *StandIn) Wait(j Judged, cut bool, cost int64) time.Duration {
 func (s *StandIn) Report(now time.Duration) (Report, bool) {
 	r := Report{Count: s.Count, Age: now - s.Since, Fork: s.fork}
 	r.Fork.Age += r.Age
+	if s.window != nil {
+		r.Sliding = s.window.Sent(s.window.limit, now)
+	}
 	return r, s.Units > s.done
 }
 
@@ -218,6 +256,9 @@ func (s *StandIn) Absorbed(units int64) { s.done = max(s.done, min(units, s.Unit
 // the budgets are whole again.
 func (s *StandIn) Idle(j Judged, now time.Duration) bool {
 	j.Among = max(1, s.among)
+	if s.window != nil && s.window.Use(s.window.limit, now) > 0 {
+		return false
+	}
 	return s.Units == s.done && s.budget.Decay(j.stand(), now).Idle() &&
 		s.share.Decay(Part(j.Limit, j.Nodes, j.Nodes), now).Idle()
 }
@@ -234,17 +275,19 @@ func Empty(s bucket.State, window, now time.Duration) time.Duration {
 
 // Owned is an owner's bucket when something is absorbed.
 type Owned struct {
-	Limit bucket.Limit
-	Use   bucket.State  // at now
-	Empty time.Duration // for how long it has owed nothing by now
-	Spent int64         // in all
+	Limit  bucket.Limit
+	Use    bucket.State   // at now
+	Empty  time.Duration  // for how long it has owed nothing by now
+	Spent  int64          // in all
+	Window *bucket.Window // of a sliding window, at Use.At; Absorb adds to it
 }
 
 // Absorb adds a judge's count to the owner's bucket, once: it returns the state
 // with what of the report was not in it yet, and how many units that were.
 // What both have admitted since the statement that the judge went by, less what
 // has come back since, is owed, and nothing above two bursts; a judge that knew
-// of no statement is forgiven what an empty bucket would have given back.
+// of no statement is forgiven what an empty bucket would have given back. What was
+// admitted of a sliding window counts for as long as if its owner had.
 func (s *Stream) Absorb(o Owned, r Report) (use bucket.State, missing int64) {
 	use = o.Use
 	if missing = r.missing(s.seen); missing == 0 {
@@ -253,6 +296,13 @@ func (s *Stream) Absorb(o Owned, r Report) (use bucket.State, missing int64) {
 	// A new list: statements under way share the old one.
 	s.seen, s.heard = Union(s.seen, []Count{r.Count}), use.At
 	if !protected(heal) {
+		return use, missing
+	}
+	if o.Window != nil {
+		// Of its units that have left the window nothing is owed.
+		fits := max(0, 2*o.Limit.Limit-o.Window.Use(o.Limit, use.At))
+		*o.Window = o.Window.Join(r.counts(o.Limit, min(missing, fits), use.At))
+		use.Units = o.Window.Use(o.Limit, use.At)
 		return use, missing
 	}
 	owed := use.Units + missing

@@ -24,6 +24,7 @@ type acked struct {
 	node   string
 	least  bucket.State // whatever of what was sent has arrived
 	stated bucket.State // sent last
+	window *windows     // of a sliding window: what it holds, and was sent, in truth
 	spent  int64        // likewise
 	seq    uint64       // its number
 	open   bool         // not acknowledged yet
@@ -34,9 +35,16 @@ type acked struct {
 type Statement struct {
 	To       string
 	Seq      uint64
-	State    bucket.State // At means nothing elsewhere
-	Spent    int64        // units of the bucket that were ever admitted or absorbed
+	State    bucket.State   // At means nothing elsewhere
+	Sliding  *bucket.Window // of a sliding window, as Sent, and not changed; its State is nothing
+	Spent    int64          // units of the bucket that were ever admitted or absorbed
 	Absorbed []Count
+}
+
+// Use is what is used of a bucket at an instant.
+type Use struct {
+	bucket.State
+	Window *bucket.Window // of a sliding window; its State says how many units count, and when
 }
 
 // follow gives each successor its place and forgets those that are none any
@@ -63,19 +71,22 @@ func (s *Stream) follow(successors []string) {
 // Covered reports whether the owner may admit cost more on top of use, both at
 // the instant use.At: some copy has acknowledged enough. A bucket without
 // successors has nobody to wait for.
-func (s *Stream) Covered(r Rule, l bucket.Limit, use bucket.State, cost int64, successors []string) bool {
+func (s *Stream) Covered(r Rule, l bucket.Limit, use Use, cost int64, successors []string) bool {
 	if !keep || len(successors) == 0 || r.Mode == bucket.Async {
 		return true
 	}
 	then := use.Add(cost)
-	then.Units -= min(then.Units, slack(r, l, then))
-	if then.Units == 0 {
+	free := min(then.Units, slack(r, l, then))
+	if then.Units -= free; then.Units == 0 {
 		return true
 	}
 	if s == nil {
 		return false
 	}
 	s.follow(successors)
+	if use.Window != nil {
+		return s.covered(l, use, cost, free, len(successors))
+	}
 	for i := range s.acks[:len(successors)] {
 		if !more(then, decayed(s.acks[i].least, l.Window, use.At)) {
 			return true
@@ -102,31 +113,44 @@ func half(r Rule, l bucket.Limit, use bucket.State) int64 {
 // instant use.At, has passed what it was told, where cost more could not be
 // admitted, or where half a burst was spent since, so that a judge's fork is not
 // far away. At most one is open for each copy. next numbers them.
-func (s *Stream) State(r Rule, l bucket.Limit, use bucket.State, spent, cost int64, successors []string, next func() uint64) []Statement {
+func (s *Stream) State(r Rule, l bucket.Limit, use Use, spent, cost int64, successors []string, next func() uint64) []Statement {
 	var out []Statement
 	s.follow(successors)
 	now := use.At
 	want := use.Add(cost)
-	want.Units -= min(want.Units, half(r, l, want))
+	behind := min(want.Units, half(r, l, want))
+	want.Units -= behind
 	for i := range s.acks[:len(successors)] {
 		a := &s.acks[i]
-		told := decayed(a.stated, l.Window, now)
-		if a.open && now-a.stated.At < again || !a.open && !more(want, told) && spent-a.spent <= l.Burst/2 {
+		if a.open && now-a.stated.At < again {
 			continue
 		}
-		out = append(out, s.state(a, bound(r, l, use, cost), spent, l, next()))
+		told := decayed(a.stated, l.Window, now)
+		if use.Window != nil && a.heard(l, use, cost, behind) || use.Window == nil && !more(want, told) && spent-a.spent <= l.Burst/2 {
+			continue
+		}
+		stated := use
+		stated.State = bound(r, l, use.State, cost)
+		out = append(out, s.state(a, stated, stated.Units-use.Units, spent, l, next()))
 	}
 	return out
 }
 
-func (s *Stream) state(a *acked, bound bucket.State, spent int64, l bucket.Limit, seq uint64) Statement {
-	now := bound.At
+// state states use, and of it ahead units that are to come.
+func (s *Stream) state(a *acked, use Use, ahead, spent int64, l bucket.Limit, seq uint64) Statement {
+	now := use.At
+	a.spent, a.seq, a.open = spent, seq, true
+	if use.Window != nil {
+		a.stated = bucket.State{At: now}
+		return Statement{To: a.node, Seq: seq, Sliding: a.stateWindow(l, use, ahead), Spent: spent, Absorbed: s.Seen()}
+	}
+	bound := use.State
 	bound.Rate = l.Limit
 	// What is sent may arrive, and replace what was acknowledged.
 	if a.least = decayed(a.least, l.Window, now); protected(smallest) && more(a.least, bound) {
 		a.least = bound
 	}
-	a.stated, a.spent, a.seq, a.open = bound, spent, seq, true
+	a.stated = bound
 	return Statement{To: a.node, Seq: seq, State: bound, Spent: spent, Absorbed: s.Seen()}
 }
 
@@ -142,11 +166,11 @@ func (s *Stream) Forget(node string) {
 // Restate returns a statement of just what is used at use.At to one of the
 // successors, ok false to who is none: a new one must know of buckets that
 // nobody asks for too.
-func (s *Stream) Restate(node string, l bucket.Limit, use bucket.State, spent int64, successors []string, next func() uint64) (st Statement, ok bool) {
+func (s *Stream) Restate(node string, l bucket.Limit, use Use, spent int64, successors []string, next func() uint64) (st Statement, ok bool) {
 	s.follow(successors)
 	for i := range s.acks[:len(successors)] {
 		if s.acks[i].node == node {
-			return s.state(&s.acks[i], use, spent, l, next()), true
+			return s.state(&s.acks[i], use, 0, spent, l, next()), true
 		}
 	}
 	return st, false
@@ -154,10 +178,14 @@ func (s *Stream) Restate(node string, l bucket.Limit, use bucket.State, spent in
 
 // Ahead returns by how many units use, at the instant use.At, is ahead of what
 // the better copy has acknowledged.
-func (s *Stream) Ahead(use bucket.State, window time.Duration) int64 {
+func (s *Stream) Ahead(use Use, window time.Duration) int64 {
 	ahead := use.Units
 	for i := range s.acks {
-		ahead = min(ahead, use.Units-decayed(s.acks[i].least, window, use.At).Units)
+		least := decayed(s.acks[i].least, window, use.At).Units
+		if w := s.acks[i].window; use.Window != nil && w != nil {
+			least = w.least.Use(bucket.Limit{Window: window}, use.At)
+		}
+		ahead = min(ahead, use.Units-least)
 	}
 	return max(0, ahead)
 }
@@ -166,7 +194,11 @@ func (s *Stream) Ahead(use bucket.State, window time.Duration) int64 {
 func (s *Stream) Least(window, now time.Duration, fn func(node string, least bucket.State)) {
 	for i := range s.acks {
 		if a := &s.acks[i]; a.node != "" {
-			fn(a.node, decayed(a.least, window, now))
+			least := decayed(a.least, window, now)
+			if a.window != nil {
+				least = bucket.State{Units: a.window.least.Use(bucket.Limit{Window: window}, now), At: now}
+			}
+			fn(a.node, least)
 		}
 	}
 }
@@ -201,7 +233,9 @@ func (s *Stream) Told(source uint64, units int64) {
 func (s *Stream) Acked(node string, seq uint64) {
 	for i := range s.acks {
 		if a := &s.acks[i]; a.node == node && a.seq == seq && a.open {
-			a.least, a.open = a.stated, false
+			if a.least, a.open = a.stated, false; a.window != nil {
+				a.window.least = a.window.stated
+			}
 		}
 	}
 }
@@ -214,7 +248,7 @@ const Remembered = 10 * time.Minute
 // at now: no copy holds anything and nothing absorbed will come again.
 func (s *Stream) Idle(window, now time.Duration) bool {
 	for i := range s.acks {
-		if !decayed(s.acks[i].stated, window, now).Idle() {
+		if w := s.acks[i].window; w != nil && w.stated.Use(bucket.Limit{Window: window}, now) > 0 || !decayed(s.acks[i].stated, window, now).Idle() {
 			return false
 		}
 	}

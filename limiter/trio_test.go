@@ -1,0 +1,122 @@
+package limiter
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"quorate/limiter/bucket"
+)
+
+// trio is nodes n1, n2 and n3 with one partition and one clock, each with its own
+// zero. What they say to each other waits until a test delivers it.
+type trio struct {
+	now   time.Duration
+	rule  bucket.Replication
+	cut   bool // no majority is reached
+	epoch uint64
+	nodes [3]*Local
+	sent  []Statement
+}
+
+func (g *trio) Valid(int, time.Duration) bool { return true }
+func (g *trio) Majority(time.Duration) bool   { return !g.cut }
+func (g *trio) State(s Statement)             { g.sent = append(g.sent, s) }
+
+// newTrio returns nodes of which n1 owns the partition.
+func newTrio(limits ...bucket.Scoped) *trio {
+	g := &trio{now: time.Hour, rule: bucket.Replication{Slack: 5}}
+	for i := range g.nodes {
+		rules := &fixed{bucket.Ruling{Tier: 1, Category: "llm", Limits: limits}}
+		zero := time.Duration(i) * 1234567 * time.Microsecond
+		g.nodes[i] = NewLocal(name(i), rules, func() time.Duration { return g.now - zero })
+		g.nodes[i].Join(Cluster{
+			Leases: g, Outbox: g, Partitions: 1, Partition: func(string) int { return 0 },
+			Replication: func() bucket.Replication { return g.rule }, Sources: uint64(i+1) << 32,
+		})
+	}
+	g.adopt(holders4("n1", "n2", "n3"))
+	g.nodes[0].Taken(1, []int{0})
+	return g
+}
+
+func name(i int) string { return "n" + strconv.Itoa(i+1) }
+
+// adopt has all nodes adopt the next map.
+func (g *trio) adopt(p Part) {
+	g.epoch++
+	for _, l := range g.nodes {
+		l.Adopt(&View{Epoch: g.epoch, Nodes: 3, Parts: []Part{p}})
+	}
+}
+
+// deliver has a statement arrive, and its acknowledgement too.
+func (g *trio) deliver(s Statement, acked bool) {
+	if g.nodes[s.To[1]-'1'].Store(s) && acked {
+		g.nodes[0].Acked(s.ID, s.To, s.Seq)
+	}
+}
+
+// settled delivers all that is under way.
+func (g *trio) settled() {
+	for len(g.sent) > 0 {
+		s := g.sent[0]
+		g.sent = g.sent[1:]
+		g.deliver(s, true)
+	}
+}
+
+// try has a node decide as owner and reports whether it has admitted.
+func (g *trio) try(t testing.TB, i int, c bucket.Check) (ok bool, v Verdict) {
+	t.Helper()
+	d := bucket.Decision{}
+	l := g.nodes[i]
+	r, open, err := l.open(t.Context(), &c, &d)
+	if err != nil || !open {
+		t.Fatal(err)
+	}
+	v, _ = l.Try(&c, &r, &d)
+	return v == Decided && d.Reason == bucket.OK, v
+}
+
+// must has a node admit as owner.
+func (g *trio) must(t testing.TB, i int, c bucket.Check) {
+	t.Helper()
+	if ok, v := g.try(t, i, c); !ok && v == Uncovered {
+		g.settled()
+		if ok, v = g.try(t, i, c); !ok {
+			t.Fatalf("%s has not admitted %+v: verdict %d", name(i), c, v)
+		}
+	} else if !ok {
+		t.Fatalf("%s has not admitted %+v: verdict %d", name(i), c, v)
+	}
+	g.settled()
+}
+
+// left returns what is left of the first limit by a node's word as owner.
+func (g *trio) left(t testing.TB, i int) int64 {
+	t.Helper()
+	c, d := bucket.Check{Account: "a", DryRun: true}, bucket.Decision{}
+	r, _, _ := g.nodes[i].open(t.Context(), &c, &d)
+	if v, _ := g.nodes[i].Try(&c, &r, &d); v != Decided {
+		t.Fatalf("%s does not decide: %d", name(i), v)
+	}
+	return d.Limits[0].Remaining
+}
+
+// takeOver has n2 take over from n1, who is dead, by what n3 knows.
+func (g *trio) takeOver() {
+	g.adopt(holders4("n2", "n3", ""))
+	for _, k := range g.nodes[2].Export(0) {
+		g.nodes[1].Merge(k)
+	}
+	g.nodes[1].Taken(g.epoch, []int{0})
+}
+
+// move has n1 hand the partition over to n2.
+func (g *trio) move() bool {
+	p := holders4("n1", "n2", "n3")
+	p.Moving = true
+	g.adopt(p)
+	return g.nodes[1].Receive(g.epoch, Move{Known: g.nodes[0].Export(0)}) == 1
+}
