@@ -36,16 +36,6 @@ func (a admissions) largest(window time.Duration) (most int64) {
 	return most
 }
 
-// young returns what was admitted less than a while ago.
-func (a admissions) young(now, while time.Duration) (sum int64) {
-	for _, one := range a {
-		if now-one.at < while {
-			sum += one.units
-		}
-	}
-	return sum
-}
-
 // Whatever is asked whenever, whatever is lost or late: when the owner dies, no
 // window of the time before and after holds more than the limit and the slack.
 func TestKilledOwnerOfSlidingWindowsCostsTheSlack(t *testing.T) {
