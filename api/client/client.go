@@ -10,6 +10,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ const maxAnswer = 16 << 20
 type Config struct {
 	Endpoints []string      // URLs such as http://127.0.0.1:8081, at least one
 	Token     string        // sent as a bearer token unless empty
+	TLS       *tls.Config   // for https; nil: as the system believes
 	Timeout   time.Duration // of one request to one endpoint; 0 is 10 s
 }
 
@@ -68,7 +70,8 @@ func New(cfg Config) (*Client, error) {
 		cfg.Timeout = 10 * time.Second
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConnsPerHost = 64 // the default of 2 makes a busy client dial
+	t.TLSClientConfig = cfg.TLS.Clone() // nil stays nil
+	t.MaxIdleConnsPerHost = 64          // the default of 2 makes a busy client dial
 	return &Client{cfg: cfg, http: &http.Client{Transport: t, Timeout: cfg.Timeout}}, nil
 }
 

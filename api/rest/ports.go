@@ -127,10 +127,11 @@ type Probe struct {
 	Fatal bool
 }
 
-// ClusterStatus and NodeStatus are what an Operator fills.
+// ClusterStatus, NodeStatus and Guards are what an Operator fills.
 type (
 	ClusterStatus = wire.ClusterStatus
 	NodeStatus    = wire.NodeStatus
+	Guards        = wire.Guards
 )
 
 // Config is what a Server is made of.

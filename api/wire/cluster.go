@@ -18,8 +18,17 @@ type ClusterStatus struct {
 	KeysSince      *string      `json:"keys_remembered_since"` // RFC 3339; null while no command was applied
 	Nodes          []NodeStatus `json:"nodes"`
 	AnsweredByNode string       `json:"node"`
+	Security       Guards       `json:"security"` // of the node that answers
 
 	Raw json.RawMessage `json:"-"` // the body as it came to a client
+}
+
+// Guards says what keeps strangers out of a node.
+type Guards struct {
+	TLS        bool `json:"tls"`
+	GossipKey  bool `json:"gossip_key"`
+	AdminToken bool `json:"admin_token"`
+	Insecure   bool `json:"insecure"` // it was allowed to go without
 }
 
 // NodeStatus is one node of the cluster.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"quorate/api/rest"
 	"quorate/fsm/ledger"
 )
 
@@ -45,8 +46,21 @@ type Config struct {
 	// or 7. 0 only joins one that exists.
 	BootstrapExpect int `koanf:"bootstrap-expect"`
 
-	// Insecure allows to listen beyond loopback without TLS and tokens.
+	// What keeps strangers out. Files are read again when they change.
+	TLSCA          string `koanf:"tls-ca"`           // who is believed, in the API's clients too
+	TLSCert        string `koanf:"tls-cert"`         // a node's, for the API and the peer port
+	TLSKey         string `koanf:"tls-key"`          //
+	TLSClientAuth  bool   `koanf:"tls-client-auth"`  // the API's clients must show a certificate
+	GossipKeyFile  string `koanf:"gossip-key-file"`  // keys, one a line; the first encrypts
+	AdminTokenFile string `koanf:"admin-token-file"` // tokens with the scope admin, one a line
+	GossipKey      Secret `koanf:"-"`                // instead of the file; from the environment alone
+	AdminToken     Secret `koanf:"-"`                // likewise
+
+	// Insecure allows to listen beyond loopback without all of that.
 	Insecure bool `koanf:"insecure"`
+
+	HTTPMaxConns    int `koanf:"http-max-conns"`    // open at once
+	HTTPMaxRequests int `koanf:"http-max-requests"` // being answered at once
 
 	LogLevel  string `koanf:"log-level"`  // debug, info, warn or error
 	LogFormat string `koanf:"log-format"` // text or json
@@ -62,6 +76,8 @@ func DefaultConfig() Config {
 		GossipAddr: "127.0.0.1:7081",
 		LogLevel:   "info",
 		LogFormat:  "text",
+
+		HTTPMaxConns: rest.DefaultMaxConns, HTTPMaxRequests: rest.DefaultMaxRequests,
 	}
 }
 
@@ -74,6 +90,9 @@ func (c *Config) Validate() error {
 	}
 	if c.DataDir == "" {
 		return refuse("data-dir", c.DataDir, "want the directory in which this node keeps its data")
+	}
+	if err := c.validateSecurity(); err != nil {
+		return err
 	}
 	if err := c.validateAddresses(); err != nil {
 		return err
@@ -109,9 +128,10 @@ func (c *Config) validateAddresses() error {
 			return err
 		}
 		host, _, _ := net.SplitHostPort(a.listen)
-		if !loopback(host) && !c.Insecure {
-			return refuse(a.name+"-addr", a.listen,
-				"beyond loopback there is no TLS yet: want a loopback address, or --insecure on a network you trust")
+		if !loopback(host) {
+			if err := c.closed(a.name+"-addr", a.listen); err != nil {
+				return err
+			}
 		}
 		if a.advertise == "" {
 			if unspecified(host) {

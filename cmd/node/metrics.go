@@ -25,7 +25,7 @@ type metrics struct {
 	entries  *prometheus.CounterVec
 }
 
-func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l *limiter.Local, e *exchange.Exchange) *metrics {
+func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l *limiter.Local, e *exchange.Exchange, certs *certificates) *metrics {
 	out := &metrics{registry: prometheus.NewRegistry()}
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "quorate_checks_total", Help: "Checks answered by this node, by reason.",
@@ -71,6 +71,12 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 				return 1
 			}
 			return 0
+		}),
+		gauge("quorate_certificate_expires_seconds", "When this node's certificate expires, in seconds since 1970; 0 without one.", func() float64 {
+			if certs == nil {
+				return 0
+			}
+			return float64(certs.current.Load().expires.Unix())
 		}),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,25 +40,19 @@ type Node struct {
 	listener net.Listener
 	cluster  *cluster.Node
 	exchange *exchange.Exchange
+	security *security
 	failed   chan error
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 }
 
-// Open starts a node: the addresses are taken first, so that nothing is joined
+// Open starts a node: what keeps strangers out is read first, since its errors
+// are the configuration's; then the addresses are taken, so that nothing is joined
 // by a node that could not serve, and HTTP answers last, when there is
 // something to ask. It returns as soon as the node runs; whether it is ready,
 // /readyz tells.
 func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{log: log, failed: make(chan error, 4)}
-	if n.listener, err = listen(ctx, "http-addr", cfg.HTTPAddr); err != nil {
-		return nil, err
-	}
-	peer, err := listen(ctx, "peer-addr", cfg.PeerAddr)
-	if err != nil {
-		return nil, errors.Join(err, n.listener.Close())
-	}
-
 	// The state machine's hook fires from Raft, which starts before Open of the
 	// cluster returns.
 	var running atomic.Pointer[cluster.Node]
@@ -66,7 +62,24 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		}
 	})
 	if err != nil {
-		return nil, errors.Join(err, peer.Close(), n.listener.Close())
+		return nil, err
+	}
+	keeper := auth.New(machine.Tokens, func() bool {
+		c := running.Load()
+		return c != nil && c.Replayed()
+	})
+	if n.security, err = openSecurity(&cfg, keeper, time.Now); err != nil {
+		return nil, err
+	}
+	if cfg.Insecure {
+		log.Warn("--insecure: nothing but the network keeps strangers out where something is lacking", "lacking", strings.Join(cfg.missing(), ", "))
+	}
+	if n.listener, err = listen(ctx, "http-addr", cfg.HTTPAddr); err != nil {
+		return nil, err
+	}
+	peer, err := listen(ctx, "peer-addr", cfg.PeerAddr)
+	if err != nil {
+		return nil, errors.Join(err, n.listener.Close())
 	}
 	// One clock for buckets and leases.
 	start := time.Now()
@@ -78,12 +91,14 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		AdvertisePeer:   orElse(cfg.AdvertisePeer, peer.Addr().String()),
 		AdvertiseGossip: orElse(cfg.AdvertiseGossip, cfg.GossipAddr),
 		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect,
+		TLS: n.security.certs.peers(), GossipKeys: n.security.keys,
 		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Now: now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.listener.Close())
 	}
 	running.Store(n.cluster)
+	n.security.setKeys = n.cluster.SetGossipKeys
 
 	local := limiter.NewLocal(cfg.NodeID, machine, now)
 	local.Reserve(limiter.Reservations{TTL: limiter.DefaultTTL, Most: limiter.DefaultMost, NewID: newReservation})
@@ -97,19 +112,20 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("--data-dir %s: %w", cfg.DataDir, err), n.cluster.Close(ctx), n.listener.Close())
 	}
-	keeper := auth.New(machine.Tokens, n.cluster.Replayed)
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
 	n.cluster.SetLimiter(port{cfg.NodeID, local, router, n.exchange})
 	n.cluster.MapChanged() // of what was applied before running was set
 	n.http = rest.New(rest.Config{
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
-		Operator: operator{cfg.NodeID, n.cluster, machine}, Archive: archive,
-		Metrics: newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange),
+		Operator: operator{cfg.NodeID, n.cluster, machine, guards(&cfg)}, Archive: archive,
+		Metrics: newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange, n.security.certs),
 		Access:  keeper, NewSecret: auth.NewSecret,
+		MaxConns: cfg.HTTPMaxConns, MaxRequests: cfg.HTTPMaxRequests,
 		Logger: log,
 	})
 
-	n.wg.Add(6)
+	n.wg.Add(7)
+	go func() { defer n.wg.Done(); n.security.watch(ctx, log) }()
 	go func() { defer n.wg.Done(); n.watch(ctx, machine.Halted()) }()
 	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Failed()) }()
 	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Expelled()) }()
@@ -148,7 +164,11 @@ func orElse(a, b string) string {
 }
 
 func (n *Node) serve() {
-	if err := n.http.Serve(n.listener); err != nil {
+	l := n.listener
+	if c := n.security.certs; c != nil {
+		l = tls.NewListener(l, c.api())
+	}
+	if err := n.http.Serve(l); err != nil {
 		n.failed <- err
 	}
 }
@@ -177,6 +197,14 @@ func sweep(ctx context.Context, local *limiter.Local) {
 
 // HTTPAddr returns the address that HTTP listens on.
 func (n *Node) HTTPAddr() string { return n.listener.Addr().String() }
+
+// Reload has certificates, keys and tokens read again soon.
+func (n *Node) Reload() {
+	select {
+	case n.security.reload <- struct{}{}:
+	default: // it is due already
+	}
+}
 
 // Failed delivers an error that the node cannot go on from.
 func (n *Node) Failed() <-chan error { return n.failed }

@@ -16,13 +16,24 @@ type operator struct {
 	id      string
 	cluster *cluster.Node
 	machine *fsm.Machine
+	guards  rest.Guards
+}
+
+// guards says what keeps strangers out of this node.
+func guards(cfg *Config) rest.Guards {
+	return rest.Guards{
+		TLS:        cfg.TLSCert != "",
+		GossipKey:  cfg.GossipKeyFile != "" || cfg.GossipKey != "",
+		AdminToken: cfg.AdminTokenFile != "" || cfg.AdminToken != "",
+		Insecure:   cfg.Insecure,
+	}
 }
 
 // Cluster is rest.Operator.
 func (o operator) Cluster() rest.ClusterStatus {
 	s, m := o.cluster.Status(), o.machine.Map()
 	out := rest.ClusterStatus{
-		ClusterID: o.machine.ClusterID(), Term: s.Term, Epoch: m.Epoch, AnsweredByNode: o.id,
+		ClusterID: o.machine.ClusterID(), Term: s.Term, Epoch: m.Epoch, AnsweredByNode: o.id, Security: o.guards,
 		Nodes: make([]rest.NodeStatus, 0, len(s.Nodes)),
 	}
 	if s.Leader != "" {

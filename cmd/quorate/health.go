@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -35,10 +36,14 @@ func newHealth() *cobra.Command {
 		if ready {
 			path = "/readyz"
 		}
-		if err := probe(ctx, first+path); err != nil {
+		security, err := a.tls()
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), "ok")
+		if err := probe(ctx, first+path, security); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "ok")
 		return err
 	}
 	return clientVerb(cmd, &a)
@@ -46,12 +51,13 @@ func newHealth() *cobra.Command {
 
 // probe wants nothing of the answer but its status; both paths are open to
 // all.
-func probe(ctx context.Context, url string) error {
+func probe(ctx context.Context, url string, security *tls.Config) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return usage(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: security, DisableKeepAlives: true}}
+	resp, err := c.Do(req)
 	if err != nil {
 		return fmt.Errorf("%w: %w", client.ErrUnavailable, err)
 	}

@@ -49,7 +49,7 @@ Exit codes: 0 ok or allowed, 1 error, 2 usage, 3 denied, 4 unavailable.`,
 	root.AddCommand(
 		newServe(), newDev(),
 		newCheck(), newSettle(), newRelease(), newExplain(), newAccount(), newLedger(), newPolicy(), newCluster(), newBackup(), newRestore(),
-		newHealth(), newVersion(),
+		newToken(), newAudit(), newTLS(), newGossip(), newHealth(), newVersion(),
 	)
 	return root
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,10 +22,13 @@ import (
 const (
 	envEndpoints = envPrefix + "ENDPOINTS"
 	envToken     = envPrefix + "TOKEN"
+	envTLSCA     = envPrefix + "TLS_CA"
+	envTLSCert   = envPrefix + "TLS_CERT"
+	envTLSKey    = envPrefix + "TLS_KEY"
 )
 
 const (
-	defaultEndpoint = "http://127.0.0.1:8081"
+	defaultEndpoint = "127.0.0.1:8081"
 	askTime         = 10 * time.Second // a write may take 5 s to learn that there is no quorum
 )
 
@@ -56,6 +61,8 @@ type asker struct {
 	endpoints []string
 	token     string
 	output    output
+
+	ca, cert, key string // files
 }
 
 // clientVerb adds the common flags to a verb and all below it.
@@ -63,8 +70,11 @@ func clientVerb(cmd *cobra.Command, a *asker) *cobra.Command {
 	a.output = table
 	fs := cmd.PersistentFlags()
 	fs.StringSliceVar(&a.endpoints, "endpoints", nil,
-		"nodes `A,B,C` to ask, the next when one fails ($"+envEndpoints+", default "+defaultEndpoint+")")
+		"nodes `A,B,C` to ask, the next when one fails ($"+envEndpoints+", default "+defaultEndpoint+"); without a scheme http, or https with an authority")
 	fs.StringVar(&a.token, "token", "", "bearer `TOKEN` ($"+envToken+")")
+	fs.StringVar(&a.ca, "tls-ca", "", "`FILE` with the authority of the nodes' certificates ($"+envTLSCA+")")
+	fs.StringVar(&a.cert, "tls-cert", "", "`FILE` with a certificate to show ($"+envTLSCert+")")
+	fs.StringVar(&a.key, "tls-key", "", "`FILE` with its key ($"+envTLSKey+")")
 	fs.VarP(&a.output, "output", "o", "table or json")
 	return cmd
 }
@@ -75,6 +85,10 @@ func (a *asker) urls() []string {
 	if len(list) == 0 {
 		list = strings.Split(cmp.Or(os.Getenv(envEndpoints), defaultEndpoint), ",")
 	}
+	scheme := "http://"
+	if cmp.Or(a.ca, os.Getenv(envTLSCA)) != "" {
+		scheme = "https://"
+	}
 	var urls []string
 	for _, e := range list {
 		e = strings.TrimRight(strings.TrimSpace(e), "/")
@@ -82,12 +96,12 @@ func (a *asker) urls() []string {
 			continue
 		}
 		if !strings.Contains(e, "://") {
-			e = "http://" + e
+			e = scheme + e
 		}
 		urls = append(urls, e)
 	}
 	if len(urls) == 0 {
-		return []string{defaultEndpoint}
+		return []string{scheme + defaultEndpoint}
 	}
 	return urls
 }
@@ -98,13 +112,48 @@ func (a *asker) client(endpoints []string) (*client.Client, error) {
 
 // patient is client for requests that may take longer.
 func (a *asker) patient(endpoints []string, most time.Duration) (*client.Client, error) {
+	security, err := a.tls()
+	if err != nil {
+		return nil, err
+	}
 	c, err := client.New(client.Config{
 		Endpoints: endpoints,
 		Token:     cmp.Or(a.token, os.Getenv(envToken)),
+		TLS:       security,
 		Timeout:   most,
 	})
 	if err != nil {
 		return nil, usage(fmt.Errorf("--endpoints %s: %w", strings.Join(endpoints, ","), err))
+	}
+	return c, nil
+}
+
+// tls returns whom to believe and what to show; nil where nothing was said.
+func (a *asker) tls() (*tls.Config, error) {
+	ca, cert, key := cmp.Or(a.ca, os.Getenv(envTLSCA)), cmp.Or(a.cert, os.Getenv(envTLSCert)), cmp.Or(a.key, os.Getenv(envTLSKey))
+	if (cert == "") != (key == "") {
+		return nil, usage(errors.New("want both --tls-cert and --tls-key, or none"))
+	}
+	if ca == "" && cert == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--tls-ca: %w", err))
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, usage(fmt.Errorf("--tls-ca %s: there is no certificate in it", ca))
+		}
+	}
+	if cert != "" {
+		own, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--tls-cert, --tls-key: %w", err))
+		}
+		c.Certificates = []tls.Certificate{own}
 	}
 	return c, nil
 }

@@ -22,7 +22,8 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run one node",
-		Long: `Run one node until SIGTERM or Ctrl-C.
+		Long: `Run one node until SIGTERM or Ctrl-C. SIGHUP has it read its certificates,
+keys and tokens again, which it does by itself within seconds of a change.
 
 Each flag is also an environment variable (--node-id: QUORATE_NODE_ID) and a
 key of the file that --config names (node-id). A flag wins over the
@@ -53,6 +54,9 @@ environment, the environment over the file, the file over the default.`,
 func serve(cfg node.Config, log *slog.Logger) error {
 	ctx, stop := untilSignal()
 	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 
 	// A signal may interrupt the start, but must not pull the context from
 	// under a running node: that one is closed in order.
@@ -70,11 +74,17 @@ func serve(cfg node.Config, log *slog.Logger) error {
 	log.Info("serving", "http", n.HTTPAddr(), "version", buildVersion())
 
 	var failure error
-	select {
-	case <-ctx.Done():
-		log.Info("stopping")
-	case err := <-n.Failed():
-		failure = fmt.Errorf("node %s failed: %w", cfg.NodeID, err)
+	for running := true; running; {
+		select {
+		case <-hup:
+			n.Reload()
+			continue
+		case <-ctx.Done():
+			log.Info("stopping")
+		case err := <-n.Failed():
+			failure = fmt.Errorf("node %s failed: %w", cfg.NodeID, err)
+		}
+		running = false
 	}
 	closing, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()

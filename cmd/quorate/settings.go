@@ -19,6 +19,9 @@ import (
 const (
 	envPrefix  = "QUORATE_"
 	configFlag = "config"
+
+	envGossipKey  = envPrefix + "GOSSIP_KEY"
+	envAdminToken = envPrefix + "ADMIN_TOKEN"
 )
 
 // addServeFlags declares every setting of a node. The flags are the list of
@@ -36,7 +39,15 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("advertise-gossip", d.AdvertiseGossip, "likewise for --gossip-addr")
 	fs.StringSlice("join", d.Join, "gossip addresses `A,B` of other nodes; this node's own is fine")
 	fs.Int("bootstrap-expect", d.BootstrapExpect, "how many nodes found a new cluster: 1, 3, 5 or 7; 0 only joins")
-	fs.Bool("insecure", d.Insecure, "listen beyond loopback without TLS and tokens")
+	fs.String("tls-ca", d.TLSCA, "`FILE` with the authority of all certificates; read again when it changes, as the next four")
+	fs.String("tls-cert", d.TLSCert, "`FILE` with this node's certificate, for the API and the peer port")
+	fs.String("tls-key", d.TLSKey, "`FILE` with its key")
+	fs.String("gossip-key-file", d.GossipKeyFile, "`FILE` with the keys of gossip, one a line, the first encrypts ($"+envGossipKey+": the keys)")
+	fs.String("admin-token-file", d.AdminTokenFile, "`FILE` with admin tokens of this node, one a line ($"+envAdminToken+": the tokens)")
+	fs.Bool("tls-client-auth", d.TLSClientAuth, "clients of the API must show a certificate too")
+	fs.Bool("insecure", d.Insecure, "listen beyond loopback without TLS, gossip key and admin token")
+	fs.Int("http-max-conns", d.HTTPMaxConns, "how many connections the API takes at once")
+	fs.Int("http-max-requests", d.HTTPMaxRequests, "how many requests the API answers at once")
 	fs.String("log-level", d.LogLevel, "debug, info, warn or error")
 	fs.String("log-format", d.LogFormat, "text or json")
 }
@@ -80,6 +91,14 @@ func loadConfig(fs *pflag.FlagSet, environ func() []string) (node.Config, error)
 	}})
 	if err != nil {
 		return node.Config{}, fmt.Errorf("read the settings: %w", err)
+	}
+	// Never on a command line, which others on the machine can read.
+	for _, kv := range environ() {
+		if v, ok := strings.CutPrefix(kv, envGossipKey+"="); ok {
+			cfg.GossipKey = node.Secret(v)
+		} else if v, ok := strings.CutPrefix(kv, envAdminToken+"="); ok {
+			cfg.AdminToken = node.Secret(v)
+		}
 	}
 	for i, a := range cfg.Join {
 		cfg.Join[i] = strings.TrimSpace(a)

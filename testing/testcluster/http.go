@@ -56,6 +56,16 @@ func MinIndex(index uint64) Option {
 	return func(r *http.Request) { r.Header.Set("X-Quorate-Min-Index", strconv.FormatUint(index, 10)) }
 }
 
+// Token sends another token than the node's; empty is none.
+func Token(token string) Option {
+	return func(r *http.Request) {
+		r.Header.Del("X-Quorate-Token")
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+}
+
 // Do sends a request. A body that is bytes or a string goes out as it is, nil
 // is none, anything else is written as JSON.
 func (n *Node) Do(ctx context.Context, method, path string, body any, opts ...Option) (*Reply, error) {
@@ -80,10 +90,17 @@ func (n *Node) Do(ctx context.Context, method, path string, body any, opts ...Op
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if n.Token != "" {
+		req.Header.Set("X-Quorate-Token", n.Token)
+	}
 	for _, o := range opts {
 		o(req)
 	}
-	resp, err := client.Do(req)
+	do := client
+	if n.Client != nil {
+		do = n.Client
+	}
+	resp, err := do.Do(req)
 	if err != nil {
 		return nil, err
 	}

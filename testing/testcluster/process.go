@@ -3,11 +3,13 @@ package testcluster
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -21,6 +23,9 @@ type Node struct {
 	DataDir string   //
 	Args    []string // what it is started with; may be changed while it does not run
 	Program string   // what is started; empty: Binary. Likewise
+
+	Client *http.Client // what asks it; nil: one without certificates
+	Token  string       // that requests carry; empty: none
 
 	logFile string
 
@@ -134,6 +139,28 @@ func (n *Node) ending() *life {
 	}
 	n.killed = true
 	return n.life
+}
+
+// Log returns all that the node has logged so far.
+func (n *Node) Log(tb testing.TB) string {
+	tb.Helper()
+	b, err := os.ReadFile(n.logFile)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(b)
+}
+
+// Signal sends a signal to the node's process.
+func (n *Node) Signal(tb testing.TB, s os.Signal) {
+	tb.Helper()
+	l := n.current()
+	if l == nil || l.over() {
+		tb.Fatalf("%s does not run", n.ID)
+	}
+	if err := l.cmd.Process.Signal(s); err != nil {
+		tb.Fatalf("signal %s: %v", n.ID, err)
+	}
 }
 
 // LogTail returns the last lines of the node's log, of all its lives.

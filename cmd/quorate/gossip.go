@@ -1,0 +1,28 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newGossip() *cobra.Command {
+	return group("gossip", "Make keys for the gossip between nodes", &cobra.Command{
+		Use:   "keygen",
+		Short: "Print a new key for --gossip-key-file",
+		Long: `Print a new key for the file that --gossip-key-file names.
+
+To replace a key while the nodes run: add the new one as the last line of each
+node's file; when all have it, move it to the first line of each; when all have
+done that, remove the old one. Nodes read the file again by themselves.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			key := make([]byte, 32)
+			_, _ = rand.Read(key) // never fails
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), base64.StdEncoding.EncodeToString(key))
+			return err
+		},
+	})
+}

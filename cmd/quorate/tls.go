@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// maxDays is more than any certificate should live.
+const maxDays = 36500
+
+func newTLS() *cobra.Command {
+	return group("tls", "Make certificates for nodes and clients", tlsCA(), tlsCert())
+}
+
+func tlsCA() *cobra.Command {
+	var dir, name string
+	var days int
+	cmd := &cobra.Command{
+		Use:   "ca",
+		Short: "Make an authority: ca.pem for everybody, ca-key.pem for whoever makes certificates",
+		Args:  cobra.NoArgs,
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&dir, "dir", ".", "`DIR` to write to, made if missing")
+	fs.StringVar(&name, "name", "quorate", "`NAME` of the authority")
+	fs.IntVar(&days, "days", 3650, "how long it is valid")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkDays(days); err != nil {
+			return err
+		}
+		p, err := newAuthority(name, days, time.Now())
+		if err != nil {
+			return err
+		}
+		return writePair(cmd, dir, "ca", p)
+	}
+	return cmd
+}
+
+func tlsCert() *cobra.Command {
+	var dir, ca, caKey, as string
+	o := certOrder{}
+	cmd := &cobra.Command{
+		Use:   "cert NAME",
+		Short: "Make a certificate: NAME.pem and NAME-key.pem",
+		Long: `Make a certificate that the authority of "quorate tls ca" vouches for.
+
+One of role node is for a node: it serves the API and opens the peer ports of
+the others. It is valid for localhost and for what --host names; clients of the
+API look at that, nodes among themselves only at the role. One of role client is
+for who asks the API of nodes with --tls-client-auth; peer ports refuse it.`,
+		Example: "  quorate tls cert n1 --role node --host n1.example.com,10.0.0.1",
+		Args:    cobra.ExactArgs(1),
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&dir, "dir", ".", "`DIR` to write to, made if missing")
+	fs.StringVar(&ca, "ca", "ca.pem", "`FILE` with the authority")
+	fs.StringVar(&caKey, "ca-key", "ca-key.pem", "`FILE` with its key")
+	fs.StringVar(&as, "role", "", "node or client")
+	fs.StringSliceVar(&o.hosts, "host", nil, "names and addresses `A,B` that the API is asked under")
+	fs.IntVar(&o.days, "days", 365, "how long it is valid")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.name, o.role = args[0], role(as)
+		if o.name == "" || len(o.name) > 64 || strings.ContainsAny(o.name, `/\`) || o.name[0] == '.' || o.name == "ca" {
+			return usage(fmt.Errorf("name %q: want a file's name of at most 64 bytes, other than ca", o.name))
+		}
+		if o.role != roleNode && o.role != roleClient {
+			return usage(fmt.Errorf("--role %q: want node or client", as))
+		}
+		if err := checkDays(o.days); err != nil {
+			return err
+		}
+		a, err := loadAuthority(ca, caKey)
+		if err != nil {
+			return fmt.Errorf("read the authority (make one with `quorate tls ca`): %w", err)
+		}
+		p, err := a.certificate(o, time.Now())
+		if err != nil {
+			return usage(err)
+		}
+		return writePair(cmd, dir, o.name, p)
+	}
+	return cmd
+}
+
+func checkDays(days int) error {
+	if days < 1 || days > maxDays {
+		return usage(fmt.Errorf("--days %d: want 1 to %d", days, maxDays))
+	}
+	return nil
+}
+
+func loadAuthority(ca, key string) (*authority, error) {
+	var p pair
+	var err error
+	if p.cert, err = os.ReadFile(ca); err != nil {
+		return nil, err
+	}
+	if p.key, err = os.ReadFile(key); err != nil {
+		return nil, err
+	}
+	return readAuthority(p)
+}
+
+// writePair writes a certificate and its key, which only its owner may read,
+// over nothing that exists.
+func writePair(cmd *cobra.Command, dir, name string, p pair) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	cert, key := filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem")
+	if err := writeNew(key, p.key, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(cert, p.cert, 0o644); err != nil {
+		return errors.Join(err, os.Remove(key))
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", cert, key)
+	return err
+}
+
+func writeNew(path string, b []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already; remove it, or write to another --dir", path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
+}
