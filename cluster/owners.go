@@ -39,6 +39,8 @@ type owners struct {
 	leases  atomic.Uint64 // partitions held, as of the last beat
 	lacking atomic.Uint64 // of them, without whole copies
 	changed chan struct{} // there may be a newer map
+	later   chan struct{} // somebody goes by a later one
+	heardOf atomic.Uint64 // its epoch
 	leaving atomic.Bool
 
 	mu     sync.Mutex
@@ -52,7 +54,7 @@ func (o *owners) init() {
 	o.holder = lease.NewHolder()
 	o.held.Store(o.holder.Held())
 	o.m = &ledger.Map{}
-	o.changed = make(chan struct{}, 1)
+	o.changed, o.later = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // SetLimiter names who decides. Before it is called other nodes are refused.
@@ -68,12 +70,27 @@ func (n *Node) SetLimiter(l Limiter) {
 // Boot returns the number of this life.
 func (n *Node) Boot() uint64 { return n.disk.boot }
 
-// mapLoop takes over each map that is applied.
+// hear notes that somebody who asks goes by a map. One that is later than this
+// node's is asked for at once, not at the next beat: who asks does not wait long.
+func (n *Node) hear(epoch uint64) {
+	known := n.owners.heardOf.Load()
+	if epoch <= known || epoch <= n.epoch() || !n.owners.heardOf.CompareAndSwap(known, epoch) {
+		return
+	}
+	select {
+	case n.owners.later <- struct{}{}:
+	default:
+	}
+}
+
+// mapLoop takes over each map that is applied or heard of.
 func (n *Node) mapLoop() {
 	for {
 		select {
 		case <-n.owners.changed:
 			n.adopt(n.cfg.FSM.Map())
+		case <-n.owners.later:
+			n.peers.pingAll(n, false) // an answer tells of the map
 		case <-n.ctx.Done():
 			return
 		}

@@ -276,6 +276,7 @@ func (h handler) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *
 	if l == nil {
 		return errStarting
 	}
+	h.n.hear(ask.Epoch)
 	err := (*l).Check(ctx, ask, q, d, once)
 	if errors.Is(err, peer.ErrNotOwner) {
 		return &peer.NotOwnerError{Epoch: h.n.epoch()}

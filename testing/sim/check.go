@@ -53,6 +53,10 @@ func (n *node) enter(c *bucket.Check, done func(bucket.Decision, bool)) {
 // serve decides a check as another node asked for it.
 func (n *node) serve(how limiter.How, epoch uint64, c *bucket.Check, done answer) {
 	if epoch > n.local.Epoch() {
+		if epoch > n.hurried {
+			n.hurried = epoch
+			n.renew()
+		}
 		n.learning(epoch, n.clock(), func() { n.serve(how, 0, c, done) })
 		return
 	}
@@ -243,10 +247,12 @@ func (n *node) ask(s limiter.Step, c *bucket.Check, done answer) {
 		to.serve(s.How, epoch, c, func(d bucket.Decision, err error) {
 			refuser := to.table
 			to.w.send(to, n, func() {
-				if n.boot == life && err != nil {
-					n.adopt(refuser)
+				if n.boot != life || err == nil {
+					finish(d, err)
+					return
 				}
-				finish(d, err)
+				n.after(n.lag, func() { n.adopt(refuser) })
+				n.after(0, func() { finish(d, err) })
 			})
 		})
 	})

@@ -22,7 +22,7 @@ const (
 	Join   Kind = "join"
 	Leave  Kind = "leave"   // a drain, and back
 	Roll   Kind = "restart" // a drain, a restart, and back
-	Lag    Kind = "lag"     // a node applies its log late
+	Lag    Kind = "lag"     // a node learns of maps late, up to 2 s
 	Voters Kind = "voters"  // another node becomes a voter in the place of one
 )
 
@@ -150,7 +150,7 @@ func (w *world) begin(f *Fault) {
 		w.loss, w.delay, w.twice = max(w.loss, loss), max(w.delay, delay), 0.1
 		end(func() { w.loss, w.delay, w.twice = 0, 0, 0 })
 	case Lag:
-		n.lag += time.Duration(w.rng.Int64N(int64(2 * time.Second)))
+		n.lag += w.between(0, 2*time.Second)
 		end(func() { n.lag = 0 })
 	case Voters:
 		w.vote(w.nodes[f.Nodes[0]], w.nodes[f.Nodes[1]])

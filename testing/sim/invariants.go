@@ -187,7 +187,7 @@ func (w *world) settled() bool {
 
 // rests reports whether a node has nothing to do.
 func (w *world) rests(n *node, last *table) bool {
-	if n.paused > w.now || n.leaving || !n.ready() || n.table != last || len(n.local.Tallies()) > 0 {
+	if n.paused > w.now || n.leaving || !n.ready() || n.table != last || w.Without != Counters && len(n.local.Tallies()) > 0 {
 		return false
 	}
 	d := n.local.Duties()

@@ -26,8 +26,9 @@ type node struct {
 	born   time.Duration // of this life
 	drift  float64       // how much faster its clock goes
 
-	snapshot, stored, applied int // epochs: of the snapshot, on disk, in force
-	had                       int // on disk when this life began
+	keeps                     bool // it takes no new snapshot
+	snapshot, stored, applied int  // epochs: of the snapshot, on disk, in force
+	had                       int  // on disk when this life began
 
 	table   *table // adopted last
 	local   *limiter.Local
@@ -38,7 +39,8 @@ type node struct {
 	missed  []int           // beats since a node answered: a freeze of our own adds none
 	reaches [][]bool        // by node: whom it has reached, by its own word
 	waiting []*attempt
-	lag     time.Duration   // of applying
+	lag     time.Duration   // of learning of maps
+	hurried uint64          // the epoch that it asked about as soon as it heard of it
 	busy    map[string]bool // duties under way
 }
 
@@ -94,7 +96,7 @@ func (n *node) learn(upto int) {
 		n.applied++
 		n.adopt(n.w.log[n.applied])
 	}
-	if n.w.rng.IntN(3) == 0 {
+	if n.w.rng.IntN(3) == 0 && !n.keeps {
 		n.snapshot = n.applied
 	}
 }
@@ -171,7 +173,7 @@ func (n *node) renew() {
 				if t.terms.Epoch > q.Epoch && to.ready() {
 					to.w.send(to, n, func() {
 						if n.boot == life {
-							n.adopt(t)
+							n.after(n.lag, func() { n.adopt(t) })
 						}
 					})
 				}

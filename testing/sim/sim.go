@@ -23,10 +23,6 @@ type Result struct {
 	Violation error // nil: every bound was kept
 }
 
-// Script plans the faults of a run instead of chance alone. It is called once
-// the cluster has formed.
-type Script func(w *world)
-
 // Draw returns the run of a seed: its size and what the policy says are drawn
 // too.
 func Draw(seed uint64) Config {
