@@ -15,6 +15,7 @@ type ClusterStatus struct {
 	Epoch          uint64       `json:"epoch"`
 	Unowned        int          `json:"unowned"`               // partitions that nobody owns while a lost owner's lease runs out
 	Moving         int          `json:"moving"`                // partitions that are being handed over
+	Settling       bool         `json:"settling"`              // the nodes that grant leases change: none of the former ones may be stopped yet
 	KeysSince      *string      `json:"keys_remembered_since"` // RFC 3339; null while no command was applied
 	Nodes          []NodeStatus `json:"nodes"`
 	AnsweredByNode string       `json:"node"`

@@ -44,6 +44,7 @@ func (o operator) Cluster() rest.ClusterStatus {
 		out.KeysSince = &text
 	}
 	out.Unowned, out.Moving = m.Unsettled()
+	out.Settling = len(m.Retiring) > 0
 	owned := m.Owned()
 	for _, k := range s.Nodes {
 		out.Nodes = append(out.Nodes, rest.NodeStatus{

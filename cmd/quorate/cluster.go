@@ -37,6 +37,9 @@ func newCluster() *cobra.Command {
 				if s.Unowned > 0 || s.Moving > 0 {
 					fmt.Fprintf(w, "%d partitions without an owner, %d moving\n\n", s.Unowned, s.Moving)
 				}
+				if s.Settling {
+					fmt.Fprintf(w, "the nodes that grant leases change: stop none yet\n\n")
+				}
 				fmt.Fprintln(w, "NODE\tSTATE\tVOTER\tPARTITIONS\tLEASES\tWITHOUT COPIES\tAPPLIED\tHTTP\tVERSION")
 				for _, n := range s.Nodes {
 					fmt.Fprintf(w, "%s\t%s\t%t\t%d\t%d\t%d\t%d\t%s\t%s\n",

@@ -48,7 +48,7 @@ Exit codes: 0 ok or allowed, 1 error, 2 usage, 3 denied, 4 unavailable.`,
 	}
 	root.AddCommand(
 		newServe(), newDev(),
-		newCheck(), newSettle(), newRelease(), newExplain(), newAccount(), newLedger(), newPolicy(), newCluster(), newBackup(), newRestore(),
+		newCheck(), newSettle(), newRelease(), newExplain(), newAccount(), newLedger(), newPolicy(), newCluster(), newBackup(), newRestore(), newRecover(),
 		newToken(), newAudit(), newTLS(), newGossip(), newHealth(), newVersion(),
 	)
 	return root

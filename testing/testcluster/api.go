@@ -105,6 +105,7 @@ type Status struct {
 	Epoch     uint64       `json:"epoch"`
 	Unowned   int          `json:"unowned"`
 	Moving    int          `json:"moving"`
+	Settling  bool         `json:"settling"`
 	Nodes     []NodeStatus `json:"nodes"`
 }
 

@@ -96,6 +96,26 @@ func (l *traffic) write(ctx context.Context, w int) {
 	}
 }
 
+// untilWritten waits until so many more entries are acknowledged.
+func (l *traffic) untilWritten(t *testing.T, more int64) {
+	t.Helper()
+	count := func() (n int64) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, k := range l.written {
+			n += k
+		}
+		return n
+	}
+	from := count()
+	testcluster.Eventually(t, patience, "entries are written", func() error {
+		if n := count() - from; n < more {
+			return fmt.Errorf("%d of %d", n, more)
+		}
+		return nil
+	})
+}
+
 func (l *traffic) fail(what string, tries int, r *testcluster.Reply, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
