@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/vmihailenco/msgpack/v5"
 
+	"quorate/cluster/filter"
 	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
@@ -95,7 +96,7 @@ func (n *Node) openGossip() error {
 	// A name for each life: a node that comes back at another address is not a
 	// conflict with its former self.
 	c.Name = n.cfg.NodeID + "." + strconv.FormatUint(n.disk.boot, 10)
-	c.Transport = n.packets
+	c.EnableCompression = false // it is refused: a packet could unpack to any size
 	var err error
 	if c.AdvertiseAddr, c.AdvertisePort, err = resolveAddr(n.cfg.AdvertiseGossip); err != nil {
 		return fmt.Errorf("%w: advertise-gossip %s: %w", ErrAddress, n.cfg.AdvertiseGossip, err)
@@ -111,6 +112,8 @@ func (n *Node) openGossip() error {
 	c.MsgpackUseNewTimeFormat = true
 	c.Logger = n.gossipLogger()
 	c.Keyring = n.keys
+	n.filtered = filter.NewGossip(n.packets, c.EncryptionEnabled(), n.refusedGossip)
+	c.Transport = n.filtered
 	c.Delegate = gossipDelegate{n}
 	c.Events = &n.seen
 	n.gossipAddr = net.JoinHostPort(c.AdvertiseAddr, strconv.Itoa(c.AdvertisePort))
@@ -123,6 +126,14 @@ func (n *Node) openGossip() error {
 // gossipLogger writes memberlist's lines to the node's log.
 func (n *Node) gossipLogger() *log.Logger {
 	return log.New(logWriter{n.cfg.Log.With("part", "gossip")}, "", 0)
+}
+
+// refusedGossip is told of what the filter does not let through. Anybody can
+// send a packet, so there is not a line for each.
+func (n *Node) refusedGossip(from net.Addr, err error) {
+	if n.refusals.Add(1)%1000 == 1 {
+		n.cfg.Log.Warn("gossip refused; one of a thousand is shown", "from", from.String(), "err", err)
+	}
 }
 
 // gossipDelegate hands out the node's meta; nothing else goes by gossip.

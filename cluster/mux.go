@@ -11,7 +11,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"quorate/cluster/filter"
 	"quorate/cluster/peer"
+	"quorate/fsm/ledger"
 )
 
 // raftMagic opens a connection of Raft's; peer.Magic one of the peer protocol.
@@ -115,7 +117,7 @@ func (m *mux) route(raw net.Conn) {
 func (m *mux) Accept() (net.Conn, error) {
 	select {
 	case conn := <-m.raft:
-		return conn, nil
+		return filter.Requests(conn, raftLimits), nil
 	case <-m.closed:
 		return nil, net.ErrClosed
 	}
@@ -146,8 +148,11 @@ func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, er
 		conn.Close()
 		return nil, err
 	}
-	return conn, nil
+	return filter.Replies(conn), nil
 }
+
+// raftLimits bound what another node's Raft sends.
+var raftLimits = filter.Limits{Entries: 4 * maxAppend, Bytes: maxAppend * (ledger.MaxCommand + 1<<10), Stall: 10 * time.Second}
 
 // dial connects with keep-alives that notice a vanished host in seconds.
 func dial(ctx context.Context, addr string, security *PeerTLS) (net.Conn, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/raft"
 
+	"quorate/cluster/filter"
 	"quorate/cluster/peer"
 )
 
@@ -24,9 +25,11 @@ type Node struct {
 	transport *raft.NetworkTransport
 	raft      *raft.Raft
 	packets   *memberlist.NetTransport // of gossip
+	filtered  *filter.Gossip           // the same, as memberlist sees it
 	gossip    *memberlist.Memberlist
 	keys      *memberlist.Keyring // nil: gossip is plain
 	seen      sightings
+	refusals  atomic.Uint64 // of gossip
 
 	gossipAddr string // as others see it
 
@@ -161,6 +164,8 @@ func (n *Node) shutdown() error {
 	if n.gossip != nil {
 		// No Leave: the node is to come back, and others should look for it.
 		errs = append(errs, n.gossip.Shutdown()) // and its transport
+	} else if n.filtered != nil {
+		errs = append(errs, n.filtered.Shutdown())
 	} else if n.packets != nil {
 		errs = append(errs, n.packets.Shutdown())
 	}
