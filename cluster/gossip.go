@@ -131,8 +131,8 @@ func (n *Node) gossipLogger() *log.Logger {
 // refusedGossip is told of what the filter does not let through. Anybody can
 // send a packet, so there is not a line for each.
 func (n *Node) refusedGossip(from net.Addr, err error) {
-	if n.refusals.Add(1)%1000 == 1 {
-		n.cfg.Log.Warn("gossip refused; one of a thousand is shown", "from", from.String(), "err", err)
+	if left, due := n.refused.now(time.Now()); due {
+		n.cfg.Log.Warn("gossip refused", "from", from.String(), "err", err, "others", left)
 	}
 }
 

@@ -101,8 +101,13 @@ func (m *mux) route(raw net.Conn) {
 	_ = conn.SetReadDeadline(time.Time{})
 	switch string(magic[:]) {
 	case raftMagic:
+		held := &heldConn{Conn: conn, closed: make(chan struct{})}
 		select {
-		case m.raft <- conn:
+		case m.raft <- held:
+			select { // it counts as long as it lasts
+			case <-held.closed:
+			case <-m.closed:
+			}
 		case <-m.closed:
 			conn.Close()
 		}
@@ -111,6 +116,19 @@ func (m *mux) route(raw net.Conn) {
 	default:
 		conn.Close()
 	}
+}
+
+// heldConn tells when it was closed.
+type heldConn struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Close is net.Conn.
+func (c *heldConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 // Accept returns the next connection of Raft's.

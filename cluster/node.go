@@ -29,7 +29,7 @@ type Node struct {
 	gossip    *memberlist.Memberlist
 	keys      *memberlist.Keyring // nil: gossip is plain
 	seen      sightings
-	refusals  atomic.Uint64 // of gossip
+	refused   sparing // of gossip
 
 	gossipAddr string // as others see it
 
