@@ -13,7 +13,7 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test bench bench-replication bench-ledger sim owners lint fmt image up down clean
+.PHONY: certs new-certs help build dev test bench bench-replication bench-ledger sim owners lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,27 @@ image: ## containers: build the image quorate:dev, nothing is pulled
 	$(BUILD) -o bin/rootfs/quorate ./cmd/quorate
 	docker build --pull=false --network=none -t quorate:dev .
 
-up: image ## containers: run three nodes, API on 127.0.0.1:8081 to 8083
+# Only whoever owns .keys gets into it; the folder of each node in it is open,
+# because the container that it is mounted into runs as another user. The key of
+# the authority is in none of them.
+KEYS := .keys
+certs: ## containers: make certificates, gossip key and admin token in .keys, once
+	@test -e $(KEYS)/admin-token || $(MAKE) new-certs
+
+new-certs: build
+	@rm -rf $(KEYS) && mkdir -m 700 $(KEYS)
+	bin/quorate tls ca --dir $(KEYS)
+	@umask 077 && bin/quorate gossip keygen >$(KEYS)/gossip-key
+	@for n in n1 n2 n3; do \
+	  mkdir -m 755 $(KEYS)/$$n && \
+	  bin/quorate tls cert $$n --role node --host $$n --ca $(KEYS)/ca.pem --ca-key $(KEYS)/ca-key.pem --dir $(KEYS)/$$n && \
+	  mv $(KEYS)/$$n/$$n.pem $(KEYS)/$$n/node.pem && mv $(KEYS)/$$n/$$n-key.pem $(KEYS)/$$n/node-key.pem && \
+	  cp $(KEYS)/ca.pem $(KEYS)/gossip-key $(KEYS)/$$n/ || exit 1; \
+	done
+	@umask 077 && bin/quorate token generate >$(KEYS)/token && for n in n1 n2 n3; do cp $(KEYS)/token $(KEYS)/$$n/admin-token; done
+	@chmod 644 $(KEYS)/n?/* && mv $(KEYS)/token $(KEYS)/admin-token
+
+up: image certs ## containers: run three closed nodes, API on https://127.0.0.1:8081 to 8083
 	$(COMPOSE) up -d
 
 down: ## containers: stop the three nodes and remove their data

@@ -28,7 +28,7 @@ func TestCompose(t *testing.T) {
 		}
 		_ = l.Close() // it never carried anything
 	}
-	run(t, 5*time.Minute, "make", "image")
+	run(t, 5*time.Minute, "make", "image", "certs")
 	compose = append(compose, "-p", fmt.Sprintf("quorate-e2e-%d", os.Getpid()))
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -40,9 +40,13 @@ func TestCompose(t *testing.T) {
 
 	// The same waits and the same questions as of any other cluster, from
 	// outside: nodes here have the names and ports that the file gives them.
+	keys := &testcluster.Keys{Dir: "../../.keys", CA: "../../.keys/ca.pem"}
+	keys.Token = strings.TrimSpace(readFile(t, "../../.keys/admin-token"))
 	var nodes []*testcluster.Node
 	for i := range 3 {
-		nodes = append(nodes, &testcluster.Node{ID: fmt.Sprint("n", i+1), URL: fmt.Sprint("http://127.0.0.1:", 8081+i)})
+		nodes = append(nodes, &testcluster.Node{
+			ID: fmt.Sprint("n", i+1), URL: fmt.Sprint("https://127.0.0.1:", 8081+i), Client: keys.Client(t, ""), Token: keys.Token,
+		})
 	}
 	testcluster.Eventually(t, 60*time.Second, "the containers are healthy", func() error {
 		out, err := exec.Command("docker", "ps", "--format", "{{.Names}} {{.Status}}", "--filter", "name=quorate-n").CombinedOutput()
@@ -68,6 +72,11 @@ func TestCompose(t *testing.T) {
 		return nil
 	})
 
+	for _, n := range nodes {
+		if r := n.MustDo(t, "GET", "/v1/cluster", nil, testcluster.Token("")); r.Status != 401 {
+			t.Errorf("%s without a token: %s", n.ID, r)
+		}
+	}
 	account := newAccount(t)
 	index := nodes[0].Purchase(t, account, "k", "5").Reply.Index()
 	start := time.Now()
