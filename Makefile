@@ -13,7 +13,7 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: certs new-certs help build dev test bench bench-replication bench-ledger sim owners lint fmt image up down clean
+.PHONY: certs new-certs help build dev test bench bench-access bench-replication bench-ledger sim owners lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: ## run all tests with the race detector
 
 bench: ## measure checks/s beside nginx; wants wrk and nginx
 	@go test -count=1 -v ./testing/bench -run FirstLight -rounds 3
+
+bench-access: ## measure what tokens and TLS cost; wants wrk
+	@go test -count=1 -v ./testing/bench -run AccessCost -rounds 7
 
 bench-replication: ## measure what copies cost; wants wrk
 	@go test -count=1 -v ./testing/bench -run Replication -rounds 5

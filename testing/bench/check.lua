@@ -5,6 +5,7 @@ local requests = {}
 function init(args)
   math.randomseed(os.time())
   local headers = { ["Content-Type"] = "application/json" }
+  if args[3] then headers["Authorization"] = "Bearer " .. args[3] end
   local accounts, zipf = tonumber(args[1]), args[2] == "zipf"
   local sum = 0
   for i = 1, accounts do sum = sum + i ^ -1.1 end
