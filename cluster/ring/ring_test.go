@@ -59,7 +59,9 @@ func busiest(t Table) (most int) {
 func TestLoadIsBounded(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 5, 10, 100} {
 		table := settle(t, Table{}, nodes(n))
-		if most, mean := busiest(table), float64(parts)/float64(n); float64(most) > 1.10*mean {
+		most, mean := busiest(table), float64(parts)/float64(n)
+		t.Logf("%d nodes: busiest %d partitions, %.3f of the mean", n, most, float64(most)/mean)
+		if float64(most) > 1.10*mean {
 			t.Errorf("%d nodes: busiest %d, mean %.0f", n, most, mean)
 		}
 	}
@@ -75,6 +77,7 @@ func TestJoinMovesLittle(t *testing.T) {
 				moved++
 			}
 		}
+		t.Logf("%d to %d nodes: %d moved, %.3f/N", n, n+1, moved, float64(moved)*float64(n+1)/parts)
 		if most := 1.2 * parts / float64(n+1); float64(moved) > most {
 			t.Errorf("%d to %d nodes: %d moved, at most %.0f", n, n+1, moved, most)
 		}
