@@ -75,7 +75,7 @@ func (l *Local) known(sh *shard, id bucket.ID, now time.Duration) Known {
 		k.State = replica.Larger(k.State, decay(c.State, id.Window, now))
 		k.Empty = min(k.Empty, replica.Empty(c.State, id.Window, now))
 		k.Absorbed = replica.Union(k.Absorbed, c.Absorbed)
-		if c.Spent > k.Spent {
+		if c.Spent >= k.Spent {
 			k.Spent, k.fork = c.Spent, replica.Fork{Spent: c.Spent, Units: c.State.Units, Age: now - c.State.At}
 		}
 	}

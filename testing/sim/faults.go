@@ -36,8 +36,14 @@ type Fault struct {
 	Nodes       []int
 	Over        time.Duration // when the cluster had settled
 	owners      []int         // by bucket: the owner's index when it began, -1: none; nil: it did nothing
+	moved       []bool        // by bucket: it was given to one of Nodes since
 	knew        [][]int       // of a kill, by bucket: who knew enough when it began
 	alone       []bool        // likewise: there were no whole copies
+}
+
+// owns reports whether a fault strikes who decides on a bucket.
+func (f *Fault) owns(i int) bool {
+	return f.owners[i] < 0 || slices.Contains(f.Nodes, f.owners[i]) || f.moved != nil && f.moved[i]
 }
 
 // lonely reports whether a kill struck when nobody had a copy.

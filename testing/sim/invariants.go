@@ -73,6 +73,7 @@ func (w *world) look() {
 		}
 	}
 	w.isolated()
+	w.given()
 	settled := w.settled()
 	switch {
 	case !settled && len(w.unsettled) == 0, !settled && w.unsettled[len(w.unsettled)-1].over:
@@ -106,6 +107,26 @@ func (w *world) isolated() {
 			w.faults = append(w.faults, f)
 		}
 		f.Heal = w.now
+	}
+}
+
+// given notes which buckets are given to nodes that a fault has struck, before
+// anybody knows of it.
+func (w *world) given() {
+	last := w.log[len(w.log)-1]
+	for _, f := range w.faults {
+		if f.owners == nil || w.now > f.Heal {
+			continue
+		}
+		for i, b := range w.buckets {
+			p := partition(b.account)
+			if p < len(last.Moving) && last.Moving[p] && slices.Contains(f.Nodes, w.byID[last.Members[last.Places[p][1]].ID].index) {
+				if f.moved == nil {
+					f.moved = make([]bool, len(w.buckets))
+				}
+				f.moved[i] = true
+			}
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	if w.CutOff == bucket.Full {
 		share = burst + rate*lasts
 	}
-	owner := f.owners[i] < 0 || slices.Contains(f.Nodes, f.owners[i])
+	owner := f.owns(i)
 	// What was admitted too much since before the fault is paid back, but for what
 	// stand-ins admitted beside an owner whose lease had not ended: nobody knows
 	// what he admitted of a bucket that was never stated.
@@ -113,7 +113,7 @@ func (w *world) composite(i int, from, to time.Duration) float64 {
 		if f.Kind != Kill || f.owners == nil || f.Over < from || f.Start > to || len(f.Nodes) > 1 || f.lonely(i) {
 			continue
 		}
-		if f.owners[i] >= 0 && !slices.Contains(f.Nodes, f.owners[i]) {
+		if !f.owns(i) {
 			continue
 		}
 		left := slices.Clone(f.knew[i])
