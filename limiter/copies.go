@@ -150,22 +150,32 @@ func (k *Known) came(now time.Duration) (w bucket.Window) {
 // partition is being handed over that is final: every check of it has ended,
 // because each reads the role under the lock that Export takes.
 func (l *Local) Export(p int) []Known {
+	return l.ExportSome(p, func(bucket.ID) bool { return true })
+}
+
+// ExportSome is Export of those buckets that are wanted.
+func (l *Local) ExportSome(p int, wanted func(bucket.ID) bool) []Known {
 	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
 	ids := map[bucket.ID]struct{}{}
+	want := func(id bucket.ID) {
+		if wanted(id) {
+			ids[id] = struct{}{}
+		}
+	}
 	for account, held := range sh.accounts {
 		for i := range held.entries {
 			e := &held.entries[i]
-			ids[e.id(account)] = struct{}{}
+			want(e.id(account))
 		}
 	}
 	for id := range sh.copies {
-		ids[id] = struct{}{}
+		want(id)
 	}
 	for id := range sh.judged {
-		ids[id] = struct{}{}
+		want(id)
 	}
 	var out []Known
 	for id := range ids {
@@ -217,58 +227,6 @@ func (l *Local) merge(sh *shard, k Known, now time.Duration) {
 		}
 		j.put(r, now)
 	}
-}
-
-// Move is a partition that moves here, exactly as its owner left it.
-type Move struct {
-	Partition int
-	Known     []Known
-}
-
-// Receive takes over partitions that move here and decides on them from now on.
-// It returns how many of them, from the first, this node has: the others are not
-// this map's moves.
-func (l *Local) Receive(epoch uint64, moves ...Move) (has int) {
-	coming := make([]int, 0, len(moves))
-	for _, m := range moves {
-		if l.Epoch() == epoch && l.Awaits(m.Partition) {
-			l.receive(m)
-			coming = append(coming, m.Partition)
-		}
-	}
-	l.become(epoch, awaiting, owner, coming...)
-	for has < len(moves) && l.Epoch() == epoch && l.Holds(moves[has].Partition) {
-		has++
-	}
-	return has
-}
-
-func (l *Local) receive(m Move) {
-	exact := make(map[bucket.ID]Known, len(m.Known))
-	for _, k := range m.Known {
-		exact[k.ID] = k
-	}
-	for _, mine := range l.Export(m.Partition) {
-		if _, owes := exact[mine.ID]; !owes {
-			exact[mine.ID] = Known{ID: mine.ID, Limit: mine.Limit, Tallies: mine.Tallies}
-		}
-	}
-	for _, k := range exact {
-		l.replace(k)
-		l.settleIn(k)
-	}
-}
-
-// replace forgets what this node knew of a bucket for what its owner says.
-func (l *Local) replace(k Known) {
-	sh := l.shard(k.Account)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	delete(sh.copies, k.ID)
-	delete(sh.hot, k.ID)
-	k.State.At = l.now()
-	l.setEntry(sh, k.ID, entry{})
-	l.merge(sh, k, k.State.At)
 }
 
 // Taken ends the fetching for partitions: this node decides on them from now

@@ -19,13 +19,15 @@ var (
 // How long a check waits, and how often it tries again meanwhile: for a copy
 // (a statement that was lost is then sent anew), and for a partition that is
 // being handed over to this node and for the lease on it, and for a map that who
-// asks knows already.
+// asks knows already; and how often a settlement is tried again.
 const (
 	coverFor   = 100 * time.Millisecond
 	coverEvery = 35 * time.Millisecond
 	comeFor    = 200 * time.Millisecond
 	comeEvery  = 5 * time.Millisecond
 	adoptFor   = 50 * time.Millisecond
+
+	settleEvery = 20 * time.Millisecond
 )
 
 // Own decides a check if this node owns the account. Its errors are that of

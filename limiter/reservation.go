@@ -28,15 +28,65 @@ func (l *Local) Reserve(r Reservations) { l.reservations = r }
 type reservation struct {
 	account string
 	taken   time.Duration
-	takes   []took
-	settled *bucket.Settlement // nil: not yet
+	takes   []Took
+	settled *bucket.Settlement // nil: not yet; not changed
 }
 
-// took is what a reservation took from one bucket.
-type took struct {
-	scope string
-	limit bucket.Limit
-	units int64
+// Took is what a reservation took from one bucket.
+type Took struct {
+	Scope string
+	Limit bucket.Limit
+	Units int64
+}
+
+// Reserved is a reservation on its way to the next owner of its account. It must
+// not be changed.
+type Reserved struct {
+	ID      string
+	Account string
+	Age     time.Duration
+	Takes   []Took
+	Settled *bucket.Settlement // nil: not yet
+}
+
+// reservedOf returns the reservations of a partition.
+func (l *Local) reservedOf(p int) []Reserved {
+	sh := &l.parts[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	out := make([]Reserved, 0, len(sh.reserved))
+	for id, r := range sh.reserved {
+		out = append(out, Reserved{id, r.account, max(0, now-r.taken), r.takes, r.settled})
+	}
+	return out
+}
+
+// keepReserved takes the reservations of a partition over, as long as there is
+// room and they can be settled.
+func (l *Local) keepReserved(m Move) {
+	sh := &l.parts[m.Partition]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := l.now()
+	for i := range m.Reserved {
+		r := &m.Reserved[i]
+		switch {
+		case sh.reserved[r.ID] != nil:
+			l.live.Add(-1)
+		case r.Age >= l.reservations.TTL, l.live.Load() >= l.reservations.Most:
+			continue
+		}
+		sh.reserve(r.ID, &reservation{r.Account, now - r.Age, r.Takes, r.Settled})
+		l.live.Add(1)
+	}
+}
+
+func (sh *shard) reserve(id string, r *reservation) {
+	if sh.reserved == nil {
+		sh.reserved = map[string]*reservation{}
+	}
+	sh.reserved[id] = r
 }
 
 // reserve remembers what a check took and returns the reservation's id, empty
@@ -48,13 +98,10 @@ func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, stat
 	r := &reservation{account: strings.Clone(c.Account), taken: l.now()}
 	for i := range limits {
 		r.taken = states[i].At
-		r.takes = append(r.takes, took{limits[i].Scope, limits[i].Limit, c.Cost(limits[i].Unit)})
-	}
-	if sh.reserved == nil {
-		sh.reserved = map[string]*reservation{}
+		r.takes = append(r.takes, Took{limits[i].Scope, limits[i].Limit, c.Cost(limits[i].Unit)})
 	}
 	id := l.reservations.NewID()
-	sh.reserved[id] = r
+	sh.reserve(id, r)
 	l.live.Add(1)
 	return id
 }
@@ -76,60 +123,58 @@ func (l *Local) Reserved() (live int64, settled uint64) { return l.live.Load(), 
 
 // Settle corrects the buckets of a reservation of this node's: by the tokens
 // used less those reserved, or, for a release, by all that it took. Said again
-// it changes nothing.
-func (l *Local) Settle(s *bucket.Settlement) bucket.Settled {
+// it changes nothing. ErrNotOwner: this node does not decide on the account now, and
+// whoever does may know the reservation.
+func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 	sh := l.shard(s.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
+	var o *ownership // nil: on one's own
+	if l.cluster.Leases != nil {
+		p := l.cluster.Partition(s.Account)
+		part, role, since := l.view.Load().part(p)
+		if role != owner || !l.cluster.Leases.Valid(p, now) {
+			return bucket.SettledUnknown, ErrNotOwner
+		}
+		o = &ownership{l: l, sh: sh, id: bucket.ID{Account: s.Account}, since: since, part: &part, rule: l.cluster.Replication()}
+	}
 	r := sh.reserved[s.Reservation]
 	switch {
 	case r == nil || r.account != s.Account || now-r.taken >= l.reservations.TTL:
-		return bucket.SettledUnknown
+		return bucket.SettledUnknown, nil
 	case r.settled != nil && *r.settled == *s:
-		return bucket.SettledBefore
+		return bucket.SettledBefore, nil
 	case r.settled != nil:
-		return bucket.SettledOtherwise
+		return bucket.SettledOtherwise, nil
 	}
-	if !l.correctAll(sh, r, s, now) {
-		return bucket.SettledUnknown
-	}
+	correctAll(sh, o, r, s, now)
 	done := *s
 	done.Account, done.Reservation = r.account, strings.Clone(s.Reservation)
 	r.settled = &done
 	l.settled.Add(1)
-	return bucket.SettledNow
+	return bucket.SettledNow, nil
 }
 
-// correctAll corrects every bucket that the reservation took from; false when
-// this node does not decide on them any more.
-func (l *Local) correctAll(sh *shard, r *reservation, s *bucket.Settlement, now time.Duration) bool {
-	var o *ownership
-	if l.cluster.Leases != nil {
-		p := l.cluster.Partition(r.account)
-		part, role, since := l.view.Load().part(p)
-		if role != owner || !l.cluster.Leases.Valid(p, now) {
-			return false
-		}
-		o = &ownership{l: l, sh: sh, id: bucket.ID{Account: r.account}, since: since, part: &part, rule: l.cluster.Replication()}
-	}
+// correctAll corrects every bucket that the reservation took from.
+func correctAll(sh *shard, o *ownership, r *reservation, s *bucket.Settlement, now time.Duration) {
 	account := sh.accounts[r.account]
 	if account == nil {
 		account = &held{}
 	}
 	for i := range r.takes {
 		t := &r.takes[i]
-		delta := s.Tokens - t.units
+		delta := s.Tokens - t.Units
 		switch {
 		case s.Release:
-			delta = -t.units
-		case t.limit.Unit != bucket.Tokens:
+			delta = -t.Units
+		case t.Limit.Unit != bucket.Tokens:
 			delta = 0
 		}
 		if delta == 0 {
 			continue
 		}
-		scoped := bucket.Scoped{Limit: t.limit, Scope: t.scope}
+		scoped := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
 		use := correct(account, &scoped, delta, r.taken, now)
 		if o != nil {
 			o.state(&scoped, use, 0)
@@ -138,7 +183,6 @@ func (l *Local) correctAll(sh *shard, r *reservation, s *bucket.Settlement, now 
 	if len(account.entries) > 0 {
 		sh.keep(r.account, account)
 	}
-	return true
 }
 
 // correct changes one bucket by delta, never to below nothing.

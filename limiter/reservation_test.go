@@ -15,6 +15,15 @@ func reserving(limits ...bucket.Scoped) (*Local, *time.Duration) {
 	return l, now
 }
 
+func settle(t *testing.T, l *Local, s *bucket.Settlement) bucket.Settled {
+	t.Helper()
+	what, err := l.Settle(s)
+	if err != nil {
+		t.Fatalf("settle %+v: %v", s, err)
+	}
+	return what
+}
+
 func left(t *testing.T, l *Local, i int) int64 {
 	t.Helper()
 	return take(t, l, bucket.Check{Account: "a", DryRun: true}).Limits[i].Remaining
@@ -43,7 +52,7 @@ func TestSettleCorrectsTheTokensEitherWay(t *testing.T) {
 		d := take(t, l, bucket.Check{Account: "a", Requests: 1, Tokens: 100, Reserve: true})
 		c.s.Account, c.s.Reservation = "a", d.Reservation
 		for i, want := range []bucket.Settled{bucket.SettledNow, bucket.SettledBefore, bucket.SettledBefore} {
-			if got := l.Settle(&c.s); got != want {
+			if got := settle(t, l, &c.s); got != want {
 				t.Errorf("%s, time %d: %v, want %v", c.name, i, got, want)
 			}
 			if left(t, l, 0) != c.requests || left(t, l, 1) != c.tokens {
@@ -52,7 +61,7 @@ func TestSettleCorrectsTheTokensEitherWay(t *testing.T) {
 		}
 		other := c.s
 		other.Amount++
-		if got := l.Settle(&other); got != bucket.SettledOtherwise {
+		if got := settle(t, l, &other); got != bucket.SettledOtherwise {
 			t.Errorf("%s, with another amount: %v", c.name, got)
 		}
 	}
@@ -71,17 +80,17 @@ func TestReservationsAreBoundedAndExpire(t *testing.T) {
 		t.Error("a denial has a reservation")
 	}
 	for _, s := range []bucket.Settlement{{Account: "b", Reservation: "r-1"}, {Account: "a", Reservation: "r-9"}} {
-		if got := l.Settle(&s); got != bucket.SettledUnknown {
+		if got := settle(t, l, &s); got != bucket.SettledUnknown {
 			t.Errorf("%+v: %v", s, got)
 		}
 	}
 	*now += 10*time.Minute - 1
-	if got := l.Settle(&bucket.Settlement{Account: "a", Reservation: "r-1", Tokens: 1}); got != bucket.SettledNow {
+	if got := settle(t, l, &bucket.Settlement{Account: "a", Reservation: "r-1", Tokens: 1}); got != bucket.SettledNow {
 		t.Errorf("at the last instant: %v", got)
 	}
 	*now++
 	for _, id := range []string{"r-1", "r-2"} {
-		if got := l.Settle(&bucket.Settlement{Account: "a", Reservation: id, Tokens: 1}); got != bucket.SettledUnknown {
+		if got := settle(t, l, &bucket.Settlement{Account: "a", Reservation: id, Tokens: 1}); got != bucket.SettledUnknown {
 			t.Errorf("%s when expired: %v", id, got)
 		}
 	}
@@ -100,7 +109,7 @@ func TestReleaseAfterTheBucketIsEmpty(t *testing.T) {
 		d := take(t, l, bucket.Check{Account: "a", Tokens: 600, Reserve: true})
 		*now += 2 * time.Minute
 		take(t, l, bucket.Check{Account: "a", Tokens: 100})
-		if got := l.Settle(&bucket.Settlement{Account: "a", Reservation: d.Reservation, Release: true}); got != bucket.SettledNow {
+		if got := settle(t, l, &bucket.Settlement{Account: "a", Reservation: d.Reservation, Release: true}); got != bucket.SettledNow {
 			t.Fatal(got)
 		}
 		want := int64(1000) // the debt is one sum: what was given back is 600 of 100

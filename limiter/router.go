@@ -198,22 +198,32 @@ func (r *Router) ask(ctx context.Context, s Step, c *bucket.Check, d *bucket.Dec
 	return nil
 }
 
-// Settle settles a reservation where it was given: at the owner of the account,
-// or at one of its successors who decided meanwhile. Its error means that
-// nobody who could know it was reached.
+// Settle settles a reservation at the owner of its account. A partition that
+// moves is waited for, for a while. Its error means that nobody who could know the
+// reservation was reached.
 func (r *Router) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error) {
-	part := r.local.Part(r.local.cluster.Partition(s.Account))
-	err := errNobody
-	for i, id := range part.Holders {
+	began := r.local.now()
+	for {
+		turned := r.local.Turned()
+		what, err := r.settle(ctx, s)
+		if err == nil || r.local.now()-began >= comeFor {
+			return what, err
+		}
+		if err := await(ctx, turned, settleEvery); err != nil {
+			return what, err
+		}
+	}
+}
+
+// settle asks who holds the account, in order, until one decides on it.
+func (r *Router) settle(ctx context.Context, s *bucket.Settlement) (what bucket.Settled, err error) {
+	err = errNobody
+	for _, id := range r.local.HoldersOf(s.Account) {
 		if id == "" {
 			continue
 		}
-		what, failed := r.settleAt(ctx, id, s)
-		if failed == nil && what != bucket.SettledUnknown {
+		if what, err = r.settleAt(ctx, id, s); err == nil {
 			return what, nil
-		}
-		if i == 0 {
-			err = failed // the owner's word counts
 		}
 	}
 	return bucket.SettledUnknown, err
@@ -234,10 +244,11 @@ func (r *Router) settleAt(ctx context.Context, id string, s *bucket.Settlement) 
 	return what, nil
 }
 
-// ServeSettle settles a reservation that this node gave. It never forwards.
+// ServeSettle settles a reservation if this node owns the account. It never
+// forwards.
 func (r *Router) ServeSettle(_ context.Context, s *bucket.Settlement) (bucket.Settled, error) {
 	if !r.others.Ready() {
 		return bucket.SettledUnknown, errNotReady
 	}
-	return r.local.Settle(s), nil
+	return r.local.Settle(s)
 }

@@ -3,6 +3,7 @@ package limiter
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ type group struct {
 	local  *Local
 	asked  []string
 
-	settled map[string]bucket.Settled // by node; others know nothing
+	settled map[string]bucket.Settled // by node; others own nothing
+	refuses int                       // after how many settlements one is made all the same
 }
 
 func (g *group) Settle(_ context.Context, id string, _ *bucket.Settlement) (bucket.Settled, error) {
@@ -34,7 +36,10 @@ func (g *group) Settle(_ context.Context, id string, _ *bucket.Settlement) (buck
 	if what, ok := g.settled[id]; ok {
 		return what, nil
 	}
-	return bucket.SettledUnknown, nil
+	if g.refuses--; g.refuses == 0 {
+		return bucket.SettledNow, nil
+	}
+	return bucket.SettledUnknown, ErrNotOwner
 }
 
 func (g *group) Reachable(id string) bool      { return !g.known[id] }
@@ -81,19 +86,20 @@ func TestRouterSettlesWhereItIsKnown(t *testing.T) {
 		group
 		want  bucket.Settled
 		fails bool
-		asked int
+		asked []string // at first
 	}{
-		"at the owner":              {group{settled: map[string]bucket.Settled{"n2": bucket.SettledBefore}}, bucket.SettledBefore, false, 1},
-		"at a successor":            {group{settled: map[string]bucket.Settled{"n4": bucket.SettledNow}}, bucket.SettledNow, false, 3},
-		"nowhere":                   {group{}, bucket.SettledUnknown, false, 3},
-		"nowhere, a successor gone": {group{down: map[string]bool{"n3": true}}, bucket.SettledUnknown, false, 3},
-		"the owner gone":            {group{down: map[string]bool{"n2": true}}, bucket.SettledUnknown, true, 3},
-		"the owner gone, but known": {group{down: map[string]bool{"n2": true}, settled: map[string]bucket.Settled{"n3": bucket.SettledOtherwise}}, bucket.SettledOtherwise, false, 2},
+		"at the owner":            {group{settled: map[string]bucket.Settled{"n2": bucket.SettledBefore}}, bucket.SettledBefore, false, []string{"n2"}},
+		"the owner knows nothing": {group{settled: map[string]bucket.Settled{"n2": bucket.SettledUnknown}}, bucket.SettledUnknown, false, []string{"n2"}},
+		"it has been handed over": {group{settled: map[string]bucket.Settled{"n3": bucket.SettledOtherwise}}, bucket.SettledOtherwise, false, []string{"n2", "n3"}},
+		"the owner gone":          {group{down: map[string]bool{"n2": true}}, bucket.SettledUnknown, true, []string{"n2", "n3", "n4", "n2"}},
+		"nobody decides yet":      {group{refuses: 7}, bucket.SettledNow, false, []string{"n2", "n3", "n4", "n2", "n3", "n4", "n2"}},
 	} {
 		g := c.group
 		g.part = holders4("n2", "n3", "n4")
-		got, err := g.router().Settle(t.Context(), &bucket.Settlement{Account: "a", Reservation: "r"})
-		if got != c.want || (err != nil) != c.fails || len(g.asked) != c.asked {
+		r, now := g.router(), time.Duration(0)
+		g.local.now = func() time.Duration { now += 60 * time.Millisecond; return now }
+		got, err := r.Settle(t.Context(), &bucket.Settlement{Account: "a", Reservation: "r"})
+		if got != c.want || (err != nil) != c.fails || len(g.asked) < len(c.asked) || !slices.Equal(g.asked[:len(c.asked)], c.asked) || !c.fails && len(g.asked) > len(c.asked) {
 			t.Errorf("%s: %v, %v, asked %v", name, got, err, g.asked)
 		}
 	}

@@ -46,9 +46,17 @@ func (w *writer) array(n int)            { w.note(w.enc.EncodeArrayLen(n)) }
 func (w *writer) uint(n uint64)          { w.note(w.enc.EncodeUint(n)) }
 func (w *writer) int(n int64)            { w.note(w.enc.EncodeInt(n)) }
 func (w *writer) span(d time.Duration)   { w.int(int64(d)) }
+func (w *writer) bool(b bool)            { w.note(w.enc.EncodeBool(b)) }
 func (w *writer) string(s string)        { w.note(w.enc.EncodeString(s)) }
 func (w *writer) note(err error)         { w.err = errors.Join(w.err, err) }
 func (w *writer) bytes() ([]byte, error) { return w.buf.Bytes(), w.err }
+
+// append writes the array whose n elements another writer has written.
+func (w *writer) append(n int, body *writer) {
+	w.array(n)
+	w.note(body.err)
+	w.buf.Write(body.buf.Bytes())
+}
 
 func (w *writer) id(id bucket.ID) {
 	w.string(id.Account)
@@ -137,6 +145,22 @@ func (w *writer) known(k *limiter.Known) {
 	}
 }
 
+func (w *writer) reserved(r *limiter.Reserved) {
+	w.string(r.ID)
+	w.string(r.Account)
+	w.span(r.Age)
+	w.array(len(r.Takes))
+	for _, t := range r.Takes {
+		w.id(bucket.ID{Scope: t.Scope, Unit: t.Limit.Unit, Algorithm: t.Limit.Algorithm, Window: t.Limit.Window})
+		w.limit(t.Limit)
+		w.int(t.Units)
+	}
+	w.bool(r.Settled != nil)
+	if r.Settled != nil {
+		w.note(r.Settled.EncodeMsgpack(w.enc))
+	}
+}
+
 // reader decodes, checks every bound and remembers the first error.
 type reader struct {
 	in  *bytes.Reader
@@ -185,6 +209,13 @@ func (r *reader) units() int64 { return r.int(0, maxUnits) }
 // span reads a length of time, at most a century.
 func (r *reader) span() time.Duration {
 	return time.Duration(r.int(0, int64(100*365*24*time.Hour)))
+}
+
+func (r *reader) bool() (b bool) {
+	if r.err == nil {
+		b, r.err = r.dec.DecodeBool()
+	}
+	return b
 }
 
 func (r *reader) string(most int) (s string) {
@@ -250,11 +281,18 @@ func (r *reader) statement() (s limiter.Statement) {
 	return s
 }
 
+// some reads a limit that is not zero.
+func (r *reader) some(id bucket.ID) bucket.Limit {
+	l := r.limit(id)
+	if r.err == nil && l.Limit == 0 {
+		r.err = fmt.Errorf("%w: no limit", ErrMessage)
+	}
+	return l
+}
+
 func (r *reader) tally() (t limiter.Tally) {
 	t.ID = r.id()
-	if t.Limit = r.limit(t.ID); r.err == nil && t.Limit.Limit == 0 {
-		r.err = fmt.Errorf("%w: a tally without a limit", ErrMessage)
-	}
+	t.Limit = r.some(t.ID)
 	t.Report = r.report(t.ID)
 	return t
 }
@@ -271,6 +309,19 @@ func (r *reader) known() (k limiter.Known) {
 		k.Tallies = append(k.Tallies, r.report(k.ID))
 	}
 	return k
+}
+
+func (r *reader) reserved() (v limiter.Reserved) {
+	v.ID, v.Account, v.Age = r.string(bucket.MaxReservation), r.string(bucket.MaxAccount), r.span()
+	for range r.array(maxTakes) {
+		id := r.id()
+		v.Takes = append(v.Takes, limiter.Took{Scope: id.Scope, Limit: r.some(id), Units: r.int(0, bucket.MaxCost)})
+	}
+	if r.bool() && r.err == nil {
+		v.Settled = new(bucket.Settlement)
+		r.err = v.Settled.DecodeMsgpack(r.dec)
+	}
+	return v
 }
 
 // end returns the first error, or that something is left.

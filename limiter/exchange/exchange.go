@@ -10,6 +10,7 @@ package exchange
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,10 @@ type Exchange struct {
 	senders map[string]*sender // guarded by mu
 	busy    map[duty]bool      // duties under way; guarded by mu
 	gave    map[int]uint64     // by partition: the epoch in which its taker confirmed it; guarded by mu
+	coming  map[int]*coming    // by partition; guarded by mu
+
+	seed  maphash.Seed
+	tries atomic.Uint64 // of handovers
 
 	Statements atomic.Uint64 // sent
 	Messages   atomic.Uint64 // sent with them
@@ -65,7 +70,7 @@ type Exchange struct {
 
 // New returns an exchange that sends nothing before Run.
 func New(c Config) *Exchange {
-	return &Exchange{Config: c, kick: make(chan struct{}, 1), senders: map[string]*sender{}, busy: map[duty]bool{}, gave: map[int]uint64{}}
+	return &Exchange{Config: c, kick: make(chan struct{}, 1), senders: map[string]*sender{}, busy: map[duty]bool{}, gave: map[int]uint64{}, coming: map[int]*coming{}, seed: maphash.MakeSeed()}
 }
 
 // Run works until ctx ends and all that it began has ended.

@@ -1,0 +1,130 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+
+	"quorate/limiter"
+	"quorate/limiter/bucket"
+)
+
+// maxSlices bounds in how many parts a partition is fetched.
+const maxSlices = 1 << 16
+
+// inquiry is what a new owner asks another node for: what it knows of partitions,
+// or one slice of the first, where that is too much for one answer.
+type inquiry struct {
+	parts     []int
+	slice, of int // of: 0 for all of it
+}
+
+// page is the answer: what of the inquiry is in it.
+type page struct {
+	whole  int // partitions, from the first
+	slices int // above 0: nothing is in it, the first partition must be asked for in so many slices
+	known  []limiter.Known
+}
+
+// fetch merges what a node knows of partitions, page by page. A node that does
+// not answer cannot be waited for.
+func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
+	q := inquiry{parts: parts}
+	for len(q.parts) > 0 {
+		a, err := e.inquire(ctx, node, q)
+		switch {
+		case errors.Is(err, ErrMessage):
+			e.Log.Error("a node's copies cannot be read", "node", node, "partitions", len(q.parts), "err", err)
+			return
+		case err != nil:
+			e.Log.Warn("partitions are taken without one node's copies", "node", node, "partitions", len(q.parts), "err", err)
+			return
+		}
+		for _, k := range a.known {
+			e.Local.Merge(k)
+		}
+		switch {
+		case a.slices > 0:
+			q.slice, q.of = 0, a.slices
+		case q.of > 0 && q.slice+1 < q.of:
+			q.slice++
+		default:
+			q = inquiry{parts: q.parts[a.whole:]}
+		}
+	}
+}
+
+func (e *Exchange) inquire(ctx context.Context, node string, q inquiry) (a page, err error) {
+	w := newWriter()
+	w.buf.WriteByte(kindFetch)
+	w.partitions(q.parts)
+	w.int(int64(q.slice))
+	w.int(int64(q.of))
+	message, err := w.bytes()
+	if err != nil {
+		return a, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchFor)
+	defer cancel()
+	b, err := e.Transport.Exchange(ctx, node, message)
+	if err != nil {
+		return a, err
+	}
+	r := newReader(b)
+	a.whole, a.slices = int(r.int(0, int64(len(q.parts)))), int(r.int(0, maxSlices))
+	a.known = make([]limiter.Known, r.array(maxKnown))
+	for i := range a.known {
+		a.known[i] = r.known()
+	}
+	switch err := r.end(); {
+	case err != nil:
+		return a, fmt.Errorf("%w: %w", ErrMessage, err)
+	case q.of == 0 && (a.whole == 0) != (a.slices > 0), q.of > 0 && (a.whole != 1 || a.slices > 0):
+		return a, fmt.Errorf("%w: an answer that is not of what was asked", ErrMessage)
+	}
+	return a, nil
+}
+
+// serveFetch answers with what this node knows of partitions, as many as fit.
+func (e *Exchange) serveFetch(r *reader) ([]byte, error) {
+	q := inquiry{parts: e.partitions(r)}
+	q.slice, q.of = int(r.int(0, maxSlices-1)), int(r.int(0, maxSlices))
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("fetch: %w", err)
+	}
+	body, known, whole, slices := newWriter(), 0, 0, 0
+	for _, p := range q.parts {
+		before := body.buf.Len()
+		all := e.Local.ExportSome(p, func(id bucket.ID) bool {
+			return q.of == 0 || maphash.Comparable(e.seed, id)%uint64(q.of) == uint64(q.slice)
+		})
+		for i := range all {
+			body.known(&all[i])
+		}
+		if size := body.buf.Len() - before; q.of == 0 && before+size > pageBytes {
+			body.buf.Truncate(before)
+			if whole == 0 { // half full on average, so that no slice is too large
+				slices = min(maxSlices, 2*(size/pageBytes+1))
+			}
+			break
+		}
+		if whole, known = whole+1, known+len(all); q.of > 0 {
+			break
+		}
+	}
+	w := newWriter()
+	w.int(int64(whole))
+	w.int(int64(slices))
+	w.append(known, body)
+	return w.bytes()
+}
+
+// partitions reads a list of partitions.
+func (e *Exchange) partitions(r *reader) []int {
+	parts := make([]int, r.array(e.Local.Partitions()))
+	for i := range parts {
+		parts[i] = int(r.int(0, int64(e.Local.Partitions()-1)))
+	}
+	return parts
+}
