@@ -26,6 +26,7 @@ func (n *Node) leaderLoop() {
 	t := time.NewTicker(n.cfg.Timing.Ping)
 	defer t.Stop()
 	var led time.Time
+	warned := map[string]uint64{}     // nodes kept out, and in which life that was said
 	ordered := map[string]time.Time{} // removals, since this node leads and knows of them
 	var over *lease.Handover          // since this node leads; a new leader waits anew
 	for {
@@ -53,6 +54,7 @@ func (n *Node) leaderLoop() {
 		}
 		v.passed = over.Observe(v.applied, time.Since(led))
 		v.removing(ordered)
+		n.warn(v, warned)
 		n.act(decide(v))
 	}
 }
@@ -84,6 +86,20 @@ type nodeView struct {
 	removed bool          // by order: it is to leave the cluster
 	since   time.Duration // that this leader has known of it
 }
+
+// warn says of each node that is too old to join, once.
+func (n *Node) warn(v view, warned map[string]uint64) {
+	for id, k := range v.nodes {
+		if k.alive && k.knows != 0 && k.tooOld(v.version) && find(v.servers, id) == nil && warned[id] != k.boot {
+			warned[id] = k.boot
+			n.cfg.Log.Warn("a node may not join: its program is older than the cluster's commands", "id", id, "knows", k.knows, "in_force", v.version)
+		}
+	}
+}
+
+// tooOld reports whether a node knows less than is in force: it would stop at
+// once. One that was never heard is not known to.
+func (k *nodeView) tooOld(version uint64) bool { return k.knows < version }
 
 func (n *Node) gather(led time.Time) (view, error) {
 	f := n.raft.GetConfiguration()
@@ -295,7 +311,7 @@ func joining(v view) *raft.Server {
 	for _, id := range sortedIDs(v.nodes) {
 		k := v.nodes[id]
 		s, ok := known[id]
-		if !k.alive || k.removed || k.peer == "" || k.knows < v.version || (ok && string(s.Address) == k.peer) {
+		if !k.alive || k.removed || k.peer == "" || k.tooOld(v.version) || (ok && string(s.Address) == k.peer) {
 			continue // one that knows less than is in force would stop at once
 		}
 		if !ok {

@@ -91,6 +91,9 @@ var ErrHalted = errors.New("this program is older than its cluster and must be u
 // end: what it has not applied it cannot tell of.
 func (m *Machine) Halted() <-chan error { return m.halted }
 
+// Stopped reports whether the machine has stopped.
+func (m *Machine) Stopped() bool { return m.stopped.Load() }
+
 func (m *Machine) halt(err error) error {
 	if !m.stopped.Swap(true) {
 		m.halted <- err

@@ -40,6 +40,7 @@ type Node struct {
 	listener net.Listener
 	cluster  *cluster.Node
 	exchange *exchange.Exchange
+	machine  *fsm.Machine
 	security *security
 	failed   chan error
 	cancel   context.CancelFunc
@@ -81,6 +82,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, errors.Join(err, n.listener.Close())
 	}
+	n.machine = machine
 	// One clock for buckets and leases.
 	start := time.Now()
 	now := func() time.Duration { return time.Since(start) }
@@ -214,7 +216,7 @@ func (n *Node) Failed() <-chan error { return n.failed }
 // over, then everything else. It waits for as long as ctx allows; with a cluster
 // part that is broken there is nothing to hand over, and little to wait for.
 func (n *Node) Close(ctx context.Context) error {
-	if n.cluster.Broken() {
+	if n.cluster.Broken() || n.machine.Stopped() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, brokenFor)
 		defer cancel()

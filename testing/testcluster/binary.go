@@ -41,6 +41,18 @@ func Binary(tb testing.TB) string {
 	return path
 }
 
+// BinaryWith builds the binary with build tags, for this test alone, and returns
+// its path.
+func BinaryWith(tb testing.TB, tags string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "quorate")
+	out, err := exec.Command("go", "build", "-tags", tags, "-o", path, "quorate/cmd/quorate").CombinedOutput()
+	if err != nil {
+		tb.Fatalf("go build -tags %s: %v\n%s", tags, err, out)
+	}
+	return path
+}
+
 // Main runs a package's tests and removes the binary they built. A package
 // that uses this one calls it from TestMain.
 func Main(m *testing.M) int {
