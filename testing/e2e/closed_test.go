@@ -375,10 +375,14 @@ func testClosedRotation(t *testing.T, c *testcluster.Cluster, k *testcluster.Key
 	ctx, stop := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
 	done := make(chan int)
+	load := make([]*testcluster.Node, len(c.Nodes)) // as they are now: connections that stand stay
+	for i, n := range c.Nodes {
+		load[i] = &testcluster.Node{ID: n.ID, URL: n.URL, Client: n.Client, Token: n.Token}
+	}
 	go func() { // checks all the while, at every node
 		n := 0
 		for ; ctx.Err() == nil; n++ {
-			_, err := c.Nodes[n%3].Decide(context.WithoutCancel(ctx), testcluster.Check{Account: account, Category: "llm"}, testcluster.Token(k.Token))
+			_, err := load[n%3].Decide(context.WithoutCancel(ctx), testcluster.Check{Account: account, Category: "llm"})
 			if err != nil {
 				select {
 				case failed <- err:
@@ -406,12 +410,30 @@ func testClosedRotation(t *testing.T, c *testcluster.Cluster, k *testcluster.Key
 		logged(`"gossip keys"`, i+1)
 	}
 
-	// New certificates of the same authority, by signal.
-	for _, n := range c.Nodes {
-		k.Cert(t, n.ID, "node")
-		n.Signal(t, syscall.SIGHUP)
+	// Another authority: believed beside the old one, then vouching for all, then
+	// alone. Each node is told by signal.
+	next := testcluster.NewKeys(t)
+	hup := func(times int) {
+		for _, n := range c.Nodes {
+			n.Signal(t, syscall.SIGHUP)
+		}
+		logged("certificates", times)
 	}
-	logged("certificates", 1)
+	k.Write(t, "ca.pem", readFile(t, k.CA)+readFile(t, next.CA))
+	hup(1)
+	for _, n := range c.Nodes {
+		cert, key := next.Cert(t, n.ID, "node")
+		k.Write(t, n.ID+"-key.pem", readFile(t, key))
+		k.Write(t, n.ID+".pem", readFile(t, cert))
+	}
+	hup(2)
+	k.Write(t, "ca.pem", readFile(t, next.CA))
+	k.Write(t, "ca-key.pem", readFile(t, filepath.Join(next.Dir, "ca-key.pem")))
+	hup(3)
+	https := k.Client(t, "")
+	for _, n := range c.Nodes {
+		n.Client = https
+	}
 	conn, err := tls.Dial("tcp", c.Nodes[0].HTTP, &tls.Config{RootCAs: k.Pool(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -424,8 +446,8 @@ func testClosedRotation(t *testing.T, c *testcluster.Cluster, k *testcluster.Key
 	}
 
 	// A second admin token, then the first goes.
-	next := strings.TrimSpace(testcluster.Run(t, 10*time.Second, "token", "generate").Stdout)
-	k.Write(t, "admin-token", k.Token+"\n"+next)
+	token := strings.TrimSpace(testcluster.Run(t, 10*time.Second, "token", "generate").Stdout)
+	k.Write(t, "admin-token", k.Token+"\n"+token)
 	logged(`"admin token"`, 1)
 	stop()
 	if n := <-done; n < 100 {
@@ -438,15 +460,15 @@ func testClosedRotation(t *testing.T, c *testcluster.Cluster, k *testcluster.Key
 		t.Errorf("a check failed meanwhile: %v", err)
 	default:
 	}
-	k.Write(t, "admin-token", next)
+	k.Write(t, "admin-token", token)
 	logged(`"admin token"`, 2)
 	for _, n := range c.Nodes {
 		if r := n.MustDo(t, "GET", "/v1/policy", nil); r.Status != 401 {
 			t.Errorf("the old admin token at %s: %s", n.ID, r)
 		}
-		n.Token = next
+		n.Token = token
 	}
-	k.Token = next
+	k.Token = token
 	healthy(t, c, before)
 
 	// A node that starts with the new files finds the others.
