@@ -13,7 +13,7 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: certs new-certs help build dev test bench bench-access bench-replication bench-ledger sim owners lint fmt image up down clean
+.PHONY: certs new-certs help build dev test bench bench-access bench-replication bench-ledger sim owners lifecycle lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ sim: ## simulate 4000 seeded runs of faults and check the bounds
 
 owners: ## kill, freeze and move owners of real processes, 20 times each, and check what it cost
 	go test -count=1 -timeout 30m -v ./testing/chaos/owners -faults 20
+
+lifecycle: ## back up, restart, upgrade, replace and recover clusters of real processes, with a million accounts
+	go test -count=1 -timeout 30m -v ./testing/chaos/lifecycle -accounts 1000000
 
 lint: ## check formatting, vet and staticcheck
 	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -9,6 +10,24 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// addresses are those that nodes are at now. The configuration has those that
+// they were at when it was last changed: were all of them to come back at others,
+// no majority could form that changes it.
+type addresses struct{ n *Node }
+
+// ServerAddr is raft.ServerAddressProvider.
+func (a addresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	if string(id) == a.n.cfg.NodeID {
+		return raft.ServerAddress(a.n.cfg.AdvertisePeer), nil
+	}
+	if r := a.n.peers.get(string(id)); r != nil {
+		return raft.ServerAddress(r.addr()), nil
+	}
+	return "", errNotSeen // Raft then takes the configuration's
+}
+
+var errNotSeen = errors.New("not seen by gossip yet")
+
 // safeTransport keeps heartbeats off the transport's own goroutine, where they
 // would change the term beside Raft's main loop (hashicorp/raft#695).
 type safeTransport struct{ *raft.NetworkTransport }
@@ -16,12 +35,12 @@ type safeTransport struct{ *raft.NetworkTransport }
 // SetHeartbeatHandler does nothing, so that every request takes the main loop.
 func (safeTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 
-func newTransport(stream raft.StreamLayer, logger hclog.Logger) *raft.NetworkTransport {
+func newTransport(stream raft.StreamLayer, addresses raft.ServerAddressProvider, logger hclog.Logger) *raft.NetworkTransport {
 	// One request under way: on a pipeline of two a follower can be left without
 	// replication while its heartbeats look healthy (hashicorp/raft#612).
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream, MaxPool: 3, MaxRPCsInFlight: 1, Timeout: 3 * time.Second,
-		Logger: logger, MsgpackUseNewTimeFormat: true,
+		Logger: logger, MsgpackUseNewTimeFormat: true, ServerAddressProvider: addresses,
 	})
 }
 
@@ -78,7 +97,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 		}
 	}
 	log.fault = n.fault
-	n.transport = newTransport(n.mux, logger)
+	n.transport = newTransport(n.mux, addresses{n}, logger)
 	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: guarded}, followed{snapshots, log}, safeTransport{n.transport})
 	if err != nil {
 		return 0, fmt.Errorf("start raft: %w", err)

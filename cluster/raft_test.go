@@ -497,7 +497,7 @@ func transportOn(t *testing.T) *raft.NetworkTransport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTransport(pipe{ln}, hclog.NewNullLogger())
+	tr := newTransport(pipe{ln}, nil, hclog.NewNullLogger())
 	t.Cleanup(func() { _ = tr.Close() })
 	return tr
 }

@@ -72,15 +72,18 @@ func (c *Cluster) place(id string) *Node {
 	return n
 }
 
-// Move gives a node that does not run other addresses, and its flags with them.
+// Move gives a node that does not run other addresses, and the flags of all with
+// them; those that run keep what they were started with.
 func (c *Cluster) Move(n *Node) {
 	c.tb.Helper()
 	for _, addr := range []*string{&n.HTTP, &n.Peer, &n.Gossip} {
 		was := *addr
 		*addr = FreeAddr(c.tb)
-		for i, arg := range n.Args {
-			if arg == was {
-				n.Args[i] = *addr
+		for _, other := range c.all {
+			for i, arg := range other.Args { // --join has several
+				if was != "" {
+					other.Args[i] = strings.ReplaceAll(arg, was, *addr)
+				}
 			}
 		}
 	}
