@@ -244,6 +244,7 @@ func (j *judged) put(r replica.Report, now time.Duration) {
 		}
 	}
 	j.reports = append(j.reports, report{r, now})
+	j.reports = j.reports[max(0, len(j.reports)-replica.MaxSources+1):] // and its own
 }
 
 // Absorbed notes how much of a count of this node's own the owner has absorbed.

@@ -16,11 +16,10 @@ import (
 
 // Bounds of what other nodes send.
 const (
-	maxBatch   = 4096  // statements or tallies in a message
-	maxKnown   = 65536 // buckets in a message
-	maxCounts  = 1024  // judges' counts of one bucket
-	maxReports = 1024
-	maxParts   = 65536 // partitions
+	maxBatch   = 4096               // statements or tallies in a message
+	maxKnown   = 65536              // buckets in a message
+	maxReports = replica.MaxSources // judges' counts of one bucket
+	maxParts   = 65536              // partitions
 	maxScope   = bucket.MaxModel + 32
 	maxUnits   = math.MaxInt64 / 4 // of one bucket: sums stay in range
 	maxSlot    = maxUnits / 64     // likewise of one part of a sliding window
@@ -184,6 +183,19 @@ func (r *reader) array(most int) (n int) {
 	return n
 }
 
+// list reads at most so many elements. It allocates for what has been read, not for
+// what is promised.
+func list[T any](r *reader, most int, read func() T) (out []T) {
+	for n := r.array(most); n > 0; n-- {
+		v := read()
+		if r.err != nil {
+			return nil
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
 func (r *reader) uint() (n uint64) {
 	if r.err == nil {
 		n, r.err = r.dec.DecodeUint64()
@@ -250,11 +262,9 @@ func (r *reader) state(window time.Duration) bucket.State {
 }
 
 func (r *reader) counts() []replica.Count {
-	list := make([]replica.Count, r.array(maxCounts))
-	for i := range list {
-		list[i] = replica.Count{Source: r.uint(), Units: r.int(-maxUnits, maxUnits)}
-	}
-	return list
+	return list(r, maxReports, func() replica.Count {
+		return replica.Count{Source: r.uint(), Units: r.int(-maxUnits, maxUnits)}
+	})
 }
 
 func (r *reader) report(id bucket.ID) replica.Report {
@@ -305,18 +315,16 @@ func (r *reader) known() (k limiter.Known) {
 	k.Spent = r.int(-maxUnits, maxUnits)
 	k.Absorbed = r.counts()
 	k.Limit = r.limit(k.ID)
-	for range r.array(maxReports) {
-		k.Tallies = append(k.Tallies, r.report(k.ID))
-	}
+	k.Tallies = list(r, maxReports, func() replica.Report { return r.report(k.ID) })
 	return k
 }
 
 func (r *reader) reserved() (v limiter.Reserved) {
 	v.ID, v.Account, v.Age = r.string(bucket.MaxReservation), r.string(bucket.MaxAccount), r.span()
-	for range r.array(maxTakes) {
+	v.Takes = list(r, maxTakes, func() limiter.Took {
 		id := r.id()
-		v.Takes = append(v.Takes, limiter.Took{Scope: id.Scope, Limit: r.some(id), Units: r.int(0, bucket.MaxCost)})
-	}
+		return limiter.Took{Scope: id.Scope, Limit: r.some(id), Units: r.int(0, bucket.MaxCost)}
+	})
 	if r.bool() && r.err == nil {
 		v.Settled = new(bucket.Settlement)
 		r.err = v.Settled.DecodeMsgpack(r.dec)

@@ -73,10 +73,7 @@ func (e *Exchange) inquire(ctx context.Context, node string, q inquiry) (a page,
 	}
 	r := newReader(b)
 	a.whole, a.slices = int(r.int(0, int64(len(q.parts)))), int(r.int(0, maxSlices))
-	a.known = make([]limiter.Known, r.array(maxKnown))
-	for i := range a.known {
-		a.known[i] = r.known()
-	}
+	a.known = list(r, maxKnown, r.known)
 	switch err := r.end(); {
 	case err != nil:
 		return a, fmt.Errorf("%w: %w", ErrMessage, err)

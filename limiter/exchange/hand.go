@@ -140,10 +140,7 @@ func (e *Exchange) handParcel(ctx context.Context, epoch uint64, node string, b 
 // it has.
 func (e *Exchange) serveHand(r *reader) ([]byte, error) {
 	epoch, try := r.uint(), r.uint()
-	pieces := make([]piece, r.array(e.Local.Partitions()))
-	for i := range pieces {
-		pieces[i] = r.piece(e.Local.Partitions())
-	}
+	pieces := list(r, e.Local.Partitions(), func() piece { return r.piece(e.Local.Partitions()) })
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}

@@ -63,14 +63,8 @@ func (r *reader) piece(partitions int) (p piece) {
 	p.Partition = int(r.int(0, int64(partitions-1)))
 	p.at = int(r.int(0, maxPieces-1))
 	p.last = r.bool()
-	p.Known = make([]limiter.Known, r.array(maxKnown))
-	for i := range p.Known {
-		p.Known[i] = r.known()
-	}
-	p.Reserved = make([]limiter.Reserved, r.array(maxReserved))
-	for i := range p.Reserved {
-		p.Reserved[i] = r.reserved()
-	}
+	p.Known = list(r, maxKnown, r.known)
+	p.Reserved = list(r, maxReserved, r.reserved)
 	return p
 }
 

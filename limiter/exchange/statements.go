@@ -105,16 +105,27 @@ func (s *sender) take(slots chan struct{}, ctx context.Context) []limiter.Statem
 	return batch
 }
 
-// send sends statements and waits for what the node says. It reports whether the
-// node has all of them.
+// send sends statements and waits for what the node says, in as many messages as
+// they need. It reports whether the node has all of them.
 func (s *sender) send(ctx context.Context, batch []limiter.Statement) bool {
+	all := true
+	for len(batch) > 0 {
+		body, n := newWriter(), 0
+		for ; n < len(batch) && body.buf.Len() < pageBytes; n++ {
+			body.statement(&batch[n])
+		}
+		all = s.sendSome(ctx, batch[:n], body) && all
+		batch = batch[n:]
+	}
+	return all
+}
+
+// sendSome sends statements that are encoded already.
+func (s *sender) sendSome(ctx context.Context, batch []limiter.Statement, body *writer) bool {
 	e := s.e
 	w := newWriter()
 	w.buf.WriteByte(kindStatements)
-	w.array(len(batch))
-	for i := range batch {
-		w.statement(&batch[i])
-	}
+	w.append(len(batch), body)
 	message, err := w.bytes()
 	if err != nil {
 		e.Log.Error("statements cannot be encoded", "err", err)
@@ -145,10 +156,7 @@ func (s *sender) send(ctx context.Context, batch []limiter.Statement) bool {
 // serveStatements takes statements over and answers a byte for each: 1 where it
 // is a copy now.
 func (e *Exchange) serveStatements(r *reader) ([]byte, error) {
-	batch := make([]limiter.Statement, r.array(maxBatch))
-	for i := range batch {
-		batch[i] = r.statement()
-	}
+	batch := list(r, maxBatch, r.statement)
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("statements: %w", err)
 	}

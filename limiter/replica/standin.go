@@ -15,7 +15,11 @@ type Count struct {
 	Units  int64
 }
 
-// Union returns the larger of each source's counts.
+// MaxSources bounds the sources that are remembered of one bucket. One that is
+// forgotten and comes again is absorbed twice, which only admits less.
+const MaxSources = 1024
+
+// Union returns the larger of each source's counts: of the last MaxSources.
 func Union(a, b []Count) []Count {
 	out := append([]Count(nil), a...)
 	for _, c := range b {
@@ -25,7 +29,7 @@ func Union(a, b []Count) []Count {
 			out[i].Units = max(out[i].Units, c.Units)
 		}
 	}
-	return out
+	return out[max(0, len(out)-MaxSources):]
 }
 
 func find(list []Count, source uint64) int {

@@ -1,0 +1,59 @@
+package exchange
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"quorate/limiter"
+	"quorate/limiter/bucket"
+)
+
+// lone returns a node that owns one partition, keeps copies of a second, and
+// awaits a third.
+func lone() *Exchange {
+	n := &network{limits: []bucket.Scoped{tokens(1000)}, rule: bucket.Replication{Slack: 5}}
+	now := func() time.Duration { return time.Hour }
+	local := limiter.NewLocal("n1", n, now)
+	local.Reserve(limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func() string { return "r" }})
+	e := New(Config{Node: "n1", Local: local, Log: slog.New(slog.DiscardHandler), Now: now})
+	local.Join(limiter.Cluster{
+		Leases: n, Outbox: e, Partitions: 3, Partition: func(account string) int { return (len(account) + 2) % 3 },
+		Replication: func() bucket.Replication { return n.rule }, Sources: 1 << 32,
+	})
+	local.Adopt(&limiter.View{Epoch: 1, Nodes: 3, Parts: []limiter.Part{
+		{Holders: [3]string{"n1", "n2", "n3"}}, {Holders: [3]string{"n2", "n1", "n3"}}, {Holders: [3]string{"n2", "n1", "n3"}, Moving: true},
+	}})
+	local.Taken(1, []int{0})
+	return e
+}
+
+// FuzzServe: no message makes a node panic or believe in debts that cannot be.
+func FuzzServe(f *testing.F) {
+	f.Fuzz(func(t *testing.T, message []byte) {
+		e := lone()
+		_, _ = e.Serve(message)
+		for p := range e.Local.Partitions() {
+			for _, k := range e.Local.Export(p) {
+				if k.State.Units < 0 || k.State.Frac < 0 || k.State.Frac >= int64(k.ID.Window) {
+					t.Fatalf("%+v", k)
+				}
+				if k.Sliding == nil {
+					continue
+				}
+				for _, units := range k.Sliding.Units {
+					if units < 0 {
+						t.Fatalf("%+v", k)
+					}
+				}
+			}
+		}
+		var d bucket.Decision
+		for _, account := range []string{"a", "ab", "abc"} {
+			if err := e.Local.StandIn(t.Context(), &bucket.Check{Account: account, Tokens: 1}, &d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.Local.Sweep()
+	})
+}
