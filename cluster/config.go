@@ -91,7 +91,8 @@ func DefaultTiming() Timing {
 
 // logWriter hands the lines of a library's logger to slog.
 type logWriter struct {
-	log *slog.Logger
+	log     *slog.Logger
+	sparing *sparing // of warnings and errors
 }
 
 var _ io.Writer = logWriter{}

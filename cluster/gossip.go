@@ -125,7 +125,7 @@ func (n *Node) openGossip() error {
 
 // gossipLogger writes memberlist's lines to the node's log.
 func (n *Node) gossipLogger() *log.Logger {
-	return log.New(logWriter{n.cfg.Log.With("part", "gossip")}, "", 0)
+	return log.New(logWriter{n.cfg.Log.With("part", "gossip"), &sparing{most: gossipLines}}, "", 0)
 }
 
 // refusedGossip is told of what the filter does not let through. Anybody can

@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
+
+// gossipLines bounds memberlist's warnings and errors in a span: strangers can
+// cause as many as they like.
+const gossipLines = 20
 
 // Write logs one line of memberlist's, whose level stands in brackets.
 func (w logWriter) Write(line []byte) (int, error) {
@@ -22,7 +27,17 @@ func (w logWriter) Write(line []byte) (int, error) {
 			break
 		}
 	}
-	w.log.Log(context.Background(), level, text)
+	var more []any
+	if level >= slog.LevelWarn {
+		left, due := w.sparing.now(time.Now())
+		if !due {
+			return len(line), nil
+		}
+		if left > 0 {
+			more = []any{"left_out", left}
+		}
+	}
+	w.log.Log(context.Background(), level, text, more...)
 	return len(line), nil
 }
 

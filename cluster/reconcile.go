@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -337,9 +338,9 @@ func (n *Node) act(a action) {
 	case a.tick:
 		err = n.lead(ledger.Op{Kind: ledger.OpTick})
 	case a.join != nil && a.join.Suffrage == raft.Voter:
-		err = n.raft.AddVoter(a.join.ID, a.join.Address, 0, proposeFor).Error()
+		err = n.joined(a.join, n.raft.AddVoter(a.join.ID, a.join.Address, 0, proposeFor))
 	case a.join != nil:
-		err = n.raft.AddNonvoter(a.join.ID, a.join.Address, 0, proposeFor).Error()
+		err = n.joined(a.join, n.raft.AddNonvoter(a.join.ID, a.join.Address, 0, proposeFor))
 	case a.drop != nil:
 		n.cfg.Log.Info("a removed node leaves the configuration", "id", string(a.drop.ID))
 		err = n.raft.RemoveServer(a.drop.ID, 0, proposeFor).Error()
@@ -351,6 +352,16 @@ func (n *Node) act(a action) {
 	if err != nil {
 		n.cfg.Log.Warn("leader's change failed; it will look again", "err", err)
 	}
+}
+
+// joined waits until a node is in the configuration, and notes it in the audit.
+func (n *Node) joined(s *raft.Server, f raft.IndexFuture) error {
+	if err := f.Error(); err != nil {
+		return err
+	}
+	return n.lead(ledger.Op{Kind: ledger.OpNote, By: ledger.ActorCluster, Note: &ledger.Note{
+		Action: "node.join", Target: string(s.ID), Detail: strings.ToLower(s.Suffrage.String()) + " at " + string(s.Address),
+	}})
 }
 
 func (n *Node) nameCluster() error {

@@ -92,25 +92,32 @@ func replaceKeys(ring *memberlist.Keyring, keys [][]byte) error {
 	return nil
 }
 
-// sparing lets a line through now and then: who knocks at a port must not fill
-// the log.
+// sparing lets a few lines through now and then: who knocks at a port must not
+// fill the log. The zero sparing lets one through.
 type sparing struct {
-	mu    sync.Mutex
-	next  time.Time
-	count uint64
+	most int // in a span of time
+
+	mu      sync.Mutex
+	until   time.Time // end of the span; guarded by mu
+	through int       // lines in it; guarded by mu
+	left    uint64    // lines left out; guarded by mu
 }
 
-// every is how often.
-const every = 10 * time.Second
+// span is how long.
+const span = 10 * time.Second
 
-// now reports whether the line is due, and how many were left out before it.
+// now reports whether a line is due, and how many were left out before it.
 func (s *sparing) now(at time.Time) (left uint64, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at.Before(s.next) {
-		s.count++
+	if !at.Before(s.until) {
+		s.until, s.through = at.Add(span), 0
+	}
+	if s.through >= max(s.most, 1) {
+		s.left++
 		return 0, false
 	}
-	left, s.count, s.next = s.count, 0, at.Add(every)
+	s.through++
+	left, s.left = s.left, 0
 	return left, true
 }

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"bytes"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -60,16 +62,48 @@ func TestReplaceKeys(t *testing.T) {
 }
 
 func TestSparing(t *testing.T) {
-	var s sparing
-	at := time.Unix(0, 0)
-	for i, want := range []struct {
-		after time.Duration
-		left  uint64
-		due   bool
-	}{{0, 0, true}, {0, 0, false}, {every - 1, 0, false}, {1, 2, true}, {every, 0, true}} {
-		at = at.Add(want.after)
-		if left, due := s.now(at); left != want.left || due != want.due {
-			t.Errorf("step %d: %d, %v", i, left, due)
+	for most, due := range [][]bool{
+		1: {true, false, false, true, true},
+		2: {true, true, false, true, true},
+	} {
+		if due == nil {
+			continue
 		}
+		s := sparing{most: most}
+		at := time.Unix(0, 0)
+		var left uint64
+		for i, after := range []time.Duration{0, 0, span - 1, 1, span} {
+			at = at.Add(after)
+			n, ok := s.now(at)
+			if ok != due[i] || n != left && ok {
+				t.Errorf("at most %d, step %d: %d, %v", most, i, n, ok)
+			}
+			if left++; ok {
+				left = 0
+			}
+		}
+	}
+	if _, due := new(sparing).now(time.Time{}.Add(1)); !due {
+		t.Error("the zero value lets nothing through")
+	}
+}
+
+// What strangers can cause is told of, and not each time.
+func TestGossipDoesNotFillTheLog(t *testing.T) {
+	var out bytes.Buffer
+	w := logWriter{log: slog.New(slog.NewTextHandler(&out, nil)), sparing: &sparing{most: gossipLines}}
+	for range 1000 {
+		if _, err := w.Write([]byte("[ERR] memberlist: failed to receive: x\nlevel=ERROR msg=forged from=1.2.3.4:5\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(out.String(), "\n"); n != gossipLines {
+		t.Errorf("%d lines", n)
+	}
+	if strings.Contains(out.String(), "\nlevel=") {
+		t.Errorf("a line was forged: %s", out.String())
+	}
+	if _, err := w.Write([]byte("[INFO] memberlist: hello\n")); err != nil || !strings.Contains(out.String(), "hello") {
+		t.Error("other lines are left out too")
 	}
 }

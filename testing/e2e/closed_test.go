@@ -29,6 +29,7 @@ func TestClosed(t *testing.T) {
 		{"Verbs", testClosedVerbs},
 		{"PeerPort", testClosedPeerPort},
 		{"ClientCert", testClosedHTTP},
+		{"Join", testClosedJoin},
 		{"Foreign", testClosedForeign},
 		{"Rotation", testClosedRotation},
 		{"Secrets", testClosedSecrets}, // last: it reads the logs of all before
@@ -264,6 +265,49 @@ func testClosedHTTP(t *testing.T, _ *testcluster.Cluster, k *testcluster.Keys) {
 	}
 }
 
+// testClosedJoin: who has the keys is let in, and the audit says so.
+func testClosedJoin(t *testing.T, _ *testcluster.Cluster, k *testcluster.Keys) {
+	one, other := testcluster.New(t, 1), testcluster.New(t, 1)
+	one.Guard(k)
+	one.Restart(0)
+	one.WaitReady()
+	n := other.Nodes[0]
+	n.ID = "n2"
+	other.Guard(k)
+	for i, a := range n.Args {
+		switch a {
+		case "--node-id":
+			n.Args[i+1] = n.ID
+		case "--bootstrap-expect":
+			n.Args[i+1] = "0"
+		}
+	}
+	n.Args = append(n.Args, "--join", one.Nodes[0].Gossip)
+	other.Restart(0)
+	testcluster.Eventually(t, 30*time.Second, "the new node is a voter and in the audit", func() error {
+		for _, node := range []*testcluster.Node{one.Nodes[0], n} {
+			r, err := node.Do(t.Context(), "GET", "/v1/audit", nil)
+			if err != nil {
+				return err
+			}
+			var audit struct {
+				Entries []struct{ By, Action, Target, Detail string }
+			}
+			if err := r.JSON(&audit); err != nil {
+				return err
+			}
+			joined := false
+			for _, e := range audit.Entries {
+				joined = joined || e.By == "(cluster)" && e.Action == "node.join" && e.Target == "n2" && e.Detail == "voter at "+n.Peer
+			}
+			if !joined {
+				return errors.New(r.String())
+			}
+		}
+		return nil
+	})
+}
+
 // testClosedForeign: nodes of another cluster stay outside, and both clusters
 // well, whatever they lack.
 func testClosedForeign(t *testing.T, c *testcluster.Cluster, k *testcluster.Keys) {
@@ -406,30 +450,36 @@ func testClosedRotation(t *testing.T, c *testcluster.Cluster, k *testcluster.Key
 	old := strings.TrimSpace(readFile(t, filepath.Join(k.Dir, "gossip-key")))
 	fresh := strings.TrimSpace(testcluster.Run(t, 10*time.Second, "gossip", "keygen").Stdout)
 	for i, text := range []string{old + "\n" + fresh, fresh + "\n" + old, fresh} {
-		k.Write(t, "gossip-key", text)
+		k.Write(t, "gossip-key", text) // the first is noticed by itself
+		if i > 0 {
+			for _, n := range c.Nodes {
+				n.Signal(t, syscall.SIGHUP)
+			}
+		}
 		logged(`"gossip keys"`, i+1)
 	}
 
 	// Another authority: believed beside the old one, then vouching for all, then
 	// alone. Each node is told by signal.
 	next := testcluster.NewKeys(t)
-	hup := func(times int) {
+	hup := func(what string, times int) {
+		t.Helper()
 		for _, n := range c.Nodes {
 			n.Signal(t, syscall.SIGHUP)
 		}
-		logged("certificates", times)
+		logged(what, times)
 	}
 	k.Write(t, "ca.pem", readFile(t, k.CA)+readFile(t, next.CA))
-	hup(1)
+	hup("certificates", 1)
 	for _, n := range c.Nodes {
 		cert, key := next.Cert(t, n.ID, "node")
 		k.Write(t, n.ID+"-key.pem", readFile(t, key))
 		k.Write(t, n.ID+".pem", readFile(t, cert))
 	}
-	hup(2)
+	hup("certificates", 2)
 	k.Write(t, "ca.pem", readFile(t, next.CA))
 	k.Write(t, "ca-key.pem", readFile(t, filepath.Join(next.Dir, "ca-key.pem")))
-	hup(3)
+	hup("certificates", 3)
 	https := k.Client(t, "")
 	for _, n := range c.Nodes {
 		n.Client = https
@@ -448,7 +498,7 @@ func testClosedRotation(t *testing.T, c *testcluster.Cluster, k *testcluster.Key
 	// A second admin token, then the first goes.
 	token := strings.TrimSpace(testcluster.Run(t, 10*time.Second, "token", "generate").Stdout)
 	k.Write(t, "admin-token", k.Token+"\n"+token)
-	logged(`"admin token"`, 1)
+	hup(`"admin token"`, 1)
 	stop()
 	if n := <-done; n < 100 {
 		t.Errorf("only %d checks", n)
@@ -461,7 +511,7 @@ func testClosedRotation(t *testing.T, c *testcluster.Cluster, k *testcluster.Key
 	default:
 	}
 	k.Write(t, "admin-token", token)
-	logged(`"admin token"`, 2)
+	hup(`"admin token"`, 2)
 	for _, n := range c.Nodes {
 		if r := n.MustDo(t, "GET", "/v1/policy", nil); r.Status != 401 {
 			t.Errorf("the old admin token at %s: %s", n.ID, r)

@@ -73,9 +73,10 @@ type Output struct {
 // Run runs the binary until it ends, for at most the given time.
 func Run(tb testing.TB, within time.Duration, args ...string) Output {
 	tb.Helper()
+	program := Binary(tb) // before the time begins to count
 	ctx, cancel := context.WithTimeout(tb.Context(), within)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Binary(tb), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = cleanEnv()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
