@@ -8,6 +8,9 @@ import (
 	"quorate/testing/testcluster"
 )
 
+// hotOnes is how many hot accounts a move has.
+const hotOnes = 60
+
 // moves is a cluster under load while partitions move on purpose: nothing may
 // fail and nothing be admitted too much.
 type moves struct {
@@ -18,10 +21,10 @@ type moves struct {
 	load *load
 }
 
-func newMoves(t *testing.T, c *testcluster.Cluster) *moves {
+func newMoves(t *testing.T, c *testcluster.Cluster, rounds int) *moves {
 	m := &moves{c: c}
 	m.cold = accounts(t, c.Nodes[0], "cold", 10_000)
-	m.pool = accounts(t, c.Nodes[0], "hot", 400)
+	m.pool = accounts(t, c.Nodes[0], "hot", rounds*hotOnes)
 	return m
 }
 
@@ -30,7 +33,7 @@ func newMoves(t *testing.T, c *testcluster.Cluster) *moves {
 func (m *moves) under(t *testing.T, what string, nodes []*testcluster.Node, fn func()) {
 	t.Helper()
 	m.hot = nil
-	for range 60 {
+	for range hotOnes {
 		m.hot = append(m.hot, &account{name: m.pool[0]})
 		m.pool = m.pool[1:]
 	}
@@ -79,14 +82,15 @@ func TestMovesCostNothing(t *testing.T) {
 	all := c.Nodes
 	c.Nodes = all[:3]
 	c.WaitReady()
-	m := newMoves(t, c)
+	restarts := max(1, *faults/2)
+	m := newMoves(t, c, restarts+3)
 	m.under(t, "a fourth node joins", all[:3], func() {
 		c.Nodes = all
 		c.Restart(3)
 		c.WaitReady()
 	})
 	m.under(t, "it leaves, and comes back", all[:3], func() { m.restart(t, 3) })
-	for i := range max(1, *faults/2) {
+	for i := range restarts {
 		m.under(t, "an owner restarts", c.Nodes, func() { m.restart(t, (c.Leader()+1+i%2)%3) })
 	}
 	m.under(t, "all restart, one after the other", c.Nodes, func() {
