@@ -34,14 +34,15 @@ type Limiter interface {
 
 // owners is the ownership map that this node goes by and its leases.
 type owners struct {
-	limiter atomic.Pointer[Limiter]
-	held    atomic.Pointer[lease.Held]
-	leases  atomic.Uint64 // partitions held, as of the last beat
-	lacking atomic.Uint64 // of them, without whole copies
-	changed chan struct{} // there may be a newer map
-	later   chan struct{} // somebody goes by a later one
-	heardOf atomic.Uint64 // its epoch
-	leaving atomic.Bool
+	limiter  atomic.Pointer[Limiter]
+	held     atomic.Pointer[lease.Held]
+	grantors atomic.Pointer[[]string] // of the map adopted last: checks ask for them while one is adopted
+	leases   atomic.Uint64            // partitions held, as of the last beat
+	lacking  atomic.Uint64            // of them, without whole copies
+	changed  chan struct{}            // there may be a newer map
+	later    chan struct{}            // somebody goes by a later one
+	heardOf  atomic.Uint64            // its epoch
+	leaving  atomic.Bool
 
 	mu     sync.Mutex
 	m      *ledger.Map   // adopted last; guarded by mu
@@ -54,6 +55,7 @@ func (o *owners) init() {
 	o.holder = lease.NewHolder()
 	o.held.Store(o.holder.Held())
 	o.m = &ledger.Map{}
+	o.grantors.Store(&o.m.Grantors)
 	o.changed, o.later = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
@@ -109,6 +111,7 @@ func (n *Node) adopt(m *ledger.Map) {
 	o.holder.Adopt(terms(m), owned(m, n.cfg.NodeID, n.disk.boot))
 	o.held.Store(o.holder.Held())
 	o.m = m
+	o.grantors.Store(&m.Grantors)
 	if l := o.limiter.Load(); l != nil {
 		(*l).Adopt(m, n.disk.boot)
 	}
@@ -207,9 +210,7 @@ func (n *Node) Valid(partition int, now time.Duration) bool {
 // Majority reports whether a majority of the grantors was reached within the
 // last beats; a node is cut off only after a while without.
 func (n *Node) Majority(time.Duration) bool {
-	n.owners.mu.Lock()
-	grantors := n.owners.m.Grantors
-	n.owners.mu.Unlock()
+	grantors := *n.owners.grantors.Load()
 	have := 0
 	for _, id := range grantors {
 		if r := n.peers.get(id); id == n.cfg.NodeID || r != nil && r.missed.Load() < cutOff {

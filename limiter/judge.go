@@ -47,14 +47,15 @@ func (l *Local) Judge(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (ok
 		return false
 	}
 	rule := l.cluster.Replication()
+	// Asked without the lock: whoever answers may be waiting for it, to adopt a map.
+	cut := !l.cluster.Leases.Majority(l.now())
+	if cut && rule.CutOff == bucket.Deny {
+		return false
+	}
 	sh := l.shard(c.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	cut := !l.cluster.Leases.Majority(now)
-	if cut && rule.CutOff == bucket.Deny {
-		return false
-	}
 	a := &judgement{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes), among: 1}
 	// The owner judges where no copy answers, the first successor in his place.
 	// Anyone else who is asked may be one of many.

@@ -39,9 +39,10 @@ type View struct {
 // Leases tells what this life of this node holds, by the clock that the buckets
 // go by. It is asked at every check; calls may overlap.
 type Leases interface {
-	// Valid reports whether the partition is held at the instant now.
+	// Valid reports whether the partition is held at the instant now. It must not
+	// block: it is asked with a lock held.
 	Valid(partition int, now time.Duration) bool
-	// Majority reports whether a majority is reached at all.
+	// Majority reports whether a majority is reached at all. It may block.
 	Majority(now time.Duration) bool
 }
 
