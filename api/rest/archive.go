@@ -31,6 +31,10 @@ const (
 	restorePath = "/v1/restore"
 )
 
+// smallBody is how large a body may be, in bytes, that is read before it is known
+// who sends it.
+const smallBody = 64 << 10
+
 // bodyLength is how a restore's handler learns of the length of the body that it
 // is to read itself.
 const bodyLength = "X-Quorate-Body-Length"
@@ -38,7 +42,10 @@ const bodyLength = "X-Quorate-Body-Length"
 // received sets what a request may take once its header is read. A restore's
 // body may be gigabytes: it is not read into memory before anybody has asked who
 // sends it, but left on the connection, which its handler takes over.
-func received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+//
+// A large body is not read of somebody whom the token does not let in: it would be
+// memory that anybody could take.
+func (s *Server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	switch string(h.RequestURI()) {
 	case backupPath, backupPath + "?consistency=strong":
 		return fasthttp.RequestConfig{WriteTimeout: backupTime}
@@ -47,6 +54,13 @@ func received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 			h.Set(bodyLength, strconv.Itoa(h.ContentLength()))
 			h.SetContentLength(0)
 			h.SetConnectionClose() // whoever does not read the body leaves it there
+		}
+	}
+	if n := h.ContentLength(); n > smallBody || n == -1 {
+		if _, ok := s.cfg.Access.Who(tokenOf(h)); !ok {
+			h.Set(bodyLength, strconv.Itoa(n))
+			h.SetContentLength(0)
+			h.SetConnectionClose()
 		}
 	}
 	return fasthttp.RequestConfig{}

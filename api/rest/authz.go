@@ -50,6 +50,7 @@ func (s *Server) authz(ctx *fasthttp.RequestCtx) {
 			p.Detail = p.Field + ": " + p.Detail
 		}
 		s.denied(ctx, p.Status, deny, p.Detail, "api_error", string(p.Code))
+		unread(ctx)
 		return
 	}
 	d := &c.decision

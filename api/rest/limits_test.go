@@ -60,6 +60,34 @@ func TestAConnectionTooManyIsToldSo(t *testing.T) {
 	}
 }
 
+// A large body of somebody who may not ask is not waited for.
+func TestABodyOfAStrangerIsNotRead(t *testing.T) {
+	s, _ := guardedServer(t)
+	addr := serve(t, s)
+	for _, request := range []string{
+		"POST /v1/ledger HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n",
+		"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n",
+		"POST /v1/authz?account=a&category=llm HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n",
+		"PUT /v1/policy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n",
+		"PUT /v1/policy HTTP/1.1\r\nHost: x\r\nX-Quorate-Token: wrong\r\nContent-Length: 70000\r\n",
+		"POST /v1/restore HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000000\r\n",
+	} {
+		for _, body := range []string{"", strings.Repeat("x", 200_000)} {
+			got := raw(t, addr, request+"\r\n"+body)
+			if !strings.HasPrefix(got, "HTTP/1.1 401 ") || !strings.Contains(got, "unauthenticated") || strings.Count(got, "HTTP/1.1") != 1 {
+				t.Errorf("%q and %d bytes: %q", request, len(body), got)
+			}
+		}
+		// Who may ask is read to the end.
+		if strings.Contains(request, "1048576") {
+			got := raw(t, addr, request+"Authorization: Bearer own\r\nConnection: close\r\n\r\n"+strings.Repeat(" ", 1<<20))
+			if strings.HasPrefix(got, "HTTP/1.1 401 ") || !strings.HasPrefix(got, "HTTP/1.1 ") {
+				t.Errorf("%q with a token: %q", request, got)
+			}
+		}
+	}
+}
+
 func TestARequestTooManyIsToldSo(t *testing.T) {
 	s, n := newServer(t)
 	s.cfg.MaxRequests = 1

@@ -99,8 +99,13 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 		ctx.Response.Header.Set(wire.HeaderRetryAfter, strconv.Itoa(overloadedSeconds))
 	}
 	reply(ctx, p.Status, wire.TypeProblem, p.Append(nil))
+	unread(ctx)
+}
+
+// unread has the connection linger where nobody has read the body.
+func unread(ctx *fasthttp.RequestCtx) {
 	if c, ok := ctx.Conn().(*conn); ok && ctx.Request.Header.Peek(bodyLength) != nil {
-		c.linger.Store(true) // nobody has read its body
+		c.linger.Store(true)
 	}
 }
 

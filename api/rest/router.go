@@ -146,9 +146,6 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	s.common(ctx)
 	if err := s.route(ctx, string(path)); err != nil {
 		s.fail(ctx, err)
-		if c, ok := ctx.Conn().(*conn); ok && string(path) == restorePath {
-			c.linger.Store(true) // its body was not read
-		}
 	}
 }
 

@@ -49,7 +49,7 @@ func New(cfg Config) *Server {
 	s.calls.New = func() any { return new(call) }
 	s.http = &fasthttp.Server{
 		Handler:            s.handle,
-		HeaderReceived:     received,
+		HeaderReceived:     s.received,
 		ErrorHandler:       s.broken,
 		ReadBufferSize:     maxHeader,
 		MaxRequestBodySize: wire.MaxBody,
