@@ -35,9 +35,17 @@ func (w Window) sums(o *Window, fn func(a, b int64) int64) (out Window) {
 }
 
 // Larger returns what counts as much as each of the two windows at every instant
-// to come.
+// to come. An empty one has no say in when that is.
 func (w Window) Larger(o Window) Window {
-	return w.with(o, func(a, b int64) int64 { return max(a, b) })
+	switch (Window{}).Units {
+	case o.Units:
+		return w
+	case w.Units:
+		return o
+	}
+	out := w.sums(&o, func(a, b int64) int64 { return max(a, b) })
+	out.Begin = max(w.Begin, o.Begin)
+	return out
 }
 
 // Smaller returns what counts no more than either of the two windows at any
@@ -48,23 +56,21 @@ func (w Window) Smaller(o Window) Window {
 	return out
 }
 
-// Join returns what counts as much as both windows together.
+// Join returns the window with what the other counts too, each unit until it is a
+// window old at least. Its slots stay where they are: were they moved by every one
+// that joins, its own units might never leave.
 func (w Window) Join(o Window) Window {
-	return w.with(o, func(a, b int64) int64 { return a + b })
-}
-
-// with returns the sums of two windows with the slots that leave later. An empty
-// one has no say in that.
-func (w Window) with(o Window, fn func(a, b int64) int64) Window {
-	switch (Window{}).Units {
-	case o.Units:
-		return w
-	case w.Units:
+	if w.Units == (Window{}).Units {
 		return o
 	}
-	out := w.sums(&o, fn)
-	out.Begin = max(w.Begin, o.Begin)
-	return out
+	later := 0 // the other's slots end between two of this one's
+	if o.Begin > w.Begin {
+		later = 1
+	}
+	for i, n := range o.Units {
+		w.Units[max(0, i-later)] += n // of its newest all is of this one's newest too
+	}
+	return w
 }
 
 // Exceeds reports whether the window counts more than the other at some instant

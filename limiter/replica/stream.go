@@ -146,9 +146,14 @@ func (s *Stream) state(a *acked, use Use, ahead, spent int64, l bucket.Limit, se
 	}
 	bound := use.State
 	bound.Rate = l.Limit
-	// What is sent may arrive, and replace what was acknowledged.
-	if a.least = decayed(a.least, l.Window, now); protected(smallest) && more(a.least, bound) {
-		a.least = bound
+	// What is sent may arrive, and replace what was acknowledged: the copy owes the
+	// smaller of both, and after a change of the limit it may decay at either rate.
+	if a.least = decayed(a.least, l.Window, now); protected(smallest) {
+		rate := max(a.least.Rate, bound.Rate)
+		if more(a.least, bound) {
+			a.least = bound
+		}
+		a.least.Rate = rate
 	}
 	a.stated = bound
 	return Statement{To: a.node, Seq: seq, State: bound, Spent: spent, Absorbed: s.Seen()}
