@@ -24,6 +24,7 @@ const (
 	maxBackups  = 2                // streamed at once; each keeps a whole state in memory
 	backupTime  = 15 * time.Minute // for a client to take one
 	restoreRead = 30 * time.Second // without a byte of a body
+	restoreBody = 15 * time.Minute // for all of it
 )
 
 const (
@@ -121,7 +122,7 @@ func (s *Server) restore(ctx *fasthttp.RequestCtx, _ ids) error {
 // restoreFrom reads a backup from a connection and answers on it. length is -1
 // for a body in chunks.
 func (s *Server) restoreFrom(c net.Conn, length int, dry bool, who string) {
-	var in io.Reader = patient{c}
+	var in io.Reader = patient{c, time.Now().Add(restoreBody)}
 	switch {
 	case length == -1:
 		in = httputil.NewChunkedReader(bufio.NewReader(in))
@@ -148,12 +149,19 @@ func (s *Server) restoreFrom(c net.Conn, length int, dry bool, who string) {
 	}
 }
 
-// patient is a connection on which the next bytes, not all of them, are due in
-// time.
-type patient struct{ net.Conn }
+// patient is a connection on which the next bytes, not all of them, are due
+// soon.
+type patient struct {
+	net.Conn
+	end time.Time // when all of them are
+}
 
 func (p patient) Read(b []byte) (int, error) {
-	if err := p.SetReadDeadline(time.Now().Add(restoreRead)); err != nil {
+	next := time.Now().Add(restoreRead)
+	if p.end.Before(next) {
+		next = p.end
+	}
+	if err := p.SetReadDeadline(next); err != nil {
 		return 0, err
 	}
 	return p.Conn.Read(b)

@@ -62,6 +62,16 @@ func TestABackupComesBackAsItWas(t *testing.T) {
 			t.Fatalf("looked at, %s: %d %s", what, status, got)
 		}
 	}
+	// As curl does with a large body.
+	req, err := http.NewRequest("POST", url+"/v1/restore?dry_run=true", bytes.NewReader(backup))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Expect", "100-continue")
+	if resp, err = http.DefaultClient.Do(req); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("after waiting to be told to go on: %v %v", resp, err)
+	}
+	resp.Body.Close()
 	status, got := post(t, url+"/v1/restore", bytes.NewReader(backup))
 	if status != 200 || !strings.Contains(got, `"restored":true,"index":99,"reaches_index":21,`) || n.restores != 1 {
 		t.Fatalf("%d %s", status, got)
