@@ -35,6 +35,7 @@ type Node struct {
 
 	hadState  bool          // there was Raft state when the node started
 	lastStart uint64        // last index of the log when the node started
+	open      atomic.Bool   // Raft runs: the port answers before
 	formed    atomic.Bool   // there is Raft state
 	ready     atomic.Bool   // the log as it stood at the start has been applied
 	met       atomic.Bool   // a majority was reached in this life
@@ -98,6 +99,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if n.lastStart, err = n.openRaft(); err != nil {
 		return nil, err
 	}
+	n.open.Store(true)
 	n.formed.Store(n.hadState)
 	// Gossip last: who hears of us may ask us at once.
 	if err = n.openGossip(); err != nil {

@@ -286,6 +286,12 @@ func (h handler) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *
 
 // Call is peer.Handler.
 func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
+	if !h.n.open.Load() {
+		if method == methodWrite {
+			return []byte{replyNotSent}, nil // who takes this node for the leader may try another
+		}
+		return nil, errStarting
+	}
 	switch method {
 	case methodPing:
 		q, err := decodePing(arg)
