@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -48,6 +49,10 @@ func handshake(ctx context.Context, conn *tls.Conn) (net.Conn, error) {
 	}
 	return conn, nil
 }
+
+// Refused counts the connections to the peer port and the packets of gossip that
+// were refused before anything was made of them.
+func (n *Node) Refused() uint64 { return n.mux.refused.all.Load() + n.refused.all.Load() }
 
 // keyring returns memberlist's, nil without keys.
 func keyring(keys [][]byte) (*memberlist.Keyring, error) {
@@ -97,6 +102,8 @@ func replaceKeys(ring *memberlist.Keyring, keys [][]byte) error {
 type sparing struct {
 	most int // in a span of time
 
+	all atomic.Uint64 // lines so far, let through or not
+
 	mu      sync.Mutex
 	until   time.Time // end of the span; guarded by mu
 	through int       // lines in it; guarded by mu
@@ -108,6 +115,7 @@ const span = 10 * time.Second
 
 // now reports whether a line is due, and how many were left out before it.
 func (s *sparing) now(at time.Time) (left uint64, due bool) {
+	s.all.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !at.Before(s.until) {

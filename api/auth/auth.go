@@ -37,6 +37,9 @@ type Keeper struct {
 	tokens func() *ledger.Tokens
 	known  func() bool
 	admin  atomic.Pointer[[]ledger.SecretHash]
+
+	// Unknown counts the tokens that were nobody's.
+	Unknown atomic.Uint64
 }
 
 // New returns a keeper of the tokens in force. Until known returns true, the
@@ -104,6 +107,7 @@ func (k *Keeper) Who(token []byte) (ledger.Caller, bool) {
 	if found == 1 {
 		return ledger.Caller{Name: ledger.ActorNode, Scopes: ledger.ScopeAdmin}, true
 	}
+	k.Unknown.Add(1)
 	return ledger.Caller{}, false
 }
 

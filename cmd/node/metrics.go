@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/expfmt"
 
+	"quorate/api/auth"
 	"quorate/cluster"
 	"quorate/fsm"
 	"quorate/fsm/ledger"
@@ -25,7 +26,7 @@ type metrics struct {
 	entries  *prometheus.CounterVec
 }
 
-func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l *limiter.Local, e *exchange.Exchange, certs *certificates) *metrics {
+func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l *limiter.Local, e *exchange.Exchange, certs *certificates, k *auth.Keeper) *metrics {
 	out := &metrics{registry: prometheus.NewRegistry()}
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "quorate_checks_total", Help: "Checks answered by this node, by reason.",
@@ -72,6 +73,8 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 			}
 			return 0
 		}),
+		counter("quorate_unknown_tokens_total", "Requests with a token that is nobody's.", func() float64 { return float64(k.Unknown.Load()) }),
+		counter("quorate_peers_refused_total", "Connections to the peer port and packets of gossip that were refused.", func() float64 { return float64(c.Refused()) }),
 		gauge("quorate_certificate_expires_seconds", "When this node's certificate expires, in seconds since 1970; 0 without one.", func() float64 {
 			if certs == nil {
 				return 0

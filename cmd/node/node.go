@@ -120,7 +120,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	n.http = rest.New(rest.Config{
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
 		Operator: operator{cfg.NodeID, n.cluster, machine, guards(&cfg)}, Archive: archive,
-		Metrics: newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange, n.security.certs),
+		Metrics: newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange, n.security.certs, keeper),
 		Access:  keeper, NewSecret: auth.NewSecret,
 		MaxConns: cfg.HTTPMaxConns, MaxRequests: cfg.HTTPMaxRequests,
 		Logger: log,

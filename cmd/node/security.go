@@ -28,6 +28,8 @@ type security struct {
 	sources []*source
 	reload  chan struct{}
 
+	reminded time.Time // of a certificate's end; watch's own
+
 	setKeys func([][]byte) error // of the running cluster; nil before
 }
 
@@ -117,7 +119,29 @@ func (s *security) watch(ctx context.Context, log *slog.Logger) {
 			return
 		}
 		again(s.sources, log)
+		s.remind(log)
 	}
+}
+
+// expirySoon is how long before its end a certificate is to be replaced, and
+// remindEvery how often the log says so.
+const (
+	expirySoon  = 14 * 24 * time.Hour
+	remindEvery = 24 * time.Hour
+)
+
+// remind warns of a certificate that expires soon: other nodes refuse one that
+// has.
+func (s *security) remind(log *slog.Logger) {
+	if s.certs == nil {
+		return
+	}
+	now, ends := s.certs.now(), s.certs.current.Load().expires
+	if ends.Sub(now) > expirySoon || now.Sub(s.reminded) < remindEvery {
+		return
+	}
+	s.reminded = now
+	log.Warn("the certificate must be replaced: when it has expired, the other nodes refuse this one", "expires", ends)
 }
 
 // missing lists what a node needs beyond loopback and does not have, with how

@@ -208,3 +208,24 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// A certificate that ends soon is told of once a day.
+func TestExpiryIsToldOf(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	s := &security{certs: &certificates{now: func() time.Time { return now }}}
+	s.certs.current.Store(&material{expires: now.Add(expirySoon + time.Hour)})
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	told := 0
+	for hour := range 4 * 24 {
+		s.remind(logger)
+		if n := strings.Count(log.String(), "must be replaced"); n > told && hour < 1 {
+			t.Errorf("told of too early, after %d hours", hour)
+		}
+		told = strings.Count(log.String(), "must be replaced")
+		now = now.Add(time.Hour)
+	}
+	if told != 4 {
+		t.Errorf("told of %d times in 4 days", told)
+	}
+}

@@ -19,7 +19,13 @@ import (
 
 // TestClosed: three nodes with TLS, a gossip key and tokens.
 func TestClosed(t *testing.T) {
-	c, k := testcluster.StartClosed(t, 3)
+	k, c := testcluster.NewKeys(t), testcluster.New(t, 3)
+	c.Guard(k)
+	for i, n := range c.Nodes {
+		n.Args = append(n.Args, "--log-level", "debug") // Secrets reads it
+		c.Restart(i)
+	}
+	c.WaitReady()
 	for _, sub := range []struct {
 		name string
 		test func(*testing.T, *testcluster.Cluster, *testcluster.Keys)

@@ -119,9 +119,22 @@ func TestDevKeepsANamedDirectory(t *testing.T) {
 	account := newAccount(t)
 	d := startDev(t, "--data-dir", dir)
 	d.node(1).Purchase(t, account, "k", "5")
+	token, _ := newToken(t, d.node(0), "root", "admin") // from now on nobody gets in without
 	d.interrupt(t)
 	d = startDev(t, "--data-dir", dir)
-	if a := d.node(2).Account(t, account); a.LifetimeSpend != "5.00" {
+	testcluster.Eventually(t, 10*time.Second, "it knows that it has a token", func() error {
+		switch r := d.node(2).MustDo(t, "GET", "/v1/accounts/"+account, nil); r.Status {
+		case 401:
+			return nil
+		case 200:
+			return testcluster.Permanent(errors.New("open to everybody"))
+		default:
+			return errors.New(r.String())
+		}
+	})
+	node := d.node(2)
+	node.Token = token
+	if a := node.Account(t, account); a.LifetimeSpend != "5.00" {
 		t.Errorf("after a restart: %+v", a)
 	}
 	d.interrupt(t)
