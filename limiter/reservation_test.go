@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -158,5 +159,64 @@ func TestSlidingWindowTakesAllOrNone(t *testing.T) {
 	l.Sweep()
 	if l.Len() != 0 {
 		t.Error("an empty window was not swept")
+	}
+}
+
+// Reservations move with their partition, as many as the taker keeps, and those
+// that can still be settled; one that comes twice is one.
+func TestReservationsThatMoveAreBounded(t *testing.T) {
+	limit := perMinute("llm", bucket.Tokens, 1000)
+	g := newTrio(limit)
+	for i, most := range []int64{9, 3, 9} {
+		n := 0
+		g.nodes[i].Reserve(Reservations{TTL: 10 * time.Minute, Most: most, NewID: func() string { n++; return fmt.Sprint(name(i), "-", n) }})
+	}
+	take := func() {
+		t.Helper()
+		g.must(t, 0, bucket.Check{Account: "a", Tokens: 10, Reserve: true})
+	}
+	take()
+	g.now += 9 * time.Minute
+	for range 4 {
+		take()
+	}
+	g.now += time.Minute // the first can be settled no more
+	p := holders4("n1", "n2", "n3")
+	p.Moving = true
+	g.adopt(p)
+	g.nodes[0].Stop(g.epoch, []int{0})
+	if _, err := g.nodes[0].Settle(&bucket.Settlement{Account: "a", Reservation: "n1-2"}); !errors.Is(err, ErrNotOwner) {
+		t.Errorf("%v, want not the owner: the taker will know", err)
+	}
+	m := g.nodes[0].Leave(0)
+	if len(m.Reserved) != 5 {
+		t.Fatalf("%d reservations leave, want 5", len(m.Reserved))
+	}
+	for range 2 {
+		if g.nodes[1].Receive(g.epoch, m) != 1 {
+			t.Fatal("not taken over")
+		}
+		if live, _ := g.nodes[1].Reserved(); live != 3 {
+			t.Errorf("%d are kept, want 3", live)
+		}
+	}
+	if g.nodes[0].Gone([]int{0}); len(g.nodes[0].parts[0].reserved) != 0 {
+		t.Error("who has handed over still keeps them")
+	}
+	if live, _ := g.nodes[0].Reserved(); live != 0 {
+		t.Errorf("%d are counted", live)
+	}
+	known := 0
+	for i := range 5 {
+		what, err := g.nodes[1].Settle(&bucket.Settlement{Account: "a", Reservation: fmt.Sprint("n1-", i+1), Tokens: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if what == bucket.SettledNow {
+			known++
+		}
+	}
+	if known != 3 {
+		t.Errorf("%d are settled, want 3", known)
 	}
 }

@@ -21,7 +21,10 @@ type group struct {
 	leased bool // this node has leases
 	cut    bool // no majority is reached
 	newer  *View
+	news   int           // how many maps are newer than that, each known to who is asked next
+	stalls time.Duration // how long this node stands still while it asks
 	local  *Local
+	now    time.Duration
 	asked  []string
 
 	settled map[string]bucket.Settled // by node; others own nothing
@@ -51,10 +54,14 @@ func (g *group) State(Statement)               {}
 
 func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Check, d *bucket.Decision) error {
 	g.asked = append(g.asked, id+[]string{"", " judge", " relay"}[ask.How])
+	g.now += g.stalls
 	switch {
 	case g.newer != nil:
 		g.local.Adopt(g.newer)
-		g.newer = nil
+		if g.newer = nil; g.news > 0 {
+			g.news--
+			g.newer = &View{Epoch: g.local.Epoch() + 1, Nodes: 4, Parts: []Part{g.part}}
+		}
 		return ErrNotOwner
 	case g.down[id]:
 		return errors.New("connection refused")
@@ -67,8 +74,8 @@ func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Ch
 
 // router returns one of node n1 in the group.
 func (g *group) router(limits ...bucket.Scoped) *Router {
-	l, _, now := newLocal(limits...)
-	l.now = func() time.Duration { *now += time.Millisecond; return *now } // waits come to an end
+	l, _, _ := newLocal(limits...)
+	l.now = func() time.Duration { g.now += time.Millisecond; return g.now } // waits come to an end
 	l.Join(Cluster{
 		Leases: g, Outbox: g, Partitions: 1, Partition: func(string) int { return 0 },
 		Replication: func() bucket.Replication { return bucket.Replication{Slack: 5, CutOff: bucket.Deny} },
@@ -184,5 +191,47 @@ func TestServedAsOwnerNeverForwards(t *testing.T) {
 	}
 	if err := r.Serve(t.Context(), bucket.Ask{How: AsJudge}, &bucket.Check{Account: "a", Requests: 1}, &d, false); err != nil || d.DecidedBy != "n2" {
 		t.Fatalf("%v %+v: a judge that reaches the owner asks him", err, d)
+	}
+}
+
+// A newer map begins a client's check anew, and not for ever. Who asks as another
+// node's judge follows the map it began by.
+func TestRouterPlansAnewByANewerMap(t *testing.T) {
+	for _, c := range []struct {
+		news  int
+		ask   bool // another node asks for a judge
+		asked int  // times of the owner
+		by    string
+	}{{0, false, 2, "n2"}, {2, false, 4, "n2"}, {9, false, 4, "n1"}, {9, true, 1, "n1"}} {
+		g := &group{part: holders4("n2", "n1", "n3"), news: c.news}
+		r := g.router(perMinute("llm", bucket.Requests, 600))
+		g.newer = &View{Epoch: 2, Nodes: 4, Parts: []Part{g.part}}
+		q, d := bucket.Check{Account: "a", Requests: 1}, bucket.Decision{}
+		var err error
+		if c.ask {
+			err = r.Serve(t.Context(), bucket.Ask{How: AsJudge}, &q, &d, false)
+		} else {
+			err = r.Check(t.Context(), &q, &d)
+		}
+		if err != nil || d.Reason != bucket.OK || d.DecidedBy != c.by || len(g.asked) != c.asked {
+			t.Errorf("%+v: %v, by %q, asked %v", c, err, d.DecidedBy, g.asked)
+		}
+	}
+}
+
+// A hop that took far longer than it may was this node's own standing still: it is
+// repeated, once.
+func TestRouterRepeatsAHopItSleptThrough(t *testing.T) {
+	for stalls, want := range map[time.Duration][]string{
+		ownerHop:               {"n2", "n3 judge", "n4 judge"},
+		ownerHop + 2*late:      {"n2", "n2", "n3 judge", "n4 judge"},
+		ownerHop + time.Second: {"n2", "n2", "n3 judge", "n4 judge"},
+	} {
+		g := &group{part: holders4("n2", "n3", "n4"), err: errors.New("no answer"), stalls: stalls}
+		r := g.router(perMinute("llm", bucket.Requests, 600))
+		var d bucket.Decision
+		if err := r.Check(t.Context(), &bucket.Check{Account: "a", Requests: 1}, &d); err != nil || !slices.Equal(g.asked, want) || d.DecidedBy != "n1" {
+			t.Errorf("%s: %v, by %q, asked %v, want %v", stalls, err, d.DecidedBy, g.asked, want)
+		}
 	}
 }
