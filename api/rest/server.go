@@ -2,10 +2,12 @@ package rest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,6 +95,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // broken answers a request that could not be read. The connection is closed
 // after it.
 func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
+	if plainToTLS(err) {
+		return
+	}
 	p := wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: "the request is not HTTP that this server reads"}
 	var small *fasthttp.ErrSmallBuffer
 	var timeout net.Error
@@ -110,6 +115,24 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 		c.linger.Store(true)
 	}
 }
+
+// plainToTLS answers who speaks HTTP to a port that speaks HTTPS, beside the
+// connection that could not be made of it.
+func plainToTLS(err error) bool {
+	var record tls.RecordHeaderError
+	if !errors.As(err, &record) || record.Conn == nil || !httpMethod.Match(record.RecordHeader[:]) {
+		return false
+	}
+	p := wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: "this port speaks HTTPS"}
+	body := p.Append(nil)
+	// The client may be gone.
+	_, _ = fmt.Fprintf(record.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: %s\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n%s",
+		wire.TypeProblem, len(body), body)
+	return true
+}
+
+// httpMethod is how a request begins.
+var httpMethod = regexp.MustCompile(`^[A-Z]{3,5}`)
 
 // printer takes what fasthttp logs, which is about clients that misbehave.
 type printer struct{ log *slog.Logger }

@@ -107,3 +107,16 @@ func TestSettingsRefused(t *testing.T) {
 		})
 	}
 }
+
+// Secrets come from the environment, never from a command line.
+func TestSecretsFromTheEnvironment(t *testing.T) {
+	cfg, err := load(t, "", []string{"QUORATE_ADMIN_TOKEN=one=two", "QUORATE_GOSSIP_KEY=c2VjcmV0", "QUORATE_ADMIN_TOKEN_FILE=f"}, nil)
+	if err != nil || string(cfg.AdminToken) != "one=two" || string(cfg.GossipKey) != "c2VjcmV0" || cfg.AdminTokenFile != "f" {
+		t.Errorf("%q, %q, %q, %v", string(cfg.AdminToken), string(cfg.GossipKey), cfg.AdminTokenFile, err)
+	}
+	for _, key := range []string{"admin-token", "gossip-key"} {
+		if _, err := load(t, key+": x\n", nil, nil); err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s in a file: %v", key, err)
+		}
+	}
+}

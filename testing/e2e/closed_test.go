@@ -31,6 +31,7 @@ func TestClosed(t *testing.T) {
 		test func(*testing.T, *testcluster.Cluster, *testcluster.Keys)
 	}{
 		{"Serves", testClosedServes},
+		{"Plain", testClosedPlain},
 		{"Tokens", testClosedTokens},
 		{"Verbs", testClosedVerbs},
 		{"PeerPort", testClosedPeerPort},
@@ -77,6 +78,17 @@ func newToken(t *testing.T, n *testcluster.Node, name string, scopes ...string) 
 		t.Fatalf("make token %s: %s", name, r)
 	}
 	return made.Secret, r.Index()
+}
+
+// testClosedPlain: who speaks HTTP to a port that speaks HTTPS is told so.
+func testClosedPlain(t *testing.T, c *testcluster.Cluster, _ *testcluster.Keys) {
+	plain := &testcluster.Node{ID: "n1", URL: "http://" + c.Nodes[0].HTTP}
+	for _, method := range []string{"GET", "POST", "DELETE"} {
+		r, err := plain.Do(t.Context(), method, "/v1/cluster", nil)
+		if err != nil || r.Status != 400 || !strings.Contains(string(r.Body), "HTTPS") {
+			t.Errorf("%s: %v, %v", method, r, err)
+		}
+	}
 }
 
 // testClosedTokens: a token works and stops working on every node.
