@@ -47,7 +47,7 @@ owners: ## kill, freeze and move owners of real processes, 20 times each, and ch
 	go test -count=1 -timeout 30m -v ./testing/chaos/owners -faults 20
 
 lifecycle: ## back up, restart, upgrade, replace and recover clusters of real processes, with a million accounts
-	go test -count=1 -timeout 30m -v ./testing/chaos/lifecycle -accounts 1000000
+	go test -count=1 -timeout 30m -v ./testing/chaos/lifecycle -accounts 1000000 -long
 
 lint: ## check formatting, vet and staticcheck
 	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }

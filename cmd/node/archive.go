@@ -18,7 +18,7 @@ import (
 
 // stepWait is how long a step of a restore is tried again; the log gives a
 // restore up a while later.
-const stepWait = 40 * time.Second
+const stepWait = 20 * time.Second
 
 // spoolPattern names the file that a backup is kept in while it is restored.
 const spoolPattern = "restore-*.spool"
@@ -113,7 +113,7 @@ func (a *archive) replay(ctx context.Context, from io.Reader, by string) (index 
 		err = step(ledger.RestoreStep{Kind: ledger.RestoreCommit, Seq: n, Sum: sum})
 	}
 	if err != nil {
-		// What fails to be aborted is given up after a minute.
+		// What fails to be aborted is given up after half a minute.
 		_, aborted := a.propose(ctx, ledger.Op{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreAbort, ID: id}})
 		return 0, errors.Join(err, aborted)
 	}

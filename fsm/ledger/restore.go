@@ -10,7 +10,7 @@ import (
 
 // stageWait is after how long, by the log's time, a restore whose next step
 // does not come is given up.
-const stageWait = 60_000 // milliseconds
+const stageWait = 30_000 // milliseconds
 
 // RestoreKind is a step of a restore.
 type RestoreKind uint8

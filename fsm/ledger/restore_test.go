@@ -175,11 +175,11 @@ func TestARestoreThatStopsChangesNothing(t *testing.T) {
 		"aborted": func(s *ledger.State) error {
 			return apply(s, 9, 1, ledger.Op{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreAbort, ID: "r1"}}).Err
 		},
-		"no step for a minute": func(s *ledger.State) error {
-			if under, stale := s.Restoring(61_001); !under || !stale {
+		"no step for half a minute": func(s *ledger.State) error {
+			if under, stale := s.Restoring(31_001); !under || !stale {
 				return fmt.Errorf("before: under way %v, stale %v", under, stale)
 			}
-			return apply(s, 9, 61_002, ledger.Op{Kind: ledger.OpTick}).Err
+			return apply(s, 9, 31_002, ledger.Op{Kind: ledger.OpTick}).Err
 		},
 		"a block that is none": func(s *ledger.State) error {
 			bad := ledger.RestoreStep{Kind: ledger.RestoreBlock, ID: "r1", Seq: 1, Block: []byte{3, 0, 0, 0, 1}}
@@ -206,10 +206,10 @@ func TestARestoreThatStopsChangesNothing(t *testing.T) {
 		if _, now := backupOf(t, s); now.Content != was.Content {
 			t.Errorf("%s: the state changed", name)
 		}
-		if err := apply(s, 10, 61_002, ops[2]).Err; !errors.Is(err, ledger.ErrNoRestore) {
+		if err := apply(s, 10, 31_002, ops[2]).Err; !errors.Is(err, ledger.ErrNoRestore) {
 			t.Errorf("%s: its next step gave %v", name, err)
 		}
-		if r := apply(s, 11, 61_002, purchase("kept", "k2", "1")); r.Err != nil {
+		if r := apply(s, 11, 31_002, purchase("kept", "k2", "1")); r.Err != nil {
 			t.Errorf("%s: an entry afterwards: %v", name, r.Err)
 		}
 	}

@@ -107,6 +107,91 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreOutlivesTheLeader kills the leader in the middle of a restore, and
+// then, in the middle of another, the node that was asked for it.
+func TestRestoreOutlivesTheLeader(t *testing.T) {
+	c := testcluster.Start(t, 3)
+	buy(t, c, "acct", 60_000)
+	file := filepath.Join(t.TempDir(), "cluster.backup")
+	quorate(t, c.Nodes[0], "backup", file)
+	was := restore(t, c.Nodes[0], file, "--dry-run")
+	c.Nodes[0].Purchase(t, "late", "k", "5")
+
+	under := func(asked, victim int) testcluster.Output {
+		t.Helper()
+		done := make(chan testcluster.Output, 1)
+		go func() {
+			done <- testcluster.Run(t, time.Minute, "restore", file, "--endpoints", c.Nodes[asked].URL, "-o", "json")
+		}()
+		third := c.Nodes[(victim+1)%3]
+		if asked == (victim+1)%3 {
+			third = c.Nodes[(victim+2)%3]
+		}
+		testcluster.Eventually(t, 20*time.Second, "the restore is under way", func() error {
+			if r := third.MustDo(t, "GET", "/readyz?verbose", nil); !strings.Contains(r.String(), "[-]restoring") {
+				return fmt.Errorf("%s", r)
+			}
+			return nil
+		})
+		c.Kill(victim)
+		return <-done
+	}
+	leader := c.Leader()
+	began := time.Now()
+	if out := under((leader+1)%3, leader); out.Code != 0 {
+		t.Fatalf("the leader died meanwhile: %+v", out)
+	}
+	t.Logf("restored in %.1f s, with the leader killed in the middle", time.Since(began).Seconds())
+	if now := wantEqual(t, c); now.Content != was.Content {
+		t.Errorf("the nodes hold %s, the backup %s", now.Content, was.Content)
+	}
+	c.Restart(leader)
+	c.WaitReady()
+	wantEqual(t, c)
+
+	c.Nodes[0].Purchase(t, "late", "k", "5")
+	was = wantEqual(t, c)
+	asked := (c.Leader() + 1) % 3
+	if out := under(asked, asked); out.Code == 0 {
+		t.Fatalf("the node that was asked died, and the restore has ended: %+v", out)
+	}
+	// Nothing has changed; the log gives the restore up in a minute of its time.
+	other := c.Nodes[(asked+1)%3]
+	if r := other.MustDo(t, "POST", "/v1/accounts/late/ledger", testcluster.Entry{Key: "k2", Type: "purchase", Amount: "5"}); r.Status != 503 || !strings.Contains(r.String(), "restore is under way") {
+		t.Errorf("a write while it is open: %s", r)
+	}
+	if now := wantEqual(t, c); now.Content != was.Content {
+		t.Errorf("the nodes hold %s, before the restore that was left %s", now.Content, was.Content)
+	}
+	// Its spool goes with the next start.
+	left := func() []string {
+		names, _ := filepath.Glob(filepath.Join(c.Nodes[asked].DataDir, "restore-*.spool"))
+		return names
+	}
+	if len(left()) != 1 {
+		t.Errorf("spools: %v", left())
+	}
+	c.Restart(asked)
+	if !*long {
+		t.Log("how long writes are refused is for -long")
+		return
+	}
+	began = time.Now()
+	testcluster.Eventually(t, 2*time.Minute, "writes are taken again", func() error {
+		r, err := other.Do(context.Background(), "POST", "/v1/accounts/late/ledger", testcluster.Entry{Key: "k2", Type: "purchase", Amount: "5"})
+		if err != nil || r.Status != 200 {
+			return fmt.Errorf("%v %v", r, err)
+		}
+		return nil
+	})
+	t.Logf("writes are taken again %.0f s after the restart of the node that was asked", time.Since(began).Seconds())
+	c.WaitReady()
+	if len(left()) > 0 {
+		t.Errorf("spools: %v", left())
+	}
+	wantEqual(t, c)
+}
+
 // refuseDamaged restores damaged files and wants nothing to change.
 func refuseDamaged(t *testing.T, c *testcluster.Cluster, file string) {
 	t.Helper()

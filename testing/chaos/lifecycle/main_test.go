@@ -15,7 +15,10 @@ import (
 	"quorate/testing/testcluster"
 )
 
-var many = flag.Int("accounts", 20_000, "how many accounts a backup holds")
+var (
+	many = flag.Int("accounts", 20_000, "how many accounts a backup holds")
+	long = flag.Bool("long", false, "wait for a restore to be given up")
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
