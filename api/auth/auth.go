@@ -42,8 +42,9 @@ type Keeper struct {
 	Unknown atomic.Uint64
 }
 
-// New returns a keeper of the tokens in force. Until known returns true, the
-// tokens may not be all there are, and nobody is let in for lack of any.
+// New returns a keeper of the tokens in force. Until known returns true, tokens
+// may have been made or revoked that this node has not heard of: only its own let
+// anybody in.
 func New(tokens func() *ledger.Tokens, known func() bool) *Keeper {
 	k := &Keeper{tokens: tokens, known: known}
 	k.admin.Store(&[]ledger.SecretHash{})
@@ -87,7 +88,8 @@ func (k *Keeper) Guarded() bool { return len(*k.admin.Load()) > 0 }
 func (k *Keeper) Asks() bool { return k.Guarded() || k.tokens().Len() > 0 }
 
 // Who returns whose the token is; empty is none. Without any token in force
-// everybody may do everything.
+// everybody may do everything. Where that cannot be known yet, the answer is
+// ledger.ActorOpen and false.
 func (k *Keeper) Who(token []byte) (ledger.Caller, bool) {
 	if !k.Asks() {
 		return ledger.Caller{Name: ledger.ActorOpen, Scopes: ledger.ScopeAdmin}, k.known()
@@ -96,7 +98,7 @@ func (k *Keeper) Who(token []byte) (ledger.Caller, bool) {
 		return ledger.Caller{}, false
 	}
 	h := ledger.HashSecret(token)
-	if t := k.tokens().Find(h); t != nil {
+	if t := k.tokens().Find(h); t != nil && k.known() {
 		return ledger.Caller{Name: t.Name, Scopes: t.Scopes}, true
 	}
 	// All of them, so that the time tells nothing.
@@ -106,6 +108,9 @@ func (k *Keeper) Who(token []byte) (ledger.Caller, bool) {
 	}
 	if found == 1 {
 		return ledger.Caller{Name: ledger.ActorNode, Scopes: ledger.ScopeAdmin}, true
+	}
+	if !k.known() {
+		return ledger.Caller{Name: ledger.ActorOpen}, false
 	}
 	k.Unknown.Add(1)
 	return ledger.Caller{}, false

@@ -27,7 +27,7 @@ func TestWho(t *testing.T) {
 	open := ledger.Caller{Name: ledger.ActorOpen, Scopes: ledger.ScopeAdmin}
 	node := ledger.Caller{Name: ledger.ActorNode, Scopes: ledger.ScopeAdmin}
 	gate := ledger.Caller{Name: "of-gate", Scopes: ledger.ScopeCheck}
-	nobody := ledger.Caller{}
+	nobody, early := ledger.Caller{}, ledger.Caller{Name: ledger.ActorOpen}
 	for _, tt := range []struct {
 		name   string
 		tokens map[string]ledger.Scopes
@@ -41,7 +41,9 @@ func TestWho(t *testing.T) {
 		{"not known yet", nil, nil, true, "", open}, // and not let in
 		{"none sent", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "", nobody},
 		{"a right one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gate", gate},
-		{"a right one early", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "gate", gate},
+		{"a right one early, it may have been revoked", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "gate", early},
+		{"a wrong one early, it may have been made", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "x", early},
+		{"the node's own early", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, []string{admin}, true, admin, node},
 		{"a wrong one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gatf", nobody},
 		{"its beginning", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gat", nobody},
 		{"too long", nil, []string{admin}, false, strings.Repeat("a", MaxToken+1), nobody},
@@ -54,7 +56,7 @@ func TestWho(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, ok := k.Who([]byte(tt.token))
-		if got != tt.want || ok != (tt.want != nobody && (tt.want != open || !tt.lags)) {
+		if got != tt.want || ok != (tt.want != nobody && tt.want != early && (tt.want != open || !tt.lags)) {
 			t.Errorf("%s: %+v, %v", tt.name, got, ok)
 		}
 		if k.Guarded() != (len(tt.admin) > 0) || k.Asks() != (len(tt.admin)+len(tt.tokens) > 0) {

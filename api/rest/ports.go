@@ -112,7 +112,7 @@ type Metrics interface {
 // Access knows who asks.
 type Access interface {
 	// Who returns whose the token is; empty is none. While no token is in force,
-	// everybody is ledger.ActorOpen, and ok tells whether that is known for sure.
+	// everybody is ledger.ActorOpen. That name and not ok: it cannot be known yet.
 	Who(token []byte) (who ledger.Caller, ok bool)
 	// Guarded reports whether this node has an admin token of its own, which no
 	// change of tokens can take away.
