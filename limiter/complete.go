@@ -71,11 +71,12 @@ func (l *Local) Restate(p int, node string) []Statement {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	part, role, since := l.view.Load().part(p)
+	v := l.view.Load()
+	_, role, since := v.part(p)
 	if role != owner {
 		return nil
 	}
-	o := &ownership{l: l, sh: sh, since: since, part: &part}
+	o := &ownership{l: l, sh: sh, since: since, part: &v.Parts[p]}
 	var out []Statement
 	for id, h := range sh.hot {
 		use := l.used(sh, id, now)

@@ -216,8 +216,9 @@ func (l *Local) Hear(t Tally) int64 {
 	now := l.now()
 	p := l.cluster.Partition(t.Account)
 	// Without a lease somebody else may own it by now: it would absorb for nobody.
-	if part, role, since := l.view.Load().part(p); role == owner && l.cluster.Leases.Valid(p, now) {
-		o := &ownership{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &part, rule: l.cluster.Replication()}
+	v := l.view.Load()
+	if _, role, since := v.part(p); role == owner && l.cluster.Leases.Valid(p, now) {
+		o := &ownership{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
 		o.absorb(t, now)
 		return t.Units
 	}

@@ -46,11 +46,12 @@ func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Verd
 	defer sh.mu.Unlock()
 	now := l.now()
 	// The role is read under the lock: who hands over takes every lock once.
-	part, role, since := l.view.Load().part(p)
+	v := l.view.Load()
+	_, role, since := v.part(p)
 	if role != owner || !l.cluster.Leases.Valid(p, now) {
 		return NotOwner, nil
 	}
-	o := &ownership{l: l, sh: sh, id: bucket.ID{Account: c.Account}, since: since, part: &part, rule: l.cluster.Replication()}
+	o := &ownership{l: l, sh: sh, id: bucket.ID{Account: c.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
 	return o.take(c, r.Limits, d, now)
 }
 

@@ -133,11 +133,12 @@ func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 	var o *ownership // nil: on one's own
 	if l.cluster.Leases != nil {
 		p := l.cluster.Partition(s.Account)
-		part, role, since := l.view.Load().part(p)
+		v := l.view.Load()
+		_, role, since := v.part(p)
 		if role != owner || !l.cluster.Leases.Valid(p, now) {
 			return bucket.SettledUnknown, ErrNotOwner
 		}
-		o = &ownership{l: l, sh: sh, id: bucket.ID{Account: s.Account}, since: since, part: &part, rule: l.cluster.Replication()}
+		o = &ownership{l: l, sh: sh, id: bucket.ID{Account: s.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
 	}
 	r := sh.reserved[s.Reservation]
 	switch {
