@@ -25,6 +25,16 @@ type NodeStatus struct {
 	Version                string
 }
 
+// Voters returns the ids of the nodes with a vote, sorted.
+func (s *Status) Voters() (ids []string) {
+	for i := range s.Nodes {
+		if s.Nodes[i].Voter {
+			ids = append(ids, s.Nodes[i].ID)
+		}
+	}
+	return ids
+}
+
 // Status returns the cluster as this node sees it.
 func (n *Node) Status() Status {
 	_, leader := n.raft.LeaderWithID()

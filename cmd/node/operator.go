@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"quorate/api/rest"
@@ -44,7 +45,7 @@ func (o operator) Cluster() rest.ClusterStatus {
 		out.KeysSince = &text
 	}
 	out.Unowned, out.Moving = m.Unsettled()
-	out.Settling = len(m.Retiring) > 0
+	out.Settling = m.Epoch > 0 && (len(m.Retiring) > 0 || !slices.Equal(m.Grantors, s.Voters()))
 	owned := m.Owned()
 	for _, k := range s.Nodes {
 		out.Nodes = append(out.Nodes, rest.NodeStatus{

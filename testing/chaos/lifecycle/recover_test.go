@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -76,15 +77,20 @@ func TestMajorityLost(t *testing.T) {
 	c.WaitReady()
 	t.Logf("two new nodes have joined after %.1f s", time.Since(began).Seconds())
 	wantEqual(t, c)
-	voters := 0
-	for _, n := range left.Status(t).Nodes {
-		if n.Voter {
-			voters++
+	testcluster.Eventually(t, time.Minute, "all three vote", func() error {
+		voters := 0
+		for _, n := range left.Status(t).Nodes {
+			if n.Voter {
+				voters++
+			}
 		}
-	}
-	if voters != 3 {
-		t.Errorf("%d voters", voters)
-	}
+		if voters != 3 {
+			return fmt.Errorf("%d do", voters)
+		}
+		return nil
+	})
+	c.WaitReady()
+	t.Logf("all three vote after %.1f s", time.Since(began).Seconds())
 	// One more may go now.
 	c.Nodes[1].Purchase(t, "acme", "k", "5")
 	c.Kill(0)

@@ -30,9 +30,13 @@ func restart(t *testing.T, c *testcluster.Cluster, i int, change func(n *testclu
 	}
 	other := c.Nodes[(i+1)%len(c.Nodes)]
 	var s testcluster.Status
-	if err := other.MustDo(t, "GET", "/v1/cluster", nil, strong).JSON(&s); err != nil {
-		t.Fatal(err)
-	}
+	testcluster.Eventually(t, 10*time.Second, "a leader answers", func() error {
+		r := other.MustDo(t, "GET", "/v1/cluster", nil, strong)
+		if r.Status != 200 {
+			return fmt.Errorf("%s", r) // it is just being elected
+		}
+		return r.JSON(&s)
+	})
 	if k := s.Node(n.ID); k == nil || !k.Voter {
 		t.Errorf("%s is no member any more: %+v", n.ID, k)
 	} else if k.Partitions > 0 {
