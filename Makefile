@@ -49,6 +49,17 @@ owners: ## kill, freeze and move owners of real processes, 20 times each, and ch
 lifecycle: ## back up, restart, upgrade, replace and recover clusters of real processes, with a million accounts
 	go test -count=1 -timeout 30m -v ./testing/chaos/lifecycle -accounts 1000000 -long
 
+# Both take SEED (the same faults again), ONLY (processes, namespaces or
+# containers) and FAULTS (by name, with commas).
+CHAOS = go test -count=1 -timeout 0 -v ./testing/chaos -run TestChaos -chaos -seed $(or $(SEED),0) \
+	-only "$(ONLY)" -faults "$(FAULTS)" -report $(CURDIR)/testing/chaos/out/report.html
+
+chaos: ## hurt real clusters under load for some minutes, and check what that cost
+	@$(CHAOS)
+
+soak: ## the same with faults at random for MINUTES=60 on each backend
+	@$(CHAOS) -soak $(or $(MINUTES),60)m
+
 lint: ## check formatting, vet and staticcheck
 	@files=$$(gofmt -l $(FOLDERS)); test -z "$$files" || { echo "gofmt would change:" $$files; exit 1; }
 	go vet ./...

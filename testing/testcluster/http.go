@@ -121,3 +121,7 @@ func (n *Node) MustDo(tb testing.TB, method, path string, body any, opts ...Opti
 	}
 	return r
 }
+
+// CloseIdle closes the connections to nodes that no request uses, so that what a
+// node holds is its own.
+func CloseIdle() { client.CloseIdleConnections() }

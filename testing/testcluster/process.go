@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,8 @@ type Node struct {
 	DataDir string   //
 	Args    []string // what it is started with; may be changed while it does not run
 	Program string   // what is started; empty: Binary. Likewise
+	Through []string // a command that starts it, given as its last arguments. Likewise
+	Env     []string // beside the environment; likewise
 
 	Client *http.Client // what asks it; nil: one without certificates
 	Token  string       // that requests carry; empty: none
@@ -54,8 +57,8 @@ func (n *Node) PID() int {
 	return 0
 }
 
-// exited reports whether the process ended without being asked to.
-func (n *Node) exited() bool {
+// Exited reports whether the process ended without being asked to.
+func (n *Node) Exited() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.life != nil && n.life.over() && !n.killed
@@ -85,9 +88,10 @@ func (n *Node) start(binary string) error {
 		return err
 	}
 	defer log.Close() // the child has its own
-	cmd := exec.Command(binary, n.Args...)
+	line := slices.Concat(n.Through, []string{binary}, n.Args)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = cleanEnv()
+	cmd.Env = append(cleanEnv(), n.Env...)
 	if err := startBound(cmd); err != nil {
 		return err
 	}

@@ -44,12 +44,37 @@ func Start(tb testing.TB, n int) *Cluster {
 // New lays out n nodes and starts none.
 func New(tb testing.TB, n int) *Cluster {
 	tb.Helper()
+	return NewAt(tb, make([]Place, n))
+}
+
+// Place is where a node lives.
+type Place struct {
+	Host    string   // its own address, so that it may take any port; empty: free ports of loopback
+	DataDir string   // empty: one below the test's directory
+	Through []string // a command that starts the node, given as its last arguments
+}
+
+// NewAt is New with a place for each node.
+func NewAt(tb testing.TB, places []Place) *Cluster {
+	tb.Helper()
 	c := &Cluster{tb: tb, dir: tb.TempDir()}
-	for i := range n {
-		c.Nodes = append(c.Nodes, c.place("n"+strconv.Itoa(i+1)))
+	for i, p := range places {
+		n := c.place("n" + strconv.Itoa(i+1))
+		if p.Host != "" {
+			n.HTTP, n.Peer, n.Gossip = p.Host+":8081", p.Host+":9081", p.Host+":7081"
+			n.URL = "http://" + n.HTTP
+		}
+		if p.DataDir != "" {
+			n.DataDir = p.DataDir
+		}
+		n.Through = p.Through
+		c.Nodes = append(c.Nodes, n)
 	}
-	for _, node := range c.Nodes {
-		node.Args = c.args(node, n)
+	for i, node := range c.Nodes {
+		node.Args = c.args(node, len(places))
+		if places[i].Host != "" {
+			node.Args = append(node.Args, "--insecure")
+		}
 	}
 	tb.Cleanup(c.close)
 	return c
@@ -155,19 +180,27 @@ func (c *Cluster) WaitReady() {
 }
 
 func (c *Cluster) ready() error {
-	running := map[string]bool{}
+	var running []*Node
 	for _, n := range c.Nodes {
 		if n.Running() {
-			running[n.ID] = true
-		} else if n.exited() {
+			running = append(running, n)
+		} else if n.Exited() {
 			return Permanent(fmt.Errorf("%s has exited by itself:\n%s", n.ID, n.LogTail(20)))
 		}
 	}
+	return Agree(running)
+}
+
+// Agree reports why nodes, which are all that run, do not make a cluster that
+// is whole: each of them is ready, and they see the same leader, term and
+// ownership, in which each of them has a part and no other node has.
+func Agree(nodes []*Node) error {
+	running := map[string]bool{}
+	for _, n := range nodes {
+		running[n.ID] = true
+	}
 	var first *Status
-	for _, n := range c.Nodes {
-		if !running[n.ID] {
-			continue
-		}
+	for _, n := range nodes {
 		s, err := n.status()
 		if err != nil {
 			return err

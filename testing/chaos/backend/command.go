@@ -1,0 +1,36 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// within is how long a command of the machine's may take.
+const within = 60 * time.Second
+
+// run runs a command and wants it to succeed.
+func run(args ...string) error {
+	_, err := output(args...)
+	return err
+}
+
+func output(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// cleanup runs a command after a run; one that fails leaves something behind.
+func cleanup(tb testing.TB, args ...string) {
+	if err := run(args...); err != nil {
+		tb.Logf("left behind: %v", err)
+	}
+}

@@ -1,0 +1,205 @@
+package traffic
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"quorate/testing/chaos/model"
+	"quorate/testing/testcluster"
+)
+
+const (
+	auditors    = 16
+	auditWithin = 2 * time.Minute
+)
+
+// Audit asks every node for all that was recorded: each account's balances, each
+// key, and what its whole state hashes to. The traffic has stopped.
+func (t *Traffic) Audit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, auditWithin)
+	defer cancel()
+	index := uint64(0)
+	keys := map[string]map[int]bool{}
+	for _, op := range t.rec.history.Ops {
+		index = max(index, op.Index)
+		if keys[op.Account] == nil {
+			keys[op.Account] = map[int]bool{}
+		}
+		if op.Type != model.Read {
+			keys[op.Account][op.Key] = true
+		}
+	}
+	type job struct {
+		account string
+		keys    map[int]bool
+	}
+	jobs := make(chan job)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for range auditors {
+		wg.Go(func() {
+			for j := range jobs {
+				if err := t.audit(ctx, j.account, j.keys, index, &mu); err != nil {
+					mu.Lock()
+					failed = errors.Join(failed, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for account, k := range keys {
+		jobs <- job{account, k}
+	}
+	close(jobs)
+	wg.Wait()
+	if failed != nil {
+		return failed
+	}
+	return t.contents(ctx)
+}
+
+// audit reads one account everywhere, and its keys at one node, linearizably.
+func (t *Traffic) audit(ctx context.Context, account string, keys map[int]bool, index uint64, mu *sync.Mutex) error {
+	path := "/v1/accounts/" + url.PathEscape(account)
+	for _, n := range t.cfg.Nodes {
+		r, err := n.Do(ctx, "GET", path+"?consistency=strong", nil, testcluster.MinIndex(index))
+		if err != nil {
+			return err
+		}
+		if r.Status == 404 {
+			continue // no entry of it was applied; validate knows whether that is right
+		}
+		if r.Status != 200 {
+			return fmt.Errorf("account %s at %s: %s", account, n.ID, r)
+		}
+		var a testcluster.Account
+		if err := r.JSON(&a); err != nil {
+			return err
+		}
+		f := model.FinalAccount{Node: n.ID, Account: account}
+		if err := balances(&a, &f.Balances); err != nil {
+			return err
+		}
+		mu.Lock()
+		t.rec.history.Final = append(t.rec.history.Final, f)
+		mu.Unlock()
+	}
+	looked := map[int]uint64{}
+	at := t.cfg.Nodes[len(account)%len(t.cfg.Nodes)]
+	for key := range keys {
+		r, err := at.Do(ctx, "GET", path+"/ledger/"+Key(key), nil, testcluster.MinIndex(index))
+		if err != nil {
+			return err
+		}
+		switch r.Status {
+		case 404:
+			continue
+		case 200:
+		default:
+			return fmt.Errorf("key %d of %s at %s: %s", key, account, at.ID, r)
+		}
+		var e struct {
+			testcluster.Entry
+			Wrapped *testcluster.Entry `json:"entry"`
+		}
+		if err := r.JSON(&e); err != nil {
+			return err
+		}
+		if e.Wrapped != nil {
+			e.Entry = *e.Wrapped
+		}
+		looked[key] = e.Index
+	}
+	mu.Lock()
+	t.rec.history.Looked[account] = looked
+	mu.Unlock()
+	return nil
+}
+
+// contents has each node back up what it holds, until all hold the same or time
+// is up: then validate says so.
+func (t *Traffic) contents(ctx context.Context) error {
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		same := true
+		for _, n := range t.cfg.Nodes {
+			hash, err := content(ctx, n)
+			if err != nil {
+				return err
+			}
+			t.rec.history.Content[n.ID] = hash
+			same = same && hash == t.rec.history.Content[t.cfg.Nodes[0].ID]
+		}
+		if same || time.Now().After(deadline) {
+			return nil
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
+
+func content(ctx context.Context, n *testcluster.Node) (string, error) {
+	r, err := n.Do(ctx, "GET", "/v1/backup", nil)
+	if err != nil {
+		return "", err
+	}
+	if r.Status != 200 {
+		return "", fmt.Errorf("backup of %s: %s", n.ID, r)
+	}
+	if r, err = n.Do(ctx, "POST", "/v1/restore?dry_run=true", r.Body); err != nil {
+		return "", err
+	}
+	var c struct {
+		Content string `json:"content"`
+	}
+	if err := r.JSON(&c); err != nil {
+		return "", err
+	}
+	if c.Content == "" {
+		return "", fmt.Errorf("a backup of %s looked at: %s", n.ID, r)
+	}
+	return c.Content, nil
+}
+
+// Resources asks what the nodes' processes hold. Connections that nobody uses are
+// closed first: they are the clients'.
+func (t *Traffic) Resources(ctx context.Context) (all []model.Resources, err error) {
+	testcluster.CloseIdle()
+	for _, n := range t.cfg.Nodes {
+		r, err := n.Do(ctx, "GET", "/metrics", nil)
+		if err != nil {
+			return nil, err
+		}
+		m := samples(r.Body)
+		all = append(all, model.Resources{
+			Node: n.ID, Goroutines: m["go_goroutines"], Files: m["process_open_fds"],
+			Heap: m["go_memstats_heap_inuse_bytes"], Resident: m["process_resident_memory_bytes"],
+		})
+	}
+	return all, nil
+}
+
+// KeepIdle records what the nodes hold before the first fault, KeepEnd at the end.
+func (t *Traffic) KeepIdle(all []model.Resources) { t.rec.history.Idle = all }
+
+// KeepEnd is described with KeepIdle.
+func (t *Traffic) KeepEnd(all []model.Resources) { t.rec.history.End = all }
+
+// samples reads the metrics without labels.
+func samples(text []byte) map[string]float64 {
+	out := map[string]float64{}
+	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
+		name, value, ok := strings.Cut(s.Text(), " ")
+		if v, err := strconv.ParseFloat(value, 64); ok && err == nil && !strings.HasPrefix(name, "#") {
+			out[name] = v
+		}
+	}
+	return out
+}

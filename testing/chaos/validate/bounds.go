@@ -1,0 +1,98 @@
+package validate
+
+import (
+	"slices"
+	"time"
+
+	"quorate/testing/chaos/model"
+)
+
+// bound is what the faults that meet an interval may have cost a bucket in it,
+// above its ideal.
+func bound(h *model.History, b *model.Bucket, faults []*model.Fault, from, to time.Duration) (sum float64) {
+	for i, f := range faults {
+		if !f.During(from, to) {
+			continue
+		}
+		sum += Bound(h, b, f)
+		// Copies that a takeover would go by may be gone, or their holder cut off,
+		// when faults overlap.
+		if strikesOwner(b, f) && overlaps(faults, i) {
+			sum += b.Burst
+		}
+	}
+	return sum
+}
+
+// Bound is what one fault may cost a bucket, in units above its ideal. T is the
+// time until the cluster was whole, S the slack of the default policy, I what a
+// stand-in may admit, a share what a node without a majority may.
+func Bound(h *model.History, b *model.Bucket, f *model.Fault) float64 {
+	n := float64(len(h.Nodes))
+	t := (f.Over - f.Start).Seconds()
+	slack := max(1, b.Burst/20)
+	interim := max(1, b.Burst/10) + b.Rate/n*t
+	share := b.Burst/n + b.Rate/n*t
+	owner := strikesOwner(b, f)
+	switch f.Kind {
+	case model.Kill:
+		switch {
+		case !owner:
+			return 0
+		case exhausted(b, f.Start):
+			return 1
+		}
+		return slack
+	case model.KillTwo, model.KillAll:
+		return b.Burst
+	case model.Freeze, model.Starve:
+		if !owner {
+			return 0
+		}
+		return slack + interim
+	case model.DiskStop: // the node ends, or stands still first
+		if !owner {
+			return 0
+		}
+		return slack + interim
+	case model.CutOff:
+		return slack + interim + float64(len(f.Nodes))*share
+	case model.OneWay, model.Flapping:
+		return slack + interim + share
+	case model.NoMajority:
+		return slack + (n-1)*interim
+	case model.Loss:
+		return interim
+	}
+	return 0 // planned moves, one link, a slow disk, wrong clocks, nothing at all
+}
+
+// strikesOwner reports whether a fault strikes the bucket's owner, as far as is
+// known.
+func strikesOwner(b *model.Bucket, f *model.Fault) bool {
+	owner := b.OwnerAt(f.Start)
+	return owner == "" || slices.Contains(f.Nodes, owner)
+}
+
+// exhausted reports whether the owner was denying by a tenth of a second before
+// an instant, so that its copies know.
+func exhausted(b *model.Bucket, at time.Duration) bool {
+	for _, d := range b.Denials {
+		if d >= at-2*time.Second && d <= at-100*time.Millisecond {
+			return true
+		}
+	}
+	return false
+}
+
+// overlaps reports whether another fault lasts while this one does. What was
+// planned or costs nothing does not count.
+func overlaps(faults []*model.Fault, i int) bool {
+	f := faults[i]
+	for k, g := range faults {
+		if k != i && g.Kind != model.Move && g.Kind != model.None && f.Kind != model.Move && f.During(g.Start, g.Over) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,129 @@
+package validate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"quorate/testing/chaos/model"
+)
+
+// Over returns the most by which a bucket of the given burst, refilled at rate
+// units a second, was exceeded in any interval: over all a and b, what was asked
+// after a and answered before b, less burst + rate x (b - a). It is below zero
+// for a bucket that was never full.
+func Over(all []model.Admission, burst, rate float64) float64 {
+	worst := -burst
+	intervals(all, burst, rate, func(_, _ time.Duration, over float64) { worst = max(worst, over) })
+	return worst
+}
+
+// intervals calls fn with what each interval between a request and a later
+// answer admitted above its ideal.
+func intervals(all []model.Admission, burst, rate float64, fn func(from, to time.Duration, over float64)) {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b model.Admission) int { return int(a.Answered - b.Answered) })
+	asked := make([]time.Duration, len(all))
+	for i, a := range all {
+		asked[i] = a.Asked
+	}
+	slices.Sort(asked)
+	for _, from := range slices.Compact(asked) {
+		sum := 0.0
+		for _, a := range all {
+			if a.Asked < from {
+				continue
+			}
+			sum += float64(a.Units)
+			fn(from, a.Answered, sum-burst-rate*(a.Answered-from).Seconds())
+		}
+	}
+}
+
+// Cost is what a fault cost the bucket that it cost most, in intervals that meet
+// no other fault.
+type Cost struct {
+	Fault   *model.Fault
+	Account string
+	Over    float64 // at most 0: nothing
+	Bound   float64 // of that bucket; where there was nothing, the highest of all
+}
+
+// rounding is what the arithmetic here may be off by.
+const rounding = 1e-6
+
+// OverAdmission checks every interval of every bucket against its ideal and the
+// bounds of the faults that it meets.
+func OverAdmission(h *model.History) (Result, []Cost) {
+	r := Result{Invariant: "over-admission", OK: true, Bound: "burst + rate x time + the bounds of the faults met"}
+	faults := h.Faults()
+	costs := make([]Cost, len(faults))
+	for i, f := range faults {
+		costs[i] = Cost{Fault: f}
+		for _, account := range slices.Concat(f.Fresh, f.Spent) {
+			if b := h.Bucket(account); b != nil {
+				costs[i].Bound = max(costs[i].Bound, Bound(h, b, f))
+			}
+		}
+	}
+	worst := -1e9
+	for _, b := range h.Buckets {
+		var bad *Cost
+		intervals(b.Admits, b.Burst, b.Rate, func(from, to time.Duration, over float64) {
+			worst = max(worst, over)
+			if over <= 0 {
+				return
+			}
+			c := Cost{Account: b.Account, Over: over, Bound: bound(h, b, faults, from, to)}
+			if i := theOnly(faults, from, to); i >= 0 {
+				c.Fault = faults[i]
+				if was := costs[i]; was.Over <= 0 || c.Over-c.Bound > was.Over-was.Bound {
+					costs[i] = c
+				}
+			}
+			if over > c.Bound+rounding && (bad == nil || over-c.Bound > bad.Over-bad.Bound) {
+				c.Fault = last(faults, to)
+				bad = &c
+			}
+		})
+		if bad != nil {
+			r.fail("%s admitted %.2f above its ideal, the faults allow %.2f (%s)", bad.Account, bad.Over, bad.Bound, name(bad.Fault))
+		}
+	}
+	r.Figure = fmt.Sprintf("%.2f at most, of %d buckets", worst, len(h.Buckets))
+	if len(h.Buckets) == 0 {
+		r.fail("there was no bucket")
+	}
+	return r, costs
+}
+
+func name(f *model.Fault) string {
+	if f == nil {
+		return "before any fault"
+	}
+	return fmt.Sprintf("after %s of %v at %.1f s", f.Name, f.Nodes, f.Start.Seconds())
+}
+
+// last is the last fault that had struck by an instant.
+func last(faults []*model.Fault, at time.Duration) (f *model.Fault) {
+	for _, g := range faults {
+		if g.Start <= at {
+			f = g
+		}
+	}
+	return f
+}
+
+// theOnly is the position of the one fault that an interval meets, else -1.
+func theOnly(faults []*model.Fault, from, to time.Duration) int {
+	only := -1
+	for i, f := range faults {
+		if f.During(from, to) {
+			if only >= 0 {
+				return -1
+			}
+			only = i
+		}
+	}
+	return only
+}

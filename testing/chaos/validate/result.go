@@ -1,0 +1,52 @@
+// Package validate holds a run's history against what was promised. It is pure:
+// what it finds depends on the history alone.
+package validate
+
+import (
+	"fmt"
+
+	"quorate/testing/chaos/model"
+)
+
+// Result is what became of one invariant.
+type Result struct {
+	Invariant string
+	OK        bool
+	Figure    string   // what was seen
+	Bound     string   // what was promised
+	Details   []string // the first few violations
+}
+
+const maxDetails = 10
+
+func (r *Result) fail(format string, args ...any) {
+	r.OK = false
+	if len(r.Details) < maxDetails {
+		r.Details = append(r.Details, fmt.Sprintf(format, args...))
+	}
+}
+
+// Report is all that was found.
+type Report struct {
+	Results []Result
+	Cost    []Cost // of each fault, in their order
+}
+
+// OK reports whether every invariant held.
+func (r *Report) OK() bool {
+	for _, one := range r.Results {
+		if !one.OK {
+			return false
+		}
+	}
+	return true
+}
+
+// All checks everything.
+func All(h *model.History) *Report {
+	over, cost := OverAdmission(h)
+	return &Report{
+		Results: []Result{over, Service(h), Linearizable(h), ExactlyOnce(h), SameState(h), Whole(h), Leaks(h)},
+		Cost:    cost,
+	}
+}

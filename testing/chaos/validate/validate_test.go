@@ -1,0 +1,171 @@
+package validate
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"quorate/testing/chaos/model"
+)
+
+const (
+	burst = 600
+	rate  = 10.0
+)
+
+// history is a short run without faults in which all is well. Each test spoils
+// one thing.
+func history() *model.History {
+	h := &model.History{
+		Nodes:   []string{"n1", "n2", "n3"},
+		Seconds: map[string][]model.Second{"n1": {{Checks: 10}}},
+		Looked:  map[string]map[int]uint64{"a": {0: 7, 1: 9}},
+		Content: map[string]string{"n1": "same", "n2": "same", "n3": "same"},
+		Ops: []model.Op{
+			{Account: "a", Type: model.Purchase, Key: 0, Amount: 5, Asked: 1, Answered: 2, Tries: 1, Outcome: model.Applied, Index: 7, Balances: model.Balances{Purchased: 5, Lifetime: 5}},
+			{Account: "a", Type: model.Usage, Key: 1, Amount: 2, Asked: 3, Answered: 4, Tries: 1, Outcome: model.Applied, Index: 9, Balances: model.Balances{Purchased: 3, Lifetime: 5}},
+			{Account: "a", Type: model.Read, Asked: 5, Answered: 6, Tries: 1, Outcome: model.Applied, Balances: model.Balances{Purchased: 3, Lifetime: 5}},
+		},
+		Buckets: []*model.Bucket{{Account: "hot", Burst: burst, Rate: rate, Owners: []model.Owner{{Node: "n1"}}}},
+	}
+	for _, n := range h.Nodes {
+		h.Final = append(h.Final, model.FinalAccount{Node: n, Account: "a", Balances: model.Balances{Purchased: 3, Lifetime: 5}})
+		h.Idle = append(h.Idle, model.Resources{Node: n, Goroutines: 50, Files: 20, Heap: 1 << 20})
+		h.End = append(h.End, model.Resources{Node: n, Goroutines: 55, Files: 21, Heap: 2 << 20})
+	}
+	admit(h, burst, time.Second)
+	return h
+}
+
+// admit adds admissions at an instant.
+func admit(h *model.History, units int, at time.Duration) {
+	for range units {
+		h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: at, Answered: at + time.Millisecond, Units: 1})
+	}
+}
+
+func fault(h *model.History, kind model.Kind, start, over time.Duration, nodes ...string) {
+	h.AddFault(&model.Fault{Name: string(kind), Kind: kind, Nodes: nodes, Hurt: nodes, Start: start, Heal: over, Over: over, HurtUntil: over})
+	h.Ops = append(h.Ops, model.Op{Account: "a", Type: model.Purchase, Key: 2, Amount: 1, Asked: over + 1, Answered: over + 2, Tries: 1, Outcome: model.Applied, Index: 11,
+		Balances: model.Balances{Purchased: 4, Lifetime: 6}})
+	h.Looked["a"][2] = 11
+	for i := range h.Final {
+		h.Final[i].Balances = model.Balances{Purchased: 4, Lifetime: 6}
+	}
+}
+
+// TestEachFaultOfAHistoryIsFound spoils one thing at a time: the invariant that
+// is named then, and no other, must fail.
+func TestEachFaultOfAHistoryIsFound(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		want  string // the invariants that fail, with commas
+		spoil func(*model.History)
+	}{
+		{"nothing", "", func(*model.History) {}},
+		{"a lost key", "each entry exactly once", func(h *model.History) {
+			delete(h.Looked["a"], 1)
+			for i := range h.Final {
+				h.Final[i].Balances = model.Balances{Purchased: 5, Lifetime: 5}
+			}
+		}},
+		{"a lost key that only a read shows", "linearizable ledger", func(h *model.History) { h.Ops[2].Balances.Purchased = 5 }},
+		{"a key applied twice", "each entry exactly once", func(h *model.History) {
+			for i := range h.Final {
+				h.Final[i].Balances = model.Balances{Purchased: 8, Lifetime: 10}
+			}
+		}},
+		{"a key applied twice on one node", "each entry exactly once", func(h *model.History) {
+			h.Final[1].Balances = model.Balances{Purchased: 1, Lifetime: 5}
+		}},
+		{"a key applied again as it was sent again", "linearizable ledger,each entry exactly once", func(h *model.History) {
+			again := h.Ops[0]
+			again.Asked, again.Answered, again.Index, again.Balances = 7, 8, 10, model.Balances{Purchased: 8, Lifetime: 10}
+			h.Ops = append(h.Ops, again)
+		}},
+		{"a key that moved", "each entry exactly once", func(h *model.History) { h.Looked["a"][0] = 8 }},
+		{"an account missing on one node", "each entry exactly once", func(h *model.History) { h.Final = h.Final[1:] }},
+		{"an answer that no order explains", "linearizable ledger", func(h *model.History) { h.Ops[1].Balances.Purchased = 4 }},
+		{"an entry of unknown outcome that was applied", "", func(h *model.History) {
+			h.Ops = append(h.Ops, model.Op{Account: "a", Type: model.Purchase, Key: 2, Amount: 1, Asked: 2, Tries: 2, Outcome: model.Unknown})
+			h.Looked["a"][2] = 12
+			for i := range h.Final {
+				h.Final[i].Balances = model.Balances{Purchased: 4, Lifetime: 6}
+			}
+		}},
+		{"an entry of unknown outcome that was not", "", func(h *model.History) {
+			h.Ops = append(h.Ops, model.Op{Account: "a", Type: model.Purchase, Key: 2, Amount: 1, Asked: 2, Tries: 2, Outcome: model.Unknown})
+		}},
+		{"states that differ", "same state on all nodes", func(h *model.History) { h.Content["n2"] = "other" }},
+		{"a state that nobody saw", "same state on all nodes", func(h *model.History) { delete(h.Content, "n3") }},
+		{"one unit too much", "over-admission", func(h *model.History) { admit(h, 1, time.Second) }},
+		{"what came back", "", func(h *model.History) { admit(h, 10, 2*time.Second) }},
+		{"more than came back", "over-admission", func(h *model.History) { admit(h, 12, 2*time.Second) }},
+		{"the slack of an owner's death", "", func(h *model.History) {
+			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
+			admit(h, 30+30, 4*time.Second)
+		}},
+		{"more than the slack", "over-admission", func(h *model.History) {
+			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
+			admit(h, 30+32, 4*time.Second)
+		}},
+		{"a slack for a bucket that was exhausted", "over-admission", func(h *model.History) {
+			h.Buckets[0].Denials = []time.Duration{1500 * time.Millisecond}
+			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
+			admit(h, 30+3, 4*time.Second)
+		}},
+		{"a slack for a death of somebody else", "over-admission", func(h *model.History) {
+			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n2")
+			admit(h, 30+2, 4*time.Second)
+		}},
+		{"a slack long after the death", "over-admission", func(h *model.History) {
+			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
+			h.Buckets[0].Admits = nil
+			admit(h, burst+5, 10*time.Second)
+		}},
+		{"a planned move that costs", "over-admission", func(h *model.History) {
+			fault(h, model.Move, 2*time.Second, 4*time.Second, "n1")
+			admit(h, 30+2, 4*time.Second)
+		}},
+		{"a check that failed", "service", func(h *model.History) {
+			h.Failures = []model.Failure{{Node: "n2", Asked: time.Second, Answered: 2 * time.Second, What: "refused"}}
+		}},
+		{"a check that failed at a dead node", "", func(h *model.History) {
+			fault(h, model.Kill, time.Second, 4*time.Second, "n2")
+			h.Failures = []model.Failure{{Node: "n2", Asked: time.Second, Answered: 2 * time.Second, What: "refused"}}
+		}},
+		{"silence of a living node", "service", func(h *model.History) {
+			fault(h, model.Kill, time.Second, 4*time.Second, "n2")
+			h.Gaps = []model.Gap{{Node: "n3", From: 2 * time.Second, To: 3100 * time.Millisecond}}
+		}},
+		{"silence of who asks", "", func(h *model.History) {
+			h.Gaps = []model.Gap{{Node: "n3", From: 2 * time.Second, To: 3100 * time.Millisecond}}
+			h.Stalls = []model.Gap{{From: 2 * time.Second, To: 3 * time.Second}}
+		}},
+		{"a cluster that was never whole again", "whole again after each fault", func(h *model.History) {
+			fault(h, model.Kill, time.Second, 4*time.Second, "n2")
+			h.Faults()[0].Unsettled = "no leader"
+		}},
+		{"goroutines that stay", "no leaks", func(h *model.History) { h.End[0].Goroutines = 500 }},
+		{"files that stay", "no leaks", func(h *model.History) { h.End[2].Files = 500 }},
+		{"memory that stays", "no leaks", func(h *model.History) { h.End[2].Heap = 1 << 30 }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := history()
+			test.spoil(h)
+			var failed, details []string
+			r := All(h)
+			for _, one := range r.Results {
+				if !one.OK {
+					failed, details = append(failed, one.Invariant), append(details, one.Details...)
+				}
+			}
+			if got := strings.Join(failed, ","); got != test.want {
+				t.Errorf("failed %q, want %q: %s", got, test.want, strings.Join(details, "; "))
+			}
+			if r.OK() != (test.want == "") {
+				t.Errorf("OK is %v", r.OK())
+			}
+		})
+	}
+}
