@@ -13,7 +13,7 @@ FOLDERS := api cluster cmd fsm limiter testing
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: certs new-certs help build dev test bench bench-access bench-replication bench-ledger sim owners lifecycle lint fmt image up down clean
+.PHONY: certs new-certs help build dev test chaos chaos-bites soak bench bench-access bench-replication bench-ledger sim owners lifecycle lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ CHAOS = go test -count=1 -timeout 0 -v ./testing/chaos -run TestChaos -chaos -se
 
 chaos: ## hurt real clusters under load for some minutes, and check what that cost
 	@$(CHAOS)
+
+chaos-bites: ## take one protection away at a time, and want the harness to find it
+	@go test -count=1 -timeout 30m -v ./testing/chaos -run TestBites -bites -only "$(ONLY)" -seed $(or $(SEED),1) -report $(CURDIR)/testing/chaos/out/bites.html
 
 soak: ## the same with faults at random for MINUTES=60 on each backend
 	@$(CHAOS) -soak $(or $(MINUTES),60)m

@@ -39,7 +39,7 @@ func tryOpenDisk(dir, nodeID string) (*disk, error) {
 	log, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(dir, "raft.db"),
 		BoltOptions: &bbolt.Options{
-			Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+			Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: !fsync,
 		},
 		MsgpackUseNewTimeFormat: true,
 	})

@@ -2,9 +2,22 @@
 
 package replica
 
-import "sync/atomic"
+import (
+	"os"
+	"sync/atomic"
+)
 
 var lifted atomic.Int32
+
+// A process is told at its start.
+func init() {
+	switch os.Getenv("QUORATE_BROKEN") {
+	case "heal":
+		LiftHeal()
+	case "smallest":
+		LiftSmallest()
+	}
+}
 
 func protected(p protection) bool { return lifted.Load() != int32(p) }
 

@@ -36,9 +36,8 @@ func TestChaos(t *testing.T) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
-	program := testcluster.Binary(t)
 	doc := &report.Document{Command: replay(), Version: strings.TrimSpace(testcluster.Run(t, time.Minute, "version").Stdout), Made: time.Now()}
-	for _, p := range plans(program) {
+	for _, p := range plans(t) {
 		if *only != "" && *only != p.title {
 			continue
 		}
@@ -61,14 +60,28 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-func plans(program string) []*plan {
-	processes := &plan{
-		title: "processes", seed: *seed,
-		begin:  func(tb testing.TB) (backend.Backend, error) { return backend.NewProcesses(tb, 3, program), nil },
-		random: *soak,
-		faults: chosen("kill-follower", "freeze-short", "kill-leader", "freeze-leader", "kill-all", "join-and-remove"),
+func plans(t *testing.T) []*plan {
+	return []*plan{
+		{
+			title: "processes", seed: *seed, random: *soak,
+			begin: func(tb testing.TB) (backend.Backend, error) {
+				return backend.NewProcesses(tb, 3, backend.Program{}), nil
+			},
+			faults: chosen(t, "kill-follower", "freeze-short", "kill-leader", "freeze-leader", "starve", "kill-all", "join-and-remove",
+				"replace-wiped", "rolling-restart"),
+		},
+		{
+			title: "namespaces", seed: *seed, random: *soak,
+			begin: func(tb testing.TB) (backend.Backend, error) { return backend.NewNamespaces(tb, 3, backend.Program{}) },
+			faults: chosen(t, "cut-off-leader", "cut-off-long", "deaf", "mute", "one-link", "flapping", "no-majority", "loss",
+				"power-loss", "power-loss-all", "slow-disk", "hung-disk", "full-disk"),
+		},
+		{
+			title: "containers", seed: *seed, random: *soak,
+			begin:  func(tb testing.TB) (backend.Backend, error) { return backend.NewContainers(tb, 3) },
+			faults: chosen(t, "kill-leader", "freeze-follower", "cut-off-follower"),
+		},
 	}
-	return []*plan{processes}
 }
 
 func write(doc *report.Document) error {

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"strings"
+	"testing"
 
 	"quorate/testing/chaos/failpoint"
 )
@@ -23,14 +24,18 @@ func replay() string {
 }
 
 // chosen is the short set of a backend, or what was asked for.
-func chosen(short ...string) []failpoint.Fault {
+func chosen(t *testing.T, short ...string) []failpoint.Fault {
 	if *soak > 0 {
 		return nil
 	}
 	if *faults != "" {
 		short = strings.Split(*faults, ",")
 	}
-	return failpoint.Named(short...)
+	list, err := failpoint.Named(short...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // draw chooses the next fault of a soak.

@@ -57,7 +57,7 @@ func (p *plan) do(t *testing.T) *report.Run {
 		t.Fatal(err)
 	}
 	env := failpoint.NewEnv(b)
-	env.Traffic, env.Rec, env.Rng, env.Say = load, rec, rand.New(rand.NewPCG(p.seed, 1)), say
+	env.Traffic, env.Rec, env.Rng = load, rec, rand.New(rand.NewPCG(p.seed, 1))
 	watching, stopWatching := context.WithCancel(t.Context())
 	defer stopWatching()
 	watched := make(chan struct{})

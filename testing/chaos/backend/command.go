@@ -18,6 +18,16 @@ func run(args ...string) error {
 	return err
 }
 
+// lines runs commands one after the other, whose words have no spaces.
+func lines(all ...string) error {
+	for _, line := range all {
+		if err := run(strings.Fields(line)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func output(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()

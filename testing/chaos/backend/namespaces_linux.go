@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -29,7 +28,7 @@ type mount struct{ dir, image string }
 const diskSize = 512 << 20
 
 // NewNamespaces starts n nodes.
-func NewNamespaces(tb testing.TB, n int, program string) (*Namespaces, error) {
+func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("namespaces: not root: %w", ErrCannot)
 	}
@@ -39,20 +38,14 @@ func NewNamespaces(tb testing.TB, n int, program string) (*Namespaces, error) {
 		}
 	}
 	b := &Namespaces{id: os.Getpid() % 200, mounts: map[*testcluster.Node]*mount{}}
-	bridge := fmt.Sprintf("qch%d", b.id)
-	if err := run("ip", "link", "add", bridge, "type", "bridge"); err != nil {
+	if err := b.makeSwitch(tb); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrCannot)
-	}
-	tb.Cleanup(func() { cleanup(tb, "ip", "link", "del", bridge) })
-	err := errors.Join(run("ip", "addr", "add", b.host(254)+"/24", "dev", bridge), run("ip", "link", "set", bridge, "up"))
-	if err != nil {
-		return nil, err
 	}
 	dir := tb.TempDir()
 	var places []testcluster.Place
 	var mounts []*mount
 	for i := range n {
-		if err := b.space(tb, bridge, i); err != nil {
+		if err := b.space(tb, i); err != nil {
 			return nil, err
 		}
 		m := &mount{dir: filepath.Join(dir, fmt.Sprint("disk", i+1)), image: filepath.Join(dir, fmt.Sprint("disk", i+1, ".ext4"))}
@@ -88,27 +81,43 @@ func (b *Namespaces) in(n *testcluster.Node) string {
 
 func (b *Namespaces) address(n *testcluster.Node) string { return b.host(b.at(n) + 1) }
 
+// makeSwitch makes a bridge in a namespace of its own, where no rule of the
+// machine's firewall sees what passes, and joins this process's namespace to it.
+func (b *Namespaces) makeSwitch(tb testing.TB) error {
+	name, veth := b.hub(), fmt.Sprintf("qch%dr", b.id)
+	if err := run("ip", "netns", "add", name); err != nil {
+		return err
+	}
+	tb.Cleanup(func() { cleanup(tb, "ip", "netns", "del", name) })
+	return lines(
+		"ip -n "+name+" link add br0 type bridge",
+		"ip -n "+name+" link set br0 up",
+		"ip link add "+veth+" type veth peer name root netns "+name,
+		"ip -n "+name+" link set root master br0 up",
+		"ip addr add "+b.host(254)+"/24 dev "+veth,
+		"ip link set "+veth+" up",
+	)
+}
+
+// hub is the name of the namespace with the bridge.
+func (b *Namespaces) hub() string { return fmt.Sprintf("qch%ds", b.id) }
+
 // space makes a network namespace with a firewall that lets all pass.
-func (b *Namespaces) space(tb testing.TB, bridge string, i int) error {
+func (b *Namespaces) space(tb testing.TB, i int) error {
 	name, veth := b.space1(i), fmt.Sprintf("qch%dv%d", b.id, i+1)
 	if err := run("ip", "netns", "add", name); err != nil {
 		return err
 	}
 	tb.Cleanup(func() { cleanup(tb, "ip", "netns", "del", name) })
-	for _, line := range []string{
-		fmt.Sprintf("ip link add %s type veth peer name eth0 netns %s", veth, name),
-		fmt.Sprintf("ip link set %s master %s up", veth, bridge),
-		fmt.Sprintf("ip -n %s addr add %s/24 dev eth0", name, b.host(i+1)),
-		fmt.Sprintf("ip -n %s link set eth0 up", name),
-		fmt.Sprintf("ip -n %s link set lo up", name),
-		fmt.Sprintf("ip netns exec %s nft add table inet chaos", name),
-		fmt.Sprintf("ip netns exec %s nft add chain inet chaos in { type filter hook input priority 0 ; }", name),
-	} {
-		if err := run(strings.Fields(line)...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return lines(
+		"ip -n "+name+" link add eth0 type veth peer name "+veth+" netns "+b.hub(),
+		"ip -n "+b.hub()+" link set "+veth+" master br0 up",
+		"ip -n "+name+" addr add "+b.host(i+1)+"/24 dev eth0",
+		"ip -n "+name+" link set eth0 up",
+		"ip -n "+name+" link set lo up",
+		"ip netns exec "+name+" nft add table inet chaos",
+		"ip netns exec "+name+" nft add chain inet chaos in { type filter hook input priority 0 ; }",
+	)
 }
 
 // Directed is Network.

@@ -11,6 +11,6 @@ import (
 type Namespaces struct{ *Processes }
 
 // NewNamespaces says so.
-func NewNamespaces(testing.TB, int, string) (*Namespaces, error) {
+func NewNamespaces(testing.TB, int, Program) (*Namespaces, error) {
 	return nil, fmt.Errorf("namespaces: not on Linux: %w", ErrCannot)
 }

@@ -20,15 +20,21 @@ type Processes struct {
 	starved map[*testcluster.Node]func()
 }
 
+// Program is what nodes run.
+type Program struct {
+	Path string   // empty: the one that is tested
+	Env  []string // beside the environment
+}
+
 // NewProcesses starts n nodes. What still runs when tb ends is killed.
-func NewProcesses(tb testing.TB, n int, program string) *Processes {
+func NewProcesses(tb testing.TB, n int, program Program) *Processes {
 	return processes(tb, "processes", testcluster.New(tb, n), program)
 }
 
-func processes(tb testing.TB, name string, c *testcluster.Cluster, program string) *Processes {
+func processes(tb testing.TB, name string, c *testcluster.Cluster, program Program) *Processes {
 	tb.Helper()
 	for i := range c.Nodes {
-		c.Nodes[i].Program = program
+		c.Nodes[i].Program, c.Nodes[i].Env = program.Path, program.Env
 		c.Restart(i)
 	}
 	p := &Processes{Cluster: c, name: name, starved: map[*testcluster.Node]func(){}}

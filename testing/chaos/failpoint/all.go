@@ -1,6 +1,7 @@
 package failpoint
 
 import (
+	"fmt"
 	"slices"
 
 	"quorate/testing/chaos/backend"
@@ -14,21 +15,36 @@ func Cannot(b backend.Backend, f Fault) string {
 	switch {
 	case has(Membership):
 		if _, ok := b.(backend.Members); !ok {
-			return b.Name() + " has a fixed set of nodes"
+			return b.Name() + " have a fixed set of nodes"
+		}
+	case has(Network), has(Links):
+		n, ok := b.(backend.Network)
+		if !ok {
+			return b.Name() + " share one loopback, whose links cannot be cut"
+		}
+		if has(Links) && !n.Directed() {
+			return b.Name() + " are cut off whole, or not at all"
+		}
+	case has(Disks):
+		if _, ok := b.(backend.Disks); !ok {
+			return b.Name() + " have no disks of their own"
 		}
 	}
 	return ""
 }
 
-// Named returns the faults of the names.
-func Named(names ...string) (list []Fault) {
-	for _, f := range slices.Concat(Processes, Membership) {
-		if slices.Contains(names, f.Name) {
-			list = append(list, f)
+// Named returns the faults of the names, in their order.
+func Named(names ...string) (list []Fault, err error) {
+	all := All()
+	for _, name := range names {
+		at := slices.IndexFunc(all, func(f Fault) bool { return f.Name == name })
+		if at < 0 {
+			return nil, fmt.Errorf("no fault is named %q", name)
 		}
+		list = append(list, all[at])
 	}
-	return list
+	return list, nil
 }
 
 // All returns every fault.
-func All() []Fault { return slices.Concat(Processes, Membership) }
+func All() []Fault { return slices.Concat(Processes, Membership, Network, Links, Disks) }

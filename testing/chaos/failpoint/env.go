@@ -41,7 +41,6 @@ type Env struct {
 	Traffic *traffic.Traffic
 	Rec     *traffic.Recorder
 	Rng     *rand.Rand
-	Say     func(format string, args ...any)
 
 	mu     sync.Mutex
 	up     []*testcluster.Node // that should be running; guarded by mu
@@ -202,12 +201,16 @@ func (e *Env) Settle(f *model.Fault) error {
 
 func (e *Env) whole() error {
 	up := e.Up()
+	err := testcluster.Agree(up)
+	if err == nil {
+		return nil
+	}
 	for _, n := range up {
 		if e.Backend.Ended(n) {
 			return fmt.Errorf("%s has ended by itself: %s", n.ID, e.Backend.Log(n, 3))
 		}
 	}
-	return testcluster.Agree(up)
+	return err
 }
 
 // Rest lets what was admitted after a fault be seen.

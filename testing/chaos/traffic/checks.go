@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,10 @@ const (
 	Rate  = 10.0 // a second
 )
 
+// keptBurst is the burst of the few accounts that are asked for all the while, at
+// the same rate: small, so that what was let through is soon paid back.
+const keptBurst = 60
+
 // Config says how much is asked.
 type Config struct {
 	Seed    uint64
@@ -27,13 +32,14 @@ type Config struct {
 	Pause   time.Duration // the longest between two checks of a worker
 	Cold    int           // accounts that nobody uses up
 	Hot     int           // buckets that are being used up, and as many that were
+	Kept    int           // buckets that are asked for all the while
 	Writers int           // that make entries, on as many accounts as a third of them
 	Between time.Duration // the longest between two entries of a writer
 }
 
 // DefaultConfig is right for two cores.
 func DefaultConfig() Config {
-	return Config{Workers: 4, Pause: 8 * time.Millisecond, Cold: 2000, Hot: 8, Writers: 9, Between: 80 * time.Millisecond}
+	return Config{Workers: 4, Pause: 8 * time.Millisecond, Cold: 2000, Hot: 8, Kept: 4, Writers: 9, Between: 80 * time.Millisecond}
 }
 
 // Traffic are clients that ask until they are stopped.
@@ -41,6 +47,7 @@ type Traffic struct {
 	cfg  Config
 	rec  *Recorder
 	cold []string
+	kept []string
 
 	hot     atomic.Pointer[[]string] // asked half of the time
 	fresh   []string                 // of them, those of the last Rotate; for the one goroutine that rotates
@@ -61,6 +68,15 @@ func Start(ctx context.Context, cfg Config, rec *Recorder) (*Traffic, error) {
 	var err error
 	if t.cold, err = t.accounts(ctx, "cold", cfg.Cold); err != nil {
 		return nil, err
+	}
+	if t.kept, err = t.accounts(ctx, "kept", cfg.Kept); err != nil {
+		return nil, err
+	}
+	for _, account := range t.kept {
+		if err := t.limit(ctx, account); err != nil {
+			return nil, err
+		}
+		rec.addBucket(&model.Bucket{Account: account, Burst: keptBurst, Rate: Rate})
 	}
 	t.hot.Store(&[]string{})
 	if err := t.Rotate(ctx); err != nil {
@@ -122,16 +138,16 @@ func (t *Traffic) Rotate(ctx context.Context) error {
 	for _, account := range next {
 		t.rec.addBucket(&model.Bucket{Account: account, Burst: Burst, Rate: Rate})
 	}
-	both := append(next, t.fresh...)
+	all := slices.Concat(next, t.fresh, t.kept)
 	t.fresh = next
-	t.hot.Store(&both)
+	t.hot.Store(&all)
 	return nil
 }
 
-// Fresh are the buckets of the last Rotate, Spent those of the one before.
+// Fresh are the buckets of the last Rotate.
 func (t *Traffic) Fresh() []string { return t.fresh }
 
-// Spent is described with Fresh.
+// Spent are those of the one before, and those that are asked for all the while.
 func (t *Traffic) Spent() []string { return (*t.hot.Load())[len(t.fresh):] }
 
 // InUse waits until half of the fresh buckets have admitted so many units, at
@@ -224,6 +240,24 @@ func (t *Traffic) accounts(ctx context.Context, prefix string, count int) (names
 		}
 	}
 	return names, nil
+}
+
+// limit gives an account the small burst, and waits until every node knows of it.
+func (t *Traffic) limit(ctx context.Context, account string) error {
+	limits := fmt.Sprintf(`{"overrides":[{"category":"llm","limits":[{"unit":"requests","limit":%d,"window":"1m","burst":%d}]}]}`, int(Rate*60), keptBurst)
+	r, err := t.cfg.Nodes[0].Do(ctx, "PATCH", "/v1/accounts/"+account, limits)
+	if err != nil {
+		return err
+	}
+	if r.Status != 200 {
+		return fmt.Errorf("limit %s: %s", account, r)
+	}
+	for _, n := range t.cfg.Nodes {
+		if _, err := n.Do(ctx, "GET", "/v1/cluster", nil, testcluster.MinIndex(r.Index())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *Traffic) bulk(ctx context.Context, entries []testcluster.Entry) (index uint64, err error) {

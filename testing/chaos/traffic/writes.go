@@ -150,7 +150,11 @@ func (t *Traffic) do(ctx context.Context, op *model.Op, at int) bool {
 			op.Asked, op.Outcome = asked, model.Applied
 			return true
 		case r.Status == 422:
-			op.Outcome = model.Refused
+			// A refused entry uses up no key: an earlier try of which nothing is known
+			// may be applied yet.
+			if !maybe {
+				op.Outcome = model.Refused
+			}
 			return true
 		case r.Status == 503 && problem(r) == "no_quorum":
 			// Not sent.

@@ -14,7 +14,11 @@ func bound(h *model.History, b *model.Bucket, faults []*model.Fault, from, to ti
 		if !f.During(from, to) {
 			continue
 		}
-		sum += Bound(h, b, f)
+		one := Bound(h, b, f)
+		if paid(b, faults, f, one, from, to) {
+			one = min(one, unstated(h, b))
+		}
+		sum += one
 		// Copies that a takeover would go by may be gone, or their holder cut off,
 		// when faults overlap.
 		if strikesOwner(b, f) && overlaps(faults, i) {
@@ -22,6 +26,30 @@ func bound(h *model.History, b *model.Bucket, faults []*model.Fault, from, to ti
 		}
 	}
 	return sum
+}
+
+// paid reports whether what a fault let through has been paid back within an
+// interval: it began before the fault, and ended when all that the bound allows has
+// come back since. What a node admitted that died while the fault lasted nobody
+// knows, and a whole death costs what it costs.
+func paid(b *model.Bucket, faults []*model.Fault, f *model.Fault, one float64, from, to time.Duration) bool {
+	switch f.Kind {
+	case model.Kill, model.KillTwo, model.KillAll, model.DiskStop:
+		return false
+	}
+	for _, g := range faults {
+		if g.Kind != model.Move && len(g.Hurt) > 0 && g != f && g.During(f.Start, f.Over) {
+			return false
+		}
+	}
+	return from < f.Start && to > f.Over+time.Duration(one/b.Rate*float64(time.Second))
+}
+
+// unstated is what may stay unpaid: what stand-ins admitted beside an owner whose
+// lease had not ended, of a bucket that was never stated, and the slack.
+func unstated(h *model.History, b *model.Bucket) float64 {
+	const lease = 2 * 1.25 // seconds, with what a grantor adds
+	return max(1, b.Burst/20) + max(1, b.Burst/10) + b.Rate/float64(len(h.Nodes))*lease
 }
 
 // Bound is what one fault may cost a bucket, in units above its ideal. T is the

@@ -123,6 +123,18 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			h.Buckets[0].Admits = nil
 			admit(h, burst+5, 10*time.Second)
 		}},
+		{"a share that is paid back", "", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
+			admit(h, 100+200, 12*time.Second)
+			admit(h, 250, 60*time.Second)
+			admit(h, 560, 112*time.Second)
+		}},
+		{"a share that is not paid back", "over-admission", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
+			admit(h, 100+200, 12*time.Second)
+			admit(h, 400, 60*time.Second)
+			admit(h, 600, 112*time.Second)
+		}},
 		{"a planned move that costs", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 4*time.Second, "n1")
 			admit(h, 30+2, 4*time.Second)

@@ -1,0 +1,70 @@
+package chaos
+
+import (
+	"flag"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"quorate/testing/chaos/backend"
+	"quorate/testing/chaos/failpoint"
+	"quorate/testing/chaos/report"
+)
+
+var bites = flag.Bool("bites", false, "hurt clusters of which one protection was taken away, and want that to be found")
+
+// TestBites takes away one protection at a time, in a build that can do without:
+// the run must fail, and name the invariant.
+func TestBites(t *testing.T) {
+	if !*bites {
+		t.Skip("skipped: only with -bites")
+	}
+	doc := &report.Document{Command: "make chaos-bites"}
+	for _, b := range []struct {
+		broken, tag string
+		namespaces  bool
+		faults      []string
+		want        []string // one of these invariants
+	}{
+		{"dedupe", "broken", false, []string{"kill-leader"}, []string{"linearizable ledger", "each entry exactly once"}},
+		{"copies", "nocopies", false, []string{"kill-follower", "kill-leader"}, []string{"over-admission"}},
+		{"fsync", "broken", true, []string{"power-loss-all"}, []string{"each entry exactly once"}},
+		{"lease", "broken", true, []string{"cut-off-long", "cut-off-long"}, []string{"over-admission"}},
+		{"heal", "broken", true, []string{"cut-off-long", "cut-off-long"}, []string{"over-admission"}},
+	} {
+		if *only != "" && *only != b.broken {
+			continue
+		}
+		t.Run(b.broken, func(t *testing.T) {
+			program := backend.Program{Path: filepath.Join(t.TempDir(), "quorate"), Env: []string{"QUORATE_BROKEN=" + b.broken}}
+			if out, err := exec.Command("go", "build", "-tags", b.tag, "-o", program.Path, "quorate/cmd/quorate").CombinedOutput(); err != nil {
+				t.Fatalf("go build: %v\n%s", err, out)
+			}
+			faults, err := failpoint.Named(b.faults...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &plan{title: "without " + b.broken, seed: max(1, *seed), faults: faults, begin: func(tb testing.TB) (backend.Backend, error) {
+				if b.namespaces {
+					return backend.NewNamespaces(tb, 3, program)
+				}
+				return backend.NewProcesses(tb, 3, program), nil
+			}}
+			r := p.do(t)
+			doc.Runs = append(doc.Runs, r)
+			if err := write(doc); err != nil {
+				t.Error(err)
+			}
+			if r.Skipped != "" {
+				t.Skip("skipped: " + r.Skipped)
+			}
+			for _, one := range r.Report.Results {
+				if !one.OK && slices.Contains(b.want, one.Invariant) {
+					return
+				}
+			}
+			t.Errorf("without %s nothing was found of %v", b.broken, b.want)
+		})
+	}
+}

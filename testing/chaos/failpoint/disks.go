@@ -1,0 +1,123 @@
+package failpoint
+
+import (
+	"fmt"
+	"time"
+
+	"quorate/testing/chaos/backend"
+	"quorate/testing/chaos/model"
+	"quorate/testing/testcluster"
+)
+
+// Disks are the faults of disks.
+var Disks = []Fault{
+	{"power-loss", "a node and all that its disk was not told to keep are gone", func(e *Env) error { return powerLoss(e, "power-loss", e.Anyone()) }},
+	{"power-loss-all", "the same with all nodes at once", func(e *Env) error { return powerLoss(e, "power-loss-all", e.Up()...) }},
+	{"slow-disk", "every write to a disk waits for moments", slowDisk},
+	{"hung-disk", "every write to a disk waits for many seconds", hungDisk},
+	{"full-disk", "a disk has no room", fullDisk},
+}
+
+func powerLoss(e *Env, name string, nodes ...*testcluster.Node) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	d := e.Backend.(backend.Disks)
+	kind := model.Kill
+	if len(nodes) > 1 {
+		kind = model.KillAll
+	}
+	f := e.Begin(name, kind, "", true, nodes...)
+	for _, n := range nodes {
+		e.setUp(n, false)
+		if err := d.PowerLoss(n); err != nil {
+			return err
+		}
+	}
+	f.Heal = e.Rec.Now()
+	if kind == model.Kill {
+		if err := e.Settle(f); err != nil {
+			return err
+		}
+		return e.back(f, nodes...)
+	}
+	for _, n := range nodes {
+		if err := e.Backend.Start(n); err != nil {
+			return err
+		}
+		e.setUp(n, true)
+	}
+	return e.Settle(f)
+}
+
+// slowDisk has each write wait up to a tenth of a second, most of the time.
+func slowDisk(e *Env) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	d, n, lasts := e.Backend.(backend.Disks), e.Anyone(), e.Between(4*time.Second, 10*time.Second)
+	f := e.Begin("slow-disk", model.Disk, fmt.Sprintf("for %.1f s", lasts.Seconds()), false, n)
+	for end := e.Rec.Now() + lasts; e.Rec.Now() < end; {
+		if err := d.Hang(n); err != nil {
+			return err
+		}
+		e.Hold(100 * time.Millisecond)
+		if err := d.Thaw(n); err != nil {
+			return err
+		}
+		e.Hold(20 * time.Millisecond)
+	}
+	f.Heal = e.Rec.Now()
+	return e.Settle(f)
+}
+
+// hungDisk hangs the leader's disk for long enough that the node should give up:
+// it cannot even end before the disk is there again.
+func hungDisk(e *Env) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	d, n, lasts := e.Backend.(backend.Disks), e.Leader(), e.Between(8*time.Second, 16*time.Second)
+	f := e.Begin("hung-disk", model.DiskStop, fmt.Sprintf("for %.1f s", lasts.Seconds()), true, n)
+	if err := d.Hang(n); err != nil {
+		return err
+	}
+	e.Hold(lasts)
+	if err := d.Thaw(n); err != nil {
+		return err
+	}
+	f.Heal = e.Rec.Now()
+	return afterDisk(e, f, n)
+}
+
+// fullDisk leaves no room for the leader's log.
+func fullDisk(e *Env) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	d, n := e.Backend.(backend.Disks), e.Leader()
+	f := e.Begin("full-disk", model.DiskStop, "", true, n)
+	if err := d.Fill(n); err != nil {
+		return err
+	}
+	if until(20*time.Second, func() bool { return e.Backend.Ended(n) }) != nil {
+		f.Note = "the log had room in its file"
+	}
+	if err := d.Free(n); err != nil {
+		return err
+	}
+	f.Heal = e.Rec.Now()
+	return afterDisk(e, f, n)
+}
+
+// afterDisk starts a node again that ended by itself, as a supervisor would.
+func afterDisk(e *Env, f *model.Fault, n *testcluster.Node) error {
+	_ = until(3*time.Second, func() bool { return e.Backend.Ended(n) }) // it need not
+	if e.Backend.Ended(n) {
+		f.Note += ", it ended by itself"
+		if err := e.Backend.Start(n); err != nil {
+			return err
+		}
+	}
+	return e.Settle(f)
+}

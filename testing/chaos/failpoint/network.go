@@ -1,0 +1,146 @@
+package failpoint
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"quorate/testing/chaos/backend"
+	"quorate/testing/chaos/model"
+	"quorate/testing/testcluster"
+)
+
+// Network are the faults of links. Clients reach every node all the while.
+var Network = []Fault{
+	{"cut-off-leader", "the leader is alone, then comes back", func(e *Env) error { return cutOff(e, "cut-off-leader", (*Env).Leader, 4*time.Second, 12*time.Second) }},
+	{"cut-off-follower", "a node that does not lead is alone, then comes back", func(e *Env) error {
+		return cutOff(e, "cut-off-follower", (*Env).Follower, 4*time.Second, 12*time.Second)
+	}},
+	{"cut-off-long", "a node is alone for 15 s; then all that was let through is paid back", cutOffLong},
+	{"flapping", "a node is alone for moments, again and again", flapping},
+}
+
+// Links are the faults that want each direction of a link on its own.
+var Links = []Fault{
+	{"deaf", "nothing reaches a node from the others", func(e *Env) error { return oneWay(e, "deaf", true) }},
+	{"mute", "nothing that a node sends reaches the others", func(e *Env) error { return oneWay(e, "mute", false) }},
+	{"one-link", "two nodes do not hear each other, the third hears both", oneLink},
+	{"no-majority", "every node is alone", noMajority},
+	{"loss", "a part of all messages is lost", loss},
+}
+
+// during strikes, holds and mends.
+func (e *Env) during(f *model.Fault, d time.Duration, strike func(backend.Network) error) error {
+	n := e.Backend.(backend.Network)
+	if err := strike(n); err != nil {
+		return errors.Join(err, n.Mend())
+	}
+	e.Hold(d)
+	if err := n.Mend(); err != nil {
+		return err
+	}
+	f.Heal = e.Rec.Now()
+	return e.Settle(f)
+}
+
+func cutOff(e *Env, name string, choose func(*Env) *testcluster.Node, low, high time.Duration) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	n, d := choose(e), e.Between(low, high)
+	f := e.Begin(name, model.CutOff, fmt.Sprintf("for %.1f s", d.Seconds()), false, n)
+	return e.during(f, d, func(net backend.Network) error { return net.Isolate(n) })
+}
+
+// cutOffLong also waits until the buckets that are asked for all the while have
+// paid back.
+func cutOffLong(e *Env) error {
+	if err := cutOff(e, "cut-off-long", (*Env).Anyone, 15*time.Second, 15*time.Second); err != nil {
+		return err
+	}
+	e.Hold(25 * time.Second)
+	return nil
+}
+
+func flapping(e *Env) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	n := e.Anyone()
+	net := e.Backend.(backend.Network)
+	f := e.Begin("flapping", model.Flapping, "", false, n)
+	for range 4 + e.Rng.IntN(5) {
+		if err := net.Isolate(n); err != nil {
+			return errors.Join(err, net.Mend())
+		}
+		e.Hold(e.Between(200*time.Millisecond, 2*time.Second))
+		if err := net.Mend(); err != nil {
+			return err
+		}
+		e.Hold(e.Between(200*time.Millisecond, 2*time.Second))
+	}
+	f.Heal = e.Rec.Now()
+	f.Note = fmt.Sprintf("for %.1f s", (f.Heal - f.Start).Seconds())
+	return e.Settle(f)
+}
+
+func oneWay(e *Env, name string, deaf bool) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	n, d := e.Anyone(), e.Between(4*time.Second, 10*time.Second)
+	f := e.Begin(name, model.OneWay, fmt.Sprintf("for %.1f s", d.Seconds()), false, n)
+	return e.during(f, d, func(net backend.Network) (err error) {
+		for _, other := range e.Others(n) {
+			from, to := n, other
+			if deaf {
+				from, to = other, n
+			}
+			err = errors.Join(err, net.Cut(from, to))
+		}
+		return err
+	})
+}
+
+func oneLink(e *Env) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	up, d := e.Up(), e.Between(4*time.Second, 10*time.Second)
+	at := e.Rng.Perm(len(up))
+	a, b := up[at[0]], up[at[1]]
+	f := e.Begin("one-link", model.OneLink, fmt.Sprintf("for %.1f s", d.Seconds()), false, a, b)
+	return e.during(f, d, func(net backend.Network) error { return errors.Join(net.Cut(a, b), net.Cut(b, a)) })
+}
+
+func noMajority(e *Env) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	up, d := e.Up(), e.Between(4*time.Second, 10*time.Second)
+	f := e.Begin("no-majority", model.NoMajority, fmt.Sprintf("for %.1f s", d.Seconds()), false, up...)
+	return e.during(f, d, func(net backend.Network) (err error) {
+		for _, a := range up {
+			for _, b := range up {
+				if a != b {
+					err = errors.Join(err, net.Cut(a, b))
+				}
+			}
+		}
+		return err
+	})
+}
+
+func loss(e *Env) error {
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	up, d, percent := e.Up(), e.Between(4*time.Second, 10*time.Second), 5+e.Rng.IntN(16)
+	f := e.Begin("loss", model.Loss, fmt.Sprintf("of %d %% for %.1f s", percent, d.Seconds()), false, up...)
+	return e.during(f, d, func(net backend.Network) (err error) {
+		for _, n := range up {
+			err = errors.Join(err, net.Lose(n, percent))
+		}
+		return err
+	})
+}
