@@ -39,9 +39,10 @@ func tryOpenDisk(dir, nodeID string) (*disk, error) {
 	log, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(dir, "raft.db"),
 		BoltOptions: &bbolt.Options{
-			Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: !fsync,
+			Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 		},
 		MsgpackUseNewTimeFormat: true,
+		NoSync:                  !fsync,
 	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, errors.New("another process is using it")

@@ -63,7 +63,7 @@ type Node struct {
 // errors wrap ErrDataDir or ErrAddress where those are at fault.
 func Open(cfg Config) (_ *Node, err error) {
 	if cfg.Wall == nil {
-		cfg.Wall = time.Now
+		cfg.Wall = machineClock
 	}
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }

@@ -78,12 +78,17 @@ func (n *Node) openRaft() (last uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: list snapshots: %w", ErrDataDir, err)
 	}
+	var snapshot uint64
 	if len(list) > 0 {
-		last = max(last, list[0].Index)
+		snapshot = list[0].Index
+		last = max(last, snapshot)
+	}
+	if err := (sealed{n.disk.log}).check(snapshot + 1); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
 	// Raft reads and writes through these, from the outside in: what a snapshot
 	// contradicts is hidden, the last entries are at hand, and the disk is watched.
-	guarded := newGuard(n.disk.log, n.fault, n.cfg.Timing.DiskStall)
+	guarded := newGuard(sealed{n.disk.log}, n.fault, n.cfg.Timing.DiskStall)
 	n.wg.Add(1)
 	go func() { defer n.wg.Done(); guarded.watch(n.ctx.Done()) }()
 	cache, err := raft.NewLogCache(1024, guarded)

@@ -97,7 +97,7 @@ func (r Recovery) run(ctx context.Context, d *disk, out *Recovered) error {
 	c.LocalID, c.Logger = raft.ServerID(out.NodeID), logger
 	_, transport := raft.NewInmemTransport("")
 	after := recovering{FSM: r.NewFSM(), left: keep, gone: gone}
-	if err := raft.RecoverCluster(c, after, d.log, &voteStore{StableStore: d.log}, snapshots, transport, raft.Configuration{Servers: out.Left}); err != nil {
+	if err := raft.RecoverCluster(c, after, sealed{d.log}, &voteStore{StableStore: d.log}, snapshots, transport, raft.Configuration{Servers: out.Left}); err != nil {
 		return fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
 	out.Epoch = after.Map().Epoch
@@ -131,7 +131,7 @@ func (out *Recovered) look(d *disk, snapshots raft.SnapshotStore, fsm FSM) error
 	}
 	for index := out.Index + 1; index <= last; index++ {
 		var l raft.Log
-		if err := d.log.GetLog(index, &l); err != nil {
+		if err := (sealed{d.log}).GetLog(index, &l); err != nil {
 			return fmt.Errorf("read log at %d: %w", index, err)
 		}
 		switch l.Type {
