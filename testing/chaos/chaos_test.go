@@ -4,6 +4,7 @@ package chaos
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func plans(t *testing.T) []*plan {
 				return backend.NewProcesses(tb, 3, backend.Program{}), nil
 			},
 			faults: chosen(t, "kill-follower", "freeze-short", "kill-leader", "freeze-leader", "starve", "kill-all", "join-and-remove",
-				"replace-wiped", "rolling-restart"),
+				"replace-wiped", "bit-flips", "rolling-restart"),
 		},
 		{
 			title: "namespaces", seed: *seed, random: *soak,
@@ -77,11 +78,28 @@ func plans(t *testing.T) []*plan {
 				"power-loss", "power-loss-all", "slow-disk", "hung-disk", "full-disk"),
 		},
 		{
+			title: "clocks", seed: *seed, random: *soak,
+			begin: func(tb testing.TB) (backend.Backend, error) {
+				return backend.NewProcesses(tb, 3, backend.Program{Path: built(tb, "broken"), Clocks: tb.TempDir()}), nil
+			},
+			faults: chosen(t, "clock-steps"),
+		},
+		{
 			title: "containers", seed: *seed, random: *soak,
 			begin:  func(tb testing.TB) (backend.Backend, error) { return backend.NewContainers(tb, 3) },
 			faults: chosen(t, "kill-leader", "freeze-follower", "cut-off-follower"),
 		},
 	}
+}
+
+// built builds the program with a tag.
+func built(tb testing.TB, tag string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "quorate")
+	if out, err := exec.Command("go", "build", "-tags", tag, "-o", path, "quorate/cmd/quorate").CombinedOutput(); err != nil {
+		tb.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
 }
 
 func write(doc *report.Document) error {

@@ -6,6 +6,8 @@ package backend
 
 import (
 	"errors"
+	"math/rand/v2"
+	"time"
 
 	"quorate/testing/testcluster"
 )
@@ -70,4 +72,19 @@ type Disks interface {
 	// Fill leaves no room, Free gives it back.
 	Fill(n *testcluster.Node) error
 	Free(n *testcluster.Node) error
+}
+
+// Damage is a backend that can get at the files of a node that does not run.
+type Damage interface {
+	// FlipBits changes a few bytes of the node's log.
+	FlipBits(n *testcluster.Node, rng *rand.Rand) error
+}
+
+// Clocks is a backend whose program, a build with the tag broken, has a wall clock
+// that can be set.
+type Clocks interface {
+	// Clocked says whether it is that program.
+	Clocked() bool
+	// Step sets a node's wall clock ahead of the machine's.
+	Step(n *testcluster.Node, ahead time.Duration) error
 }

@@ -3,7 +3,9 @@ package backend
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 type Processes struct {
 	*testcluster.Cluster
 	name    string
+	clocks  string
 	starved map[*testcluster.Node]func()
 }
 
@@ -24,6 +27,9 @@ type Processes struct {
 type Program struct {
 	Path string   // empty: the one that is tested
 	Env  []string // beside the environment
+	// Clocks is a directory with a file for each node, which says how far ahead its
+	// wall clock is; empty: the machine's clock is.
+	Clocks string
 }
 
 // NewProcesses starts n nodes. What still runs when tb ends is killed.
@@ -35,9 +41,12 @@ func processes(tb testing.TB, name string, c *testcluster.Cluster, program Progr
 	tb.Helper()
 	for i := range c.Nodes {
 		c.Nodes[i].Program, c.Nodes[i].Env = program.Path, program.Env
+		if program.Clocks != "" {
+			c.Nodes[i].Env = append(slices.Clone(program.Env), "QUORATE_AHEAD_FILE="+filepath.Join(program.Clocks, c.Nodes[i].ID))
+		}
 		c.Restart(i)
 	}
-	p := &Processes{Cluster: c, name: name, starved: map[*testcluster.Node]func(){}}
+	p := &Processes{Cluster: c, name: name, clocks: program.Clocks, starved: map[*testcluster.Node]func(){}}
 	tb.Cleanup(func() {
 		for _, stop := range p.starved {
 			stop()
@@ -130,4 +139,41 @@ func signal(n *testcluster.Node, s syscall.Signal) error {
 		return fmt.Errorf("%s does not run", n.ID)
 	}
 	return syscall.Kill(pid, s)
+}
+
+// FlipBits is Damage: some bytes in each tenth of the file, so that some are in use.
+func (p *Processes) FlipBits(n *testcluster.Node, rng *rand.Rand) error {
+	f, err := os.OpenFile(filepath.Join(n.DataDir, "raft.db"), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // Sync has said what there was to say
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	part := info.Size() / 10
+	for i := range int64(10) {
+		at, b := i*part+rng.Int64N(part), make([]byte, 1)
+		if _, err := f.ReadAt(b, at); err != nil {
+			return err
+		}
+		b[0] ^= 1 << rng.IntN(8)
+		if _, err := f.WriteAt(b, at); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// Clocked is Clocks.
+func (p *Processes) Clocked() bool { return p.clocks != "" }
+
+// Step is Clocks.
+func (p *Processes) Step(n *testcluster.Node, ahead time.Duration) error {
+	path := filepath.Join(p.clocks, n.ID)
+	if err := os.WriteFile(path+".new", []byte(ahead.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }

@@ -25,6 +25,14 @@ func Cannot(b backend.Backend, f Fault) string {
 		if has(Links) && !n.Directed() {
 			return b.Name() + " are cut off whole, or not at all"
 		}
+	case has(Damage):
+		if _, ok := b.(backend.Damage); !ok {
+			return b.Name() + " keep their disks to themselves"
+		}
+	case has(Clocks):
+		if c, ok := b.(backend.Clocks); !ok || !c.Clocked() {
+			return "the program goes by the machine's clock; `clocks` is where it can be set"
+		}
 	case has(Disks):
 		if _, ok := b.(backend.Disks); !ok {
 			return b.Name() + " have no disks of their own"
@@ -47,4 +55,6 @@ func Named(names ...string) (list []Fault, err error) {
 }
 
 // All returns every fault.
-func All() []Fault { return slices.Concat(Processes, Membership, Network, Links, Disks) }
+func All() []Fault {
+	return slices.Concat(Processes, Membership, Network, Links, Disks, Damage, Clocks)
+}

@@ -59,6 +59,8 @@ type Fault struct {
 type Admission struct {
 	Asked, Answered time.Duration
 	Units           int64
+	By              string // who decided
+	Degraded        bool   // not as owner
 }
 
 // Bucket is one limit of one account and what it admitted.

@@ -145,6 +145,26 @@ func (t *Traffic) contents(ctx context.Context) error {
 	}
 }
 
+// Same reports nodes that do not hold the same in time, while all clients wait.
+func (t *Traffic) Same(ctx context.Context, nodes []*testcluster.Node) error {
+	for deadline := time.Now().Add(20 * time.Second); ; pause(ctx, 200*time.Millisecond) {
+		held := map[string][]string{}
+		for _, n := range nodes {
+			hash, err := content(ctx, n)
+			if err != nil {
+				return err
+			}
+			held[hash] = append(held[hash], n.ID)
+		}
+		if len(held) == 1 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("nodes hold different states: %v", held)
+		}
+	}
+}
+
 func content(ctx context.Context, n *testcluster.Node) (string, error) {
 	r, err := n.Do(ctx, "GET", "/v1/backup", nil)
 	if err != nil {

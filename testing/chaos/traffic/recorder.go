@@ -123,7 +123,7 @@ func (r *Recorder) check(a answer) {
 		return
 	}
 	if a.allowed {
-		b.Admits = append(b.Admits, model.Admission{Asked: a.asked, Answered: a.answered, Units: 1})
+		b.Admits = append(b.Admits, model.Admission{Asked: a.asked, Answered: a.answered, Units: 1, By: a.by, Degraded: a.degraded})
 	}
 	if a.degraded {
 		return

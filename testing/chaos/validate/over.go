@@ -127,3 +127,30 @@ func theOnly(faults []*model.Fault, from, to time.Duration) int {
 	}
 	return only
 }
+
+// lease is how long a node may go on as owner that no majority hears: the length
+// of a lease, what a grantor adds, and a beat.
+const lease = 3 * time.Second
+
+// OneOwner checks that nodes without a majority stop deciding as owners when
+// their leases are over.
+func OneOwner(h *model.History) Result {
+	r := Result{Invariant: "one owner at a time", OK: true, Bound: fmt.Sprintf("a node without a majority admits nothing as owner after %s", lease)}
+	cut, admitted := 0, 0
+	for _, f := range h.Faults() {
+		if f.Kind != model.CutOff && f.Kind != model.NoMajority {
+			continue
+		}
+		cut++
+		for _, b := range h.Buckets {
+			for _, a := range b.Admits {
+				if !a.Degraded && slices.Contains(f.Nodes, a.By) && a.Asked > f.Start+lease && a.Answered < f.Heal {
+					admitted++
+					r.fail("%s was admitted by %s as owner %.2f s after it was cut off", b.Account, a.By, (a.Asked - f.Start).Seconds())
+				}
+			}
+		}
+	}
+	r.Figure = fmt.Sprintf("%d times without a majority, %d admissions as owner after it", cut, admitted)
+	return r
+}

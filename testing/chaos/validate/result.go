@@ -46,7 +46,7 @@ func (r *Report) OK() bool {
 func All(h *model.History) *Report {
 	over, cost := OverAdmission(h)
 	return &Report{
-		Results: []Result{over, Service(h), Linearizable(h), ExactlyOnce(h), SameState(h), Whole(h), Leaks(h)},
+		Results: []Result{over, OneOwner(h), Service(h), Linearizable(h), ExactlyOnce(h), SameState(h), Whole(h), Leaks(h)},
 		Cost:    cost,
 	}
 }

@@ -135,6 +135,14 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			admit(h, 400, 60*time.Second)
 			admit(h, 600, 112*time.Second)
 		}},
+		{"an owner that goes on without a majority", "one owner at a time", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
+			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1"})
+		}},
+		{"a stand-in without a majority", "", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
+			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1", Degraded: true})
+		}},
 		{"a planned move that costs", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 4*time.Second, "n1")
 			admit(h, 30+2, 4*time.Second)

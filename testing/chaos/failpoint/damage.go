@@ -1,0 +1,107 @@
+package failpoint
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"quorate/testing/chaos/backend"
+	"quorate/testing/chaos/model"
+	"quorate/testing/testcluster"
+)
+
+// Damage are faults that no machine should have: bytes that change on a disk, and
+// wall clocks that jump.
+var Damage = []Fault{
+	{"bit-flips", "bytes of a stopped node's log change", bitFlips},
+}
+
+// Clocks want a program whose wall clock can be set.
+var Clocks = []Fault{
+	{"clock-steps", "the wall clock of each node in turn jumps by a day or less", clockSteps},
+}
+
+// bitFlips damages the log of a node that no client is at. It may refuse to start,
+// or go on and hold the same as the others; nothing else.
+func bitFlips(e *Env) error {
+	m, d := e.Backend.(backend.Members), e.Backend.(backend.Damage)
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	n := m.Add(fmt.Sprintf("b%d", len(e.Rec.Faults())))
+	f := e.Begin("join", model.Move, "", false, n)
+	if err := e.Backend.Start(n); err != nil {
+		return err
+	}
+	e.setUp(n, true)
+	if err := e.Settle(f); err != nil {
+		return err
+	}
+	f = e.Begin("bit-flips", model.Kill, "", true, n)
+	if err := e.down(n); err != nil {
+		return err
+	}
+	if err := d.FlipBits(n, e.Rng); err != nil {
+		return err
+	}
+	if err := e.Backend.Start(n); err != nil {
+		return err
+	}
+	_ = until(15*time.Second, func() bool { // whole, or ended; else Settle says why not
+		return e.Backend.Ended(n) || ready(n)
+	})
+	if e.Backend.Ended(n) {
+		f.Note = "it refused to start"
+		f.Heal = e.Rec.Now()
+		if err := e.Settle(f); err != nil {
+			return err
+		}
+		return remove(e, n, false)
+	}
+	f.Note = "it went on"
+	e.setUp(n, true)
+	if err := e.Settle(f); err != nil {
+		return err
+	}
+	e.Traffic.Hold(true)
+	err := e.Traffic.Same(context.Background(), e.Up())
+	e.Traffic.Hold(false)
+	if err != nil {
+		return fmt.Errorf("bit-flips: %w", err)
+	}
+	return remove(e, n, true)
+}
+
+// ready reports whether a node says that it is.
+func ready(n *testcluster.Node) bool {
+	r, err := n.Do(context.Background(), "GET", "/readyz", nil)
+	return err == nil && r.Status == 200
+}
+
+// clockSteps sets the clocks wrong, one after the other, by what would forget all
+// keys if it were believed.
+func clockSteps(e *Env) error {
+	c := e.Backend.(backend.Clocks)
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	leader := e.Leader()
+	for _, n := range e.Up() {
+		by := []time.Duration{25 * time.Hour, -25 * time.Hour, time.Hour, -time.Hour}[e.Rng.IntN(4)]
+		if n == leader { // whose clock stamps the log
+			by = 25 * time.Hour
+		}
+		f := e.Begin("clock-steps", model.Clock, fmt.Sprintf("by %s", by), false, n)
+		if err := c.Step(n, by); err != nil {
+			return err
+		}
+		e.Hold(3 * time.Second)
+		if err := c.Step(n, 0); err != nil {
+			return err
+		}
+		if err := e.Settle(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
