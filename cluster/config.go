@@ -50,6 +50,7 @@ type Config struct {
 
 	Join            []string // gossip addresses; this node's own is fine
 	BootstrapExpect int      // nodes that form a new cluster; 0: only ever join one
+	Voters          int      // how many of the nodes vote, as the one that leads says: odd, at most 7; 0: DefaultVoters
 
 	FSM  FSM
 	Log  *slog.Logger
@@ -58,6 +59,10 @@ type Config struct {
 
 	Timing Timing
 }
+
+// DefaultVoters is how many nodes vote where nothing else is said; further ones
+// hold a full copy without a vote.
+const DefaultVoters = 3
 
 // Timing is how quickly the cluster notices things.
 type Timing struct {
@@ -70,6 +75,7 @@ type Timing struct {
 	Settle     time.Duration // how long a first map waits for every node
 	Gossip     time.Duration // between gossip probes
 	Rejoin     time.Duration // between attempts to reach nodes that gossip lost
+	Stable     time.Duration // how long a node must be well before it votes
 	DiskStall  time.Duration // how long one operation of the disk may take before the node stops
 }
 
@@ -85,6 +91,7 @@ func DefaultTiming() Timing {
 		Settle:     5 * time.Second,
 		Gossip:     time.Second,
 		Rejoin:     5 * time.Second,
+		Stable:     5 * time.Second,
 		DiskStall:  6 * time.Second,
 	}
 }

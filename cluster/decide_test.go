@@ -215,7 +215,7 @@ func TestForwardedReplyRoundTrip(t *testing.T) {
 
 func TestMetaFitsGossip(t *testing.T) {
 	long := string(make([]byte, maxAddr))
-	m := meta{ID: string(make([]byte, ledger.MaxNodeID)), Boot: 1 << 62, HTTP: long, Peer: long, Version: string(make([]byte, 64)), Expect: 7, Formed: true}
+	m := meta{ID: string(make([]byte, ledger.MaxNodeID)), Boot: 1 << 62, HTTP: long, Peer: long, Version: string(make([]byte, 64)), Expect: 7, Formed: true, Cluster: string(make([]byte, ledger.MaxNodeID))}
 	b, err := m.encode()
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"log"
 	"maps"
@@ -27,17 +28,21 @@ type meta struct {
 	HTTP    string
 	Peer    string
 	Version string
-	Expect  int  // nodes that it waits for to form a cluster
-	Formed  bool // it has Raft state: nobody may form a new cluster with it
+	Expect  int    // nodes that it waits for to form a cluster
+	Formed  bool   // it has Raft state: nobody may form a new cluster with it
+	Cluster string // id of the one that its disk belongs to; empty: none
 }
 
-const maxAddr = 96 // bytes of a host:port in meta
+const (
+	maxAddr    = 96 // bytes of a host:port in meta
+	metaFields = 8  // a later version may add some
+)
 
 func (m *meta) encode() ([]byte, error) {
 	var buf bytes.Buffer
 	e := msgpack.NewEncoder(&buf)
 	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(7) },
+		func() error { return e.EncodeArrayLen(metaFields) },
 		func() error { return e.EncodeString(m.ID) },
 		func() error { return e.EncodeUint(m.Boot) },
 		func() error { return e.EncodeString(m.HTTP) },
@@ -45,6 +50,7 @@ func (m *meta) encode() ([]byte, error) {
 		func() error { return e.EncodeString(m.Version) },
 		func() error { return e.EncodeInt(int64(m.Expect)) },
 		func() error { return e.EncodeBool(m.Formed) },
+		func() error { return e.EncodeString(m.Cluster) },
 	)
 	if err == nil && buf.Len() > memberlist.MetaMaxSize {
 		err = fmt.Errorf("node meta of %d bytes, at most %d", buf.Len(), memberlist.MetaMaxSize)
@@ -54,7 +60,11 @@ func (m *meta) encode() ([]byte, error) {
 
 func decodeMeta(b []byte) (m meta, err error) {
 	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if _, err = bucket.ReadLen(d, 7); err != nil {
+	fields, err := bucket.ReadLen(d, -4*metaFields)
+	if err == nil && fields < metaFields {
+		err = fmt.Errorf("node meta of %d fields, at least %d", fields, metaFields)
+	}
+	if err != nil {
 		return m, err
 	}
 	err = bucket.Fields(
@@ -65,6 +75,7 @@ func decodeMeta(b []byte) (m meta, err error) {
 		func() (err error) { m.Version, err = bucket.ReadString(d, 64); return err },
 		func() error { return bucket.Int(d, &m.Expect) },
 		func() (err error) { m.Formed, err = d.DecodeBool(); return err },
+		func() (err error) { m.Cluster, err = bucket.ReadString(d, ledger.MaxNodeID); return err },
 	)
 	return m, err
 }
@@ -94,8 +105,10 @@ func (n *Node) bindGossip() error {
 func (n *Node) openGossip() error {
 	c := memberlist.DefaultLANConfig()
 	// A name for each life: a node that comes back at another address is not a
-	// conflict with its former self.
-	c.Name = n.cfg.NodeID + "." + strconv.FormatUint(n.disk.boot, 10)
+	// conflict with its former self, nor one of another cluster with ours.
+	var life [4]byte
+	_, _ = rand.Read(life[:]) // never fails
+	c.Name = fmt.Sprintf("%s.%d.%x", n.cfg.NodeID, n.disk.boot, life)
 	c.EnableCompression = false // it is refused: a packet could unpack to any size
 	var err error
 	if c.AdvertiseAddr, c.AdvertisePort, err = resolveAddr(n.cfg.AdvertiseGossip); err != nil {
@@ -116,6 +129,7 @@ func (n *Node) openGossip() error {
 	c.Transport = n.filtered
 	c.Delegate = gossipDelegate{n}
 	c.Events = &n.seen
+	c.Alive, c.Merge = strangers{n}, strangers{n}
 	n.gossipAddr = net.JoinHostPort(c.AdvertiseAddr, strconv.Itoa(c.AdvertisePort))
 	if n.gossip, err = memberlist.Create(c); err != nil {
 		return fmt.Errorf("%w: gossip %s: %w", ErrAddress, n.cfg.Gossip, err)
@@ -157,6 +171,7 @@ func (n *Node) meta() *meta {
 	return &meta{
 		ID: n.cfg.NodeID, Boot: n.disk.boot, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer,
 		Version: n.cfg.Version, Expect: n.cfg.BootstrapExpect, Formed: n.formed.Load(),
+		Cluster: n.seat.of(),
 	}
 }
 
@@ -193,19 +208,77 @@ func (s *sightings) NotifyLeave(m *memberlist.Node) {
 	delete(s.nodes, m.Name)
 }
 
+// full reports whether there is no room for one more.
+func (s *sightings) full(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.nodes[name]
+	return !known && len(s.nodes) >= ledger.MaxMembers
+}
+
 func (s *sightings) all() []sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.nodes))
 }
 
-// members returns who gossip believes to live, of each node its latest life.
+// strangers keeps nodes of other clusters out, and more nodes than there may be.
+// Alone the one delegate or the other would let some in.
+type strangers struct{ n *Node }
+
+// NotifyAlive is memberlist.AliveDelegate.
+func (s strangers) NotifyAlive(m *memberlist.Node) error {
+	if err := s.n.stranger(m.Meta); err != nil {
+		return err
+	}
+	if s.n.seen.full(m.Name) {
+		return fmt.Errorf("more than %d nodes", ledger.MaxMembers)
+	}
+	return nil
+}
+
+// NotifyMerge is memberlist.MergeDelegate.
+func (s strangers) NotifyMerge(list []*memberlist.Node) error {
+	for _, m := range list {
+		if m.State != memberlist.StateAlive && m.State != memberlist.StateSuspect {
+			continue
+		}
+		if err := s.n.stranger(m.Meta); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stranger says why a node is none of ours. One that is in no cluster yet may
+// come to be.
+func (n *Node) stranger(b []byte) error {
+	m, err := decodeMeta(b)
+	if err != nil {
+		return fmt.Errorf("a node whose meta is of another program: %w", err)
+	}
+	if own := n.seat.of(); n.formed.Load() && m.Formed && m.Cluster != "" && own != "" && m.Cluster != own {
+		err := fmt.Errorf("node %s is of cluster %s, this one of cluster %s", m.ID, m.Cluster, own)
+		if _, due := n.foreign.now(time.Now()); due {
+			n.cfg.Log.Warn("a node of another cluster is kept out; see --join", "err", err)
+		}
+		return err
+	}
+	return nil
+}
+
+// members returns who gossip believes to live, of each node its latest life. A
+// node that is in a cluster sees only those of the same.
 func (n *Node) members() map[string]member {
 	out := map[string]member{}
+	own, formed := n.seat.of(), n.formed.Load()
 	for _, m := range n.seen.all() {
 		d, err := decodeMeta(m.meta)
 		if err != nil || !ledger.ValidAccount(d.ID) {
 			continue // a node of another kind; it can take no part
+		}
+		if formed && own != "" && d.Cluster != own {
+			continue // one that only wants to be in it, perhaps under another's id
 		}
 		if was, ok := out[d.ID]; ok && was.Boot > d.Boot {
 			continue
@@ -215,14 +288,15 @@ func (n *Node) members() map[string]member {
 	return out
 }
 
-// rejoin asks the seeds for the others while there are some that gossip does
-// not know.
+// rejoin asks the seeds, and who was ever seen in this life, for the others
+// while there are some that gossip does not know: it forgets a node that was cut
+// off for long.
 func (n *Node) rejoin() {
 	known := map[string]bool{}
 	for _, m := range n.seen.all() {
 		known[m.address] = true
 	}
-	for _, seed := range n.cfg.Join {
+	for _, seed := range n.everSeen() {
 		host, port, err := resolveAddr(seed)
 		if err != nil {
 			n.cfg.Log.Debug("join address does not resolve", "addr", seed, "err", err)
@@ -236,6 +310,18 @@ func (n *Node) rejoin() {
 			n.cfg.Log.Debug("join", "addr", addr, "err", err)
 		}
 	}
+	n.looked.Store(true)
+}
+
+// everSeen returns the gossip addresses that this node was told or has learned.
+func (n *Node) everSeen() []string {
+	addrs := slices.Clone(n.cfg.Join)
+	for _, r := range n.peers.all() {
+		if m, _, _ := r.state(); m.gossip != "" && m.state != "alive" && !slices.Contains(addrs, m.gossip) {
+			addrs = append(addrs, m.gossip)
+		}
+	}
+	return addrs
 }
 
 func splitAddr(addr string) (host string, port int, err error) {

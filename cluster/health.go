@@ -28,6 +28,7 @@ type health struct {
 	removed bool     // who pinged was removed from the cluster
 	since   uint64   // the epoch that holding is of
 	knows   uint64   // the newest version of commands
+	term    uint64   // of Raft
 	holding []byte   // a bit a partition: those that were handed over to it
 }
 
@@ -63,7 +64,7 @@ func (h *health) encode() ([]byte, error) {
 	var buf bytes.Buffer
 	e := msgpack.NewEncoder(&buf)
 	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(16) },
+		func() error { return e.EncodeArrayLen(17) },
 		func() error { return e.EncodeUint(h.boot) },
 		func() error { return e.EncodeBool(h.ready) },
 		func() error { return e.EncodeBool(h.leaving) },
@@ -78,6 +79,7 @@ func (h *health) encode() ([]byte, error) {
 		func() error { return e.EncodeBool(h.removed) },
 		func() error { return e.EncodeUint(h.since) },
 		func() error { return e.EncodeUint(h.knows) },
+		func() error { return e.EncodeUint(h.term) },
 		func() error { return e.EncodeBytes(h.holding) },
 		func() error { return e.EncodeArrayLen(len(h.reaches)) },
 	)
@@ -89,7 +91,7 @@ func (h *health) encode() ([]byte, error) {
 
 func decodeHealth(b []byte) (h health, err error) {
 	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if _, err = bucket.ReadLen(d, 16); err != nil {
+	if _, err = bucket.ReadLen(d, 17); err != nil {
 		return h, err
 	}
 	if err = bucket.Fields(
@@ -107,6 +109,7 @@ func decodeHealth(b []byte) (h health, err error) {
 		func() (err error) { h.removed, err = d.DecodeBool(); return err },
 		func() (err error) { h.since, err = d.DecodeUint64(); return err },
 		func() (err error) { h.knows, err = d.DecodeUint64(); return err },
+		func() (err error) { h.term, err = d.DecodeUint64(); return err },
 		func() error {
 			bits, err := bucket.ReadString(d, ledger.Partitions/8)
 			h.holding = []byte(bits)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -40,6 +41,9 @@ func (w logWriter) Write(line []byte) (int, error) {
 	w.log.Log(context.Background(), level, text, more...)
 	return len(line), nil
 }
+
+// discard is where loggers write whose lines a sink takes.
+var discard = io.Discard
 
 // hclogSink hands Raft's log lines to slog.
 type hclogSink struct{ log *slog.Logger }

@@ -16,10 +16,6 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// raftMagic opens a connection of Raft's; peer.Magic one of the peer protocol.
-// They have the same length.
-const raftMagic = "QRAFT\x01"
-
 // maxConns bounds the connections to the peer port.
 const maxConns = 4096
 
@@ -30,6 +26,7 @@ type mux struct {
 	ln      net.Listener
 	addr    net.Addr // as others see it
 	tls     *PeerTLS
+	door    *seat
 	log     *slog.Logger
 	refused sparing
 	server  *peer.Server
@@ -41,9 +38,9 @@ type mux struct {
 
 var _ raft.StreamLayer = (*mux)(nil)
 
-func newMux(ctx context.Context, cfg Config, server *peer.Server) *mux {
+func newMux(ctx context.Context, cfg Config, door *seat, server *peer.Server) *mux {
 	m := &mux{
-		ctx: ctx, ln: cfg.Peer, addr: advertised(cfg.AdvertisePeer), tls: cfg.TLS, log: cfg.Log, server: server,
+		ctx: ctx, ln: cfg.Peer, addr: advertised(cfg.AdvertisePeer), tls: cfg.TLS, door: door, log: cfg.Log, server: server,
 		raft: make(chan net.Conn), closed: make(chan struct{}),
 	}
 	m.wg.Add(1)
@@ -82,25 +79,22 @@ func (m *mux) accept() {
 	}
 }
 
-// route has the other side show who it is, reads the magic and hands the
+// route has the other side show who it is and what it wants, and hands the
 // connection over.
 func (m *mux) route(raw net.Conn) {
 	conn, err := m.tls.accept(m.ctx, raw)
 	if err != nil {
-		if left, due := m.refused.now(time.Now()); due {
-			m.log.Warn("a connection to the peer port was refused", "from", raw.RemoteAddr(), "err", err, "others", left)
-		}
+		m.refuse(raw, err)
 		return
 	}
-	var magic [len(raftMagic)]byte
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.ReadFull(conn, magic[:]); err != nil {
+	magic, err := peer.Welcome(conn, m.door.admit)
+	if err != nil {
+		m.refuse(raw, err)
 		conn.Close()
 		return
 	}
-	_ = conn.SetReadDeadline(time.Time{})
-	switch string(magic[:]) {
-	case raftMagic:
+	switch magic {
+	case peer.MagicRaft:
 		held := &heldConn{Conn: conn, closed: make(chan struct{})}
 		select {
 		case m.raft <- held:
@@ -111,10 +105,17 @@ func (m *mux) route(raw net.Conn) {
 		case <-m.closed:
 			conn.Close()
 		}
-	case peer.Magic:
-		m.server.Serve(conn)
 	default:
-		conn.Close()
+		m.server.Serve(conn)
+	}
+}
+
+func (m *mux) refuse(conn net.Conn, err error) {
+	if errors.Is(err, io.EOF) {
+		return // somebody only looked whether the port is open
+	}
+	if left, due := m.refused.now(time.Now()); due {
+		m.log.Warn("a connection to the peer port was refused", "from", conn.RemoteAddr(), "err", err, "others", left)
 	}
 }
 
@@ -158,12 +159,8 @@ func (m *mux) Addr() net.Addr { return m.addr }
 func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := dial(ctx, string(addr), m.tls)
+	conn, err := m.dial(ctx, string(addr), peer.MagicRaft)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.Write([]byte(raftMagic)); err != nil {
-		conn.Close()
 		return nil, err
 	}
 	return filter.Replies(conn), nil
@@ -172,14 +169,21 @@ func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, er
 // raftLimits bound what another node's Raft sends.
 var raftLimits = filter.Limits{Entries: 4 * maxAppend, Bytes: maxAppend * (ledger.MaxCommand + 1<<10), Stall: 10 * time.Second}
 
-// dial connects with keep-alives that notice a vanished host in seconds.
-func dial(ctx context.Context, addr string, security *PeerTLS) (net.Conn, error) {
+// dial connects with keep-alives that notice a vanished host in seconds, and
+// says who we are.
+func (m *mux) dial(ctx context.Context, addr, magic string) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3}}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return security.dialled(ctx, conn)
+	if conn, err = m.tls.dialled(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := peer.Greet(ctx, conn, magic, m.door.hello()); err != nil {
+		return nil, err
+	}
+	return conn, nil
 }
 
 // advertised is an address by name or number.

@@ -24,12 +24,15 @@ type Node struct {
 	server    *peer.Server
 	transport *raft.NetworkTransport
 	raft      *raft.Raft
-	packets   *memberlist.NetTransport // of gossip
-	filtered  *filter.Gossip           // the same, as memberlist sees it
+	started   atomic.Pointer[raft.Raft] // the same, for what is asked while it starts
+	packets   *memberlist.NetTransport  // of gossip
+	filtered  *filter.Gossip            // the same, as memberlist sees it
 	gossip    *memberlist.Memberlist
 	keys      *memberlist.Keyring // nil: gossip is plain
 	seen      sightings
 	refused   sparing // of gossip
+	foreign   sparing // nodes of other clusters
+	seat      *seat
 
 	gossipAddr string // as others see it
 
@@ -39,6 +42,7 @@ type Node struct {
 	formed    atomic.Bool   // there is Raft state
 	ready     atomic.Bool   // the log as it stood at the start has been applied
 	met       atomic.Bool   // a majority was reached in this life
+	looked    atomic.Bool   // every address of Join was tried
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
 
 	out      atomic.Bool // removed from the cluster
@@ -47,28 +51,32 @@ type Node struct {
 	// Diverged counts the times that another node's state was found to differ.
 	Diverged atomic.Uint64
 
-	clock   clock
-	peers   peers
-	owners  owners
-	writes  chan *write
-	kick    chan struct{} // reconcile soon
-	cancel  context.CancelFunc
-	ctx     context.Context
-	wg      sync.WaitGroup
-	closing sync.Once
-	fault   *fault // of the disk, or of the node's place in the cluster
+	clock       clock
+	peers       peers
+	owners      owners
+	writes      chan *write
+	kick        chan struct{} // reconcile soon
+	metaChanged chan struct{} // gossip is to carry what has changed of this node
+	cancel      context.CancelFunc
+	ctx         context.Context
+	wg          sync.WaitGroup
+	closing     sync.Once
+	fault       *fault // of the disk, or of the node's place in the cluster
 }
 
 // Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
 // errors wrap ErrDataDir or ErrAddress where those are at fault.
 func Open(cfg Config) (_ *Node, err error) {
+	if cfg.Voters == 0 {
+		cfg.Voters = DefaultVoters
+	}
 	if cfg.Wall == nil {
 		cfg.Wall = machineClock
 	}
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }
 	}
-	n := &Node{cfg: cfg, fault: newFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), expelled: make(chan error, 1)}
+	n := &Node{cfg: cfg, fault: newFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), metaChanged: make(chan struct{}, 1), expelled: make(chan error, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.clients = map[string]*remote{}
 	n.owners.init()
@@ -81,6 +89,10 @@ func Open(cfg Config) (_ *Node, err error) {
 	if n.disk, err = openDisk(cfg.DataDir, cfg.NodeID); err != nil {
 		cfg.Peer.Close()
 		return nil, err
+	}
+	if n.seat, err = openSeat(n.disk.log, cfg.NodeID); err != nil {
+		cfg.Peer.Close()
+		return nil, fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
 	if _, err = n.meta().encode(); err != nil {
 		cfg.Peer.Close()
@@ -95,17 +107,18 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.server = peer.NewServer(handler{n})
-	n.mux = newMux(n.ctx, cfg, n.server)
+	n.mux = newMux(n.ctx, cfg, n.seat, n.server)
 	if n.lastStart, err = n.openRaft(); err != nil {
 		return nil, err
 	}
 	n.open.Store(true)
 	n.formed.Store(n.hadState)
+	n.seat.old = n.hadState && n.seat.of() == ""
 	// Gossip last: who hears of us may ask us at once.
 	if err = n.openGossip(); err != nil {
 		return nil, err
 	}
-	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.mapLoop, n.writeLoop, n.leaderLoop} {
+	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.mapLoop, n.writeLoop, n.leaderLoop, n.metaLoop, n.enterLoop} {
 		n.wg.Add(1)
 		go func() { defer n.wg.Done(); loop() }()
 	}
@@ -234,8 +247,11 @@ func (n *Node) tick(sought *time.Time) {
 		n.wg.Add(1) // join may take seconds
 		go func() { defer n.wg.Done(); n.rejoin() }()
 	}
-	if !n.formed.Load() {
-		n.tryBootstrap(members)
+	if id := n.cfg.FSM.ClusterID(); id != "" && n.formed.Load() && n.seat.of() == "" {
+		if err := n.seat.take(id); err != nil { // of a disk from before seats were kept
+			n.cfg.Log.Error("note the cluster", "err", err)
+		}
+		n.tellMeta()
 	}
 }
 

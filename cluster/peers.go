@@ -66,7 +66,7 @@ func (p *peers) update(members map[string]member, n *Node) {
 		r := p.clients[id]
 		if r == nil {
 			r = &remote{}
-			r.client = peer.NewClient(func(ctx context.Context) (net.Conn, error) { return dial(ctx, r.addr(), n.cfg.TLS) })
+			r.client = peer.NewClient(func(ctx context.Context) (net.Conn, error) { return n.mux.dial(ctx, r.addr(), peer.MagicPeer) })
 			p.clients[id] = r
 			n.wake()
 		}
@@ -75,6 +75,12 @@ func (p *peers) update(members map[string]member, n *Node) {
 		r.mu.Unlock()
 	}
 	for id, r := range p.clients {
+		if _, ok := members[id]; !ok && n.gone(id) {
+			delete(p.clients, id) // for good
+			n.wg.Add(1)
+			go func() { defer n.wg.Done(); r.client.Close() }()
+			continue
+		}
 		if _, ok := members[id]; !ok {
 			r.mu.Lock()
 			r.member.state = "dead"
@@ -131,7 +137,10 @@ const (
 	methodMap
 	methodExchange
 	methodRemove
+	methodFound
+	methodAdmit
 	methodTransfer
+	methodTerm
 )
 
 // remote returns a node that was ever seen.
@@ -231,6 +240,7 @@ func (n *Node) health() health {
 	h := health{
 		boot: n.disk.boot, ready: n.ready.Load(), leaving: n.owners.leaving.Load(),
 		applied: n.cfg.FSM.Index(), epoch: n.cfg.FSM.Map().Epoch, wall: n.cfg.Wall().UnixMilli(),
+		term:    n.term(),
 		knows:   ledger.NewestVersion(),
 		reaches: n.reached(), leases: n.owners.leases.Load(), lacking: n.owners.lacking.Load(),
 	}
@@ -311,6 +321,12 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 		return h.n.serveReadIndex(ctx)
 	case methodMap:
 		return h.n.serveMap()
+	case methodTerm:
+		return h.n.serveTerm(), nil
+	case methodFound:
+		return nil, h.n.serveFound(arg)
+	case methodAdmit:
+		return h.n.serveAdmit(ctx, string(arg[:min(len(arg), ledger.MaxNodeID)]))
 	case methodRemove:
 		return h.n.serveRemove(ctx, arg)
 	case methodExchange:

@@ -1,32 +1,12 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
-
-// addresses are those that nodes are at now. The configuration has those that
-// they were at when it was last changed: were all of them to come back at others,
-// no majority could form that changes it.
-type addresses struct{ n *Node }
-
-// ServerAddr is raft.ServerAddressProvider.
-func (a addresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	if string(id) == a.n.cfg.NodeID {
-		return raft.ServerAddress(a.n.cfg.AdvertisePeer), nil
-	}
-	if r := a.n.peers.get(string(id)); r != nil {
-		return raft.ServerAddress(r.addr()), nil
-	}
-	return "", errNotSeen // Raft then takes the configuration's
-}
-
-var errNotSeen = errors.New("not seen by gossip yet")
 
 // safeTransport keeps heartbeats off the transport's own goroutine, where they
 // would change the term beside Raft's main loop (hashicorp/raft#695).
@@ -60,7 +40,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 30*time.Second, 20_000, 50_000
 	c.ShutdownOnRemove = false
 	c.NoLegacyTelemetry = true
-	logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard, Level: hclog.Info})
+	logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: discard, Level: hclog.Info})
 	logger.RegisterSink(hclogSink{n.cfg.Log.With("part", "raft")})
 	c.Logger = logger
 
@@ -107,5 +87,6 @@ func (n *Node) openRaft() (last uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("start raft: %w", err)
 	}
+	n.started.Store(n.raft)
 	return last, nil
 }

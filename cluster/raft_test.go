@@ -43,6 +43,7 @@ type raftOptions struct {
 	voters []string
 	store  store // in place of a new one
 	bare   bool  // without the wrappers
+	empty  bool  // without a configuration
 	fault  *fault
 	timing time.Duration
 }
@@ -82,7 +83,7 @@ func startRaft(t *testing.T, o raftOptions) *raftNode {
 		log := &trimmed{LogStore: g, fault: o.fault}
 		logs, stable, snapshots = log, &voteStore{StableStore: g}, followed{snapshots, log}
 	}
-	if empty, err := logs.LastIndex(); err == nil && empty == 0 {
+	if last, err := logs.LastIndex(); err == nil && last == 0 && !o.empty {
 		var servers raft.Configuration
 		for _, id := range o.voters {
 			servers.Servers = append(servers.Servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id)})

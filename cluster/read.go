@@ -55,7 +55,7 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 		n.confirmed.Store(term)
 	}
 	index := n.raft.CommitIndex()
-	if err := n.wait(ctx, n.raft.VerifyLeader()); err != nil {
+	if err := n.confirmLeader(ctx, term); err != nil {
 		return 0, fmt.Errorf("read index: %w: %w", ledger.ErrNoQuorum, err)
 	}
 	if n.term() != term {

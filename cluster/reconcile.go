@@ -15,9 +15,6 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// voters is how many nodes vote; further ones hold a full copy without a vote.
-const voters = 3
-
 // caughtUp is how many entries a node may lack when it first gets partitions.
 const caughtUp = 100
 
@@ -29,7 +26,9 @@ func (n *Node) leaderLoop() {
 	var led time.Time
 	warned := map[string]uint64{}     // nodes kept out, and in which life that was said
 	ordered := map[string]time.Time{} // removals, since this node leads and knows of them
-	var over *lease.Handover          // since this node leads; a new leader waits anew
+	pilot := n.newAutopilot()
+	defer func() { <-pilot.Stop() }()
+	var over *lease.Handover // since this node leads; a new leader waits anew
 	for {
 		select {
 		case <-t.C:
@@ -38,12 +37,16 @@ func (n *Node) leaderLoop() {
 			return
 		}
 		if n.raft.State() != raft.Leader {
+			if !led.IsZero() {
+				<-pilot.Stop()
+			}
 			led, over = time.Time{}, nil
 			clear(ordered)
 			continue
 		}
 		if led.IsZero() {
 			led = time.Now()
+			pilot.Start(n.ctx)
 		}
 		v, err := n.gather(led)
 		if err != nil {
@@ -301,13 +304,9 @@ func mapOf(t ring.Table) *ledger.Map {
 // joining returns a living node that Raft does not know, or knows under another
 // address.
 func joining(v view) *raft.Server {
-	voting := 0
 	known := map[string]raft.Server{}
 	for _, s := range v.servers {
 		known[string(s.ID)] = s
-		if s.Suffrage == raft.Voter {
-			voting++
-		}
 	}
 	for _, id := range sortedIDs(v.nodes) {
 		k := v.nodes[id]
@@ -316,10 +315,7 @@ func joining(v view) *raft.Server {
 			continue // one that knows less than is in force would stop at once
 		}
 		if !ok {
-			s = raft.Server{Suffrage: raft.Nonvoter, ID: raft.ServerID(id)}
-			if voting < voters {
-				s.Suffrage = raft.Voter
-			}
+			s = raft.Server{Suffrage: raft.Nonvoter, ID: raft.ServerID(id)} // its vote may come later
 		}
 		s.Address = raft.ServerAddress(k.peer)
 		return &s
@@ -365,9 +361,13 @@ func (n *Node) joined(s *raft.Server, f raft.IndexFuture) error {
 }
 
 func (n *Node) nameCluster() error {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return n.lead(ledger.Op{Kind: ledger.OpClusterID, ClusterID: hex.EncodeToString(id[:])})
+	id := n.seat.of()
+	if id == "" {
+		var b [16]byte
+		_, _ = rand.Read(b[:]) // never fails
+		id = hex.EncodeToString(b[:])
+	}
+	return n.lead(ledger.Op{Kind: ledger.OpClusterID, ClusterID: id})
 }
 
 func (n *Node) place(m *ledger.Map) error {

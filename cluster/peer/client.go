@@ -32,7 +32,8 @@ type Client struct {
 	closed  bool          // guarded by mu
 }
 
-// NewClient returns a client that connects by dial when it is first asked.
+// NewClient returns a client that connects by dial when it is first asked. Both
+// sides have greeted on what dial returns.
 func NewClient(dial func(ctx context.Context) (net.Conn, error)) *Client {
 	return &Client{dial: dial}
 }
@@ -155,11 +156,6 @@ func (c *Client) dialOnce() {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	conn, err := c.dial(ctx)
-	if err == nil {
-		if _, err = conn.Write([]byte(Magic)); err != nil {
-			conn.Close()
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(c.dialing)

@@ -18,9 +18,6 @@ import (
 	"time"
 )
 
-// Magic opens a connection and names the version of the protocol.
-const Magic = "QPEER\x03"
-
 // Bounds of the protocol.
 const (
 	MaxFrame   = 2 << 20 // bytes of one frame

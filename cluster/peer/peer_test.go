@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"testing"
@@ -69,11 +68,7 @@ func start(t *testing.T, h Handler) (*Client, func()) {
 			conns = append(conns, conn)
 			mu.Unlock()
 			wg.Go(func() {
-				magic := make([]byte, len(Magic))
-				if _, err := io.ReadFull(conn, magic); err == nil && string(magic) == Magic {
-					s.Serve(conn)
-				}
-				conn.Close()
+				s.Serve(conn)
 			})
 		}
 	})
@@ -196,7 +191,7 @@ func TestGarbageEndsOnlyItsConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := conn.Write(append([]byte(Magic), raw...)); err != nil {
+			if _, err := conn.Write(raw); err != nil {
 				t.Fatal(err)
 			}
 			var d bucket.Decision
@@ -215,7 +210,6 @@ func BenchmarkCheck(b *testing.B) {
 	go func() {
 		conn, err := ln.Accept()
 		if err == nil {
-			_, _ = io.ReadFull(conn, make([]byte, len(Magic)))
 			s.Serve(conn)
 		}
 	}()

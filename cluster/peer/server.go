@@ -59,7 +59,7 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// Serve serves one connection, whose Magic has been read, until it ends.
+// Serve serves one connection, on which both have greeted, until it ends.
 func (s *Server) Serve(conn net.Conn) {
 	s.mu.Lock()
 	if s.conns == nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"quorate/api/rest"
+	"quorate/cluster"
 	"quorate/fsm/ledger"
 )
 
@@ -56,6 +57,10 @@ type Config struct {
 	GossipKey      Secret `koanf:"-"`                // instead of the file; from the environment alone
 	AdminToken     Secret `koanf:"-"`                // likewise
 
+	// Voters is how many of the nodes vote, as the one that leads says; further
+	// ones hold a full copy without a vote. 1, 3, 5 or 7.
+	Voters int `koanf:"voters"`
+
 	// Insecure allows to listen beyond loopback without all of that.
 	Insecure bool `koanf:"insecure"`
 
@@ -74,6 +79,7 @@ func DefaultConfig() Config {
 		HTTPAddr:   "127.0.0.1:8081",
 		PeerAddr:   "127.0.0.1:9081",
 		GossipAddr: "127.0.0.1:7081",
+		Voters:     cluster.DefaultVoters,
 		LogLevel:   "info",
 		LogFormat:  "text",
 
@@ -108,6 +114,9 @@ func (c *Config) Validate() error {
 			"want the number of nodes that found the cluster (1, 3, 5 or 7), or --join to enter one that exists")
 	case n < 0 || n > maxBootstrap || n != 0 && n%2 == 0:
 		return refuse("bootstrap-expect", strconv.Itoa(n), "want 1, 3, 5 or 7, or 0 to join a cluster that exists")
+	}
+	if n := c.Voters; n < 1 || n > maxBootstrap || n%2 == 0 {
+		return refuse("voters", strconv.Itoa(n), "want 1, 3, 5 or 7")
 	}
 	if _, err := c.Level(); err != nil {
 		return err

@@ -40,6 +40,10 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"negative", func(c *Config) { c.BootstrapExpect = -1 }, "--bootstrap-expect"},
 		{"alone and not bootstrapping", func(c *Config) { c.BootstrapExpect = 0 }, "--bootstrap-expect"},
 		{"only joining", func(c *Config) { c.BootstrapExpect, c.Join = 0, []string{"n2:7081"} }, ""},
+		{"even voters", func(c *Config) { c.Voters = 2 }, "--voters"},
+		{"nine voters", func(c *Config) { c.Voters = 9 }, "--voters"},
+		{"no voters", func(c *Config) { c.Voters = 0 }, "--voters"},
+		{"five voters", func(c *Config) { c.Voters = 5 }, ""},
 		{"log level", func(c *Config) { c.LogLevel = "loud" }, "--log-level"},
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, "--log-format"},
 	}

@@ -92,7 +92,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		AdvertiseHTTP:   orElse(cfg.AdvertiseHTTP, n.listener.Addr().String()),
 		AdvertisePeer:   orElse(cfg.AdvertisePeer, peer.Addr().String()),
 		AdvertiseGossip: orElse(cfg.AdvertiseGossip, cfg.GossipAddr),
-		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect,
+		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect, Voters: cfg.Voters,
 		TLS: n.security.certs.peers(), GossipKeys: n.security.keys,
 		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Now: now,
 	})

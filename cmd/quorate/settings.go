@@ -45,6 +45,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("gossip-key-file", d.GossipKeyFile, "`FILE` with the keys of gossip, one a line, the first encrypts ($"+envGossipKey+": the keys)")
 	fs.String("admin-token-file", d.AdminTokenFile, "`FILE` with admin tokens of this node, one a line ($"+envAdminToken+": the tokens)")
 	fs.Bool("tls-client-auth", d.TLSClientAuth, "clients of the API must show a certificate too")
+	fs.Int("voters", d.Voters, "how many nodes vote, the same on all: 1, 3, 5 or 7; further ones hold copies without a vote")
 	fs.Bool("insecure", d.Insecure, "listen beyond loopback without TLS, gossip key and admin token")
 	fs.Int("http-max-conns", d.HTTPMaxConns, "how many connections the API takes at once")
 	fs.Int("http-max-requests", d.HTTPMaxRequests, "how many requests the API answers at once")

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -16,9 +17,17 @@ import (
 )
 
 const (
-	raftMagic = "QRAFT\x01"
-	peerMagic = "QPEER\x03"
+	raftMagic = "QRAFT\x02"
+	peerMagic = "QPEER\x04"
 )
+
+// greeting opens a connection between nodes, as version 4 of their protocol has
+// it: the sender's versions, cluster and id. The answer is two zero bytes.
+func greeting(t *testing.T, magic, cluster string) string {
+	t.Helper()
+	hello := packed(t, []any{4, 4, cluster, "somebody"})
+	return magic + string([]byte{0, byte(len(hello))}) + hello
+}
 
 type fields = map[string]any
 
@@ -39,6 +48,7 @@ func TestBadBytes(t *testing.T) {
 	leader := c.Leader()
 	node := c.Nodes[(leader+1)%3]
 	term := node.Status(t).Term
+	raftMagic, peerMagic := greeting(t, raftMagic, node.Status(t).ClusterID), greeting(t, peerMagic, "")
 	before := memory(t, node, "VmRSS")
 
 	big := "\xff\xff\xff\xff"
@@ -90,6 +100,12 @@ func TestBadBytes(t *testing.T) {
 		}
 		_, _ = conn.Write([]byte(s.data)) // the node may hang up before the end
 		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if strings.HasPrefix(s.data, raftMagic) || strings.HasPrefix(s.data, peerMagic) {
+			var welcome [2]byte
+			if _, err := io.ReadFull(conn, welcome[:]); err != nil || welcome != [2]byte{} {
+				t.Fatalf("%s: not even welcomed: %x %v", s.name, welcome, err)
+			}
+		}
 		answer := make([]byte, 512)
 		n, err := conn.Read(answer)
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {

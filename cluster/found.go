@@ -1,0 +1,196 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"quorate/fsm/ledger"
+	"quorate/limiter/bucket"
+)
+
+// maxFounders is the most nodes that a cluster can be founded by.
+const maxFounders = 7
+
+// askFor bounds a question of founding or admission.
+const askFor = time.Second
+
+// founding is what the first of the founders proposes to the others.
+type founding struct {
+	cluster string
+	ids     []string // sorted; the first proposes
+}
+
+func (f *founding) encode() ([]byte, error) {
+	var buf bytes.Buffer
+	e := msgpack.NewEncoder(&buf)
+	err := bucket.Fields(
+		func() error { return e.EncodeArrayLen(2) },
+		func() error { return e.EncodeString(f.cluster) },
+		func() error { return e.EncodeArrayLen(len(f.ids)) },
+	)
+	for _, id := range f.ids {
+		err = errors.Join(err, e.EncodeString(id))
+	}
+	return buf.Bytes(), err
+}
+
+func decodeFounding(b []byte) (f founding, err error) {
+	d := msgpack.NewDecoder(bytes.NewReader(b))
+	if _, err = bucket.ReadLen(d, 2); err == nil {
+		f.cluster, err = bucket.ReadString(d, ledger.MaxNodeID)
+	}
+	if err != nil {
+		return f, err
+	}
+	n, err := bucket.ReadLen(d, -maxFounders)
+	for range n {
+		id, err := bucket.ReadString(d, ledger.MaxNodeID)
+		if err != nil {
+			return f, err
+		}
+		f.ids = append(f.ids, id)
+	}
+	return f, err
+}
+
+// founders returns who founds a cluster now, nil when it is not time: all that
+// are seen wait for the same number of nodes, none was ever in a cluster, and
+// there are exactly that many, or for a while more; then the lowest ids do it.
+// why says what is waited for. It is pure.
+func founders(members map[string]member, self string, expect int, steady bool) (ids []string, why string) {
+	ids = sortedIDs(members)
+	for _, id := range ids {
+		switch m := members[id]; {
+		case m.Formed:
+			return nil, "" // there is a cluster
+		case m.Expect != expect:
+			return nil, fmt.Sprintf("the nodes disagree: %s has --bootstrap-expect %d, %s %d", self, expect, id, m.Expect)
+		}
+	}
+	switch {
+	case expect == 0:
+		return nil, "no node of a cluster is seen, and --bootstrap-expect is 0"
+	case len(ids) < expect:
+		return nil, fmt.Sprintf("%d of %d nodes are seen", len(ids), expect)
+	case len(ids) > expect && !steady:
+		return nil, ""
+	}
+	return ids[:expect], ""
+}
+
+// found has the others agree, then writes the first configuration. Each node
+// notes the cluster on its disk, once, before there is one: two views of who is
+// there can so never make two clusters that share a node.
+func (n *Node) found(members map[string]member, ids []string) error {
+	f := founding{cluster: n.seat.of(), ids: ids}
+	if f.cluster == "" {
+		var id [16]byte
+		_, _ = rand.Read(id[:]) // never fails
+		f.cluster = hex.EncodeToString(id[:])
+	}
+	// This node first: should it end here, it goes on with the same id.
+	if err := n.seat.take(f.cluster); err != nil {
+		return err
+	}
+	arg, err := f.encode()
+	if err != nil {
+		return err
+	}
+	var c raft.Configuration
+	for i, id := range ids {
+		if id != n.cfg.NodeID {
+			r, err := n.remote(id)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(n.ctx, askFor)
+			_, err = r.client.Call(ctx, methodFound, arg)
+			cancel()
+			if err != nil {
+				return fmt.Errorf("node %s does not agree: %w", id, err)
+			}
+		}
+		s := raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(members[id].Peer)}
+		if i >= n.cfg.Voters {
+			s.Suffrage = raft.Nonvoter
+		}
+		c.Servers = append(c.Servers, s)
+	}
+	if err := n.raft.BootstrapCluster(c).Error(); err != nil {
+		return err
+	}
+	n.cfg.Log.Info("formed a cluster", "id", f.cluster, "nodes", ids)
+	n.markFormed()
+	return nil
+}
+
+// serveFound agrees to a cluster, or to the one agreed to before.
+func (n *Node) serveFound(arg []byte) error {
+	f, err := decodeFounding(arg)
+	if err != nil {
+		return err
+	}
+	seat := n.seat.of()
+	switch {
+	case f.cluster == "" || !slices.Contains(f.ids, n.cfg.NodeID):
+		return errors.New("not asked to take part")
+	case n.formed.Load() || n.raft.LastIndex() > 0:
+		return errors.New("in a cluster already")
+	case len(f.ids) != n.cfg.BootstrapExpect:
+		return fmt.Errorf("--bootstrap-expect is %d here", n.cfg.BootstrapExpect)
+	case seat != "" && seat != f.cluster:
+		return fmt.Errorf("agreed to found cluster %s before; if that one never came to be, clear the data directory", seat)
+	}
+	if err := n.seat.take(f.cluster); err != nil {
+		return err
+	}
+	n.tellMeta()
+	return nil
+}
+
+// markFormed lets the others know that this node has Raft state.
+func (n *Node) markFormed() {
+	if !n.formed.Swap(true) {
+		n.tellMeta()
+	}
+}
+
+// tellMeta has gossip carry what has changed of this node, soon.
+func (n *Node) tellMeta() {
+	select {
+	case n.metaChanged <- struct{}{}:
+	default:
+	}
+}
+
+// metaLoop hands news of this node to gossip, which may wait for others.
+func (n *Node) metaLoop() {
+	for {
+		select {
+		case <-n.metaChanged:
+			if err := n.gossip.UpdateNode(time.Second); err != nil {
+				n.cfg.Log.Debug("gossip of new meta", "err", err)
+			}
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+func sortedIDs[T any](members map[string]T) []string {
+	ids := make([]string, 0, len(members))
+	for id := range members {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,165 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"quorate/cluster/peer"
+)
+
+func TestFounders(t *testing.T) {
+	fresh := func(expect int, ids ...string) map[string]member {
+		out := map[string]member{}
+		for _, id := range ids {
+			out[id] = member{meta: meta{ID: id, Expect: expect}}
+		}
+		return out
+	}
+	with := func(m map[string]member, id string, change func(*member)) map[string]member {
+		k := m[id]
+		change(&k)
+		m[id] = k
+		return m
+	}
+	for name, c := range map[string]struct {
+		members map[string]member
+		expect  int
+		steady  bool
+		want    string
+	}{
+		"all that are expected":       {fresh(3, "n1", "n2", "n3"), 3, false, "[n1 n2 n3]"},
+		"one alone":                   {fresh(1, "n1"), 1, false, "[n1]"},
+		"one is missing":              {fresh(3, "n1", "n2"), 3, true, "2 of 3 nodes are seen"},
+		"one too many, just now":      {fresh(3, "n1", "n2", "n3", "n4"), 3, false, ""},
+		"one too many, for a while":   {fresh(3, "n1", "n2", "n3", "n4"), 3, true, "[n1 n2 n3]"},
+		"they expect different nodes": {with(fresh(3, "n1", "n2", "n3"), "n2", func(m *member) { m.Expect = 5 }), 3, true, "the nodes disagree: n1 has --bootstrap-expect 3, n2 5"},
+		"one only joins":              {with(fresh(3, "n1", "n2", "n3"), "n2", func(m *member) { m.Expect = 0 }), 3, true, "the nodes disagree: n1 has --bootstrap-expect 3, n2 0"},
+		"one has data":                {with(fresh(3, "n1", "n2", "n3"), "n3", func(m *member) { m.Formed = true }), 3, true, ""},
+		"this one only joins":         {fresh(0, "n1"), 0, true, "no node of a cluster is seen, and --bootstrap-expect is 0"},
+	} {
+		ids, why := founders(c.members, "n1", c.expect, c.steady)
+		got := why
+		if ids != nil {
+			got = fmt.Sprint(ids)
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// freshNode is a node before it has a cluster, without network.
+func freshNode(t *testing.T, id string, expect int) *Node {
+	t.Helper()
+	log := raft.NewInmemStore()
+	seat, err := openSeat(log, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := startRaft(t, raftOptions{id: id, store: log, empty: true})
+	t.Cleanup(func() { r.stop(t) })
+	n := &Node{
+		cfg:  Config{NodeID: id, BootstrapExpect: expect, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		seat: seat, raft: r.raft, metaChanged: make(chan struct{}, 1), fault: newFault(),
+	}
+	return n
+}
+
+// TestANodeAgreesToOneClusterOnly: whatever the views of those that propose, no
+// two clusters share a node.
+func TestANodeAgreesToOneClusterOnly(t *testing.T) {
+	n := freshNode(t, "n3", 3)
+	propose := func(cluster string, ids ...string) error {
+		f := founding{cluster: cluster, ids: ids}
+		arg, err := f.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.serveFound(arg)
+	}
+	for what, err := range map[string]error{
+		"a cluster without it":       propose("c1", "n1", "n2", "n4"),
+		"a cluster of another size":  propose("c1", "n3"),
+		"a cluster without a name":   propose("", "n1", "n2", "n3"),
+		"what is no proposal at all": n.serveFound([]byte{0xc1}),
+	} {
+		if err == nil || n.seat.of() != "" {
+			t.Errorf("it agreed to %s", what)
+		}
+	}
+	for range 2 { // the answer may have been lost
+		if err := propose("c1", "n1", "n2", "n3"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := propose("c2", "n3", "n4", "n5"); err == nil {
+		t.Error("it agreed to a second cluster")
+	}
+	// Nor after a restart, as its disk remembers.
+	again, err := openSeat(n.seat.store, "n3")
+	if err != nil || again.of() != "c1" {
+		t.Errorf("%q %v", again.of(), err)
+	}
+	n.formed.Store(true)
+	if err := propose("c1", "n1", "n2", "n3"); err == nil {
+		t.Error("it agreed with data of its own")
+	}
+}
+
+func TestWhoIsLetIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		own   string
+		old   bool
+		magic string
+		from  string
+		want  string // in the refusal; empty: let in
+	}{
+		"a node of the cluster":               {"c1", false, peer.MagicRaft, "c1", ""},
+		"its peer traffic":                    {"c1", false, peer.MagicPeer, "c1", ""},
+		"a node of another":                   {"c1", false, peer.MagicRaft, "c2", "of cluster c2"},
+		"the same on the peer protocol":       {"c1", false, peer.MagicPeer, "c2", "of cluster c2"},
+		"one that asks to be let in":          {"c1", false, peer.MagicPeer, "", ""},
+		"Raft of a node without a cluster":    {"c1", false, peer.MagicRaft, "", "in no cluster yet"},
+		"Raft at a node without a cluster":    {"", false, peer.MagicRaft, "c1", "in no cluster yet"},
+		"a question to one without a cluster": {"", false, peer.MagicPeer, "c1", ""},
+		"Raft at a disk from before":          {"", true, peer.MagicRaft, "c1", ""},
+	} {
+		s := &seat{id: "n1", cluster: c.own, old: c.old}
+		err := s.admit(c.magic, peer.Hello{Cluster: c.from, From: "n2"})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestPromotions(t *testing.T) {
+	well := func(n int) (ids []raft.ServerID) {
+		for i := range n {
+			ids = append(ids, raft.ServerID(fmt.Sprint("n", 9-i)))
+		}
+		return ids
+	}
+	for _, c := range []struct {
+		voting, most int
+		well         int
+		want         []raft.ServerID
+	}{
+		{1, 3, 1, []raft.ServerID{"n9"}},
+		{1, 3, 4, []raft.ServerID{"n6", "n7"}},
+		{2, 3, 0, nil},
+		{2, 3, 2, []raft.ServerID{"n8"}},
+		{3, 3, 2, nil},
+		{5, 3, 2, nil},
+		{3, 5, 4, []raft.ServerID{"n6", "n7"}},
+	} {
+		if got := promotions(c.voting, c.most, well(c.well)); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
+)
+
+// maxLag is how many entries a node may lack that is to vote.
+const maxLag = 5000
+
+// newAutopilot returns what gives votes to nodes that have been well for a
+// while. It never takes one away, and never removes a node: a dead voter comes
+// back, or an operator removes it.
+func (n *Node) newAutopilot() *autopilot.Autopilot {
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: discard, Level: hclog.Info})
+	log.RegisterSink(hclogSink{n.cfg.Log.With("part", "autopilot")})
+	return autopilot.New(noted{n.raft, n}, pilot{n}, autopilot.WithPromoter(promoter{n}), autopilot.WithLogger(log),
+		autopilot.WithUpdateInterval(time.Second), autopilot.WithReconcileInterval(time.Second))
+}
+
+// pilot tells autopilot how the nodes are.
+type pilot struct{ n *Node }
+
+// AutopilotConfig is autopilot.ApplicationIntegration.
+func (p pilot) AutopilotConfig() *autopilot.Config {
+	return &autopilot.Config{
+		CleanupDeadServers: false, LastContactThreshold: 2 * p.n.cfg.Timing.Lost, MaxTrailingLogs: maxLag,
+		ServerStabilizationTime: p.n.cfg.Timing.Stable,
+	}
+}
+
+// KnownServers is autopilot.ApplicationIntegration: all that Raft knows, whether
+// gossip sees them or not.
+func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
+	out := map[raft.ServerID]*autopilot.Server{}
+	f := p.n.raft.GetConfiguration()
+	if f.Error() != nil {
+		return out
+	}
+	for _, s := range f.Configuration().Servers {
+		k := &autopilot.Server{ID: s.ID, Name: string(s.ID), Address: s.Address, NodeStatus: autopilot.NodeFailed, RaftVersion: int(raft.ProtocolVersionMax)}
+		if string(s.ID) == p.n.cfg.NodeID {
+			k.NodeStatus, k.IsLeader = autopilot.NodeAlive, true
+		} else if r := p.n.peers.get(string(s.ID)); r != nil {
+			if m, _, _ := r.state(); m.state == "alive" {
+				k.NodeStatus = autopilot.NodeAlive
+			}
+		}
+		out[s.ID] = k
+	}
+	return out
+}
+
+// FetchServerStats is autopilot.ApplicationIntegration: what the last pings said.
+func (p pilot) FetchServerStats(_ context.Context, servers map[raft.ServerID]*autopilot.Server) map[raft.ServerID]*autopilot.ServerStats {
+	out := map[raft.ServerID]*autopilot.ServerStats{}
+	for id := range servers {
+		if string(id) == p.n.cfg.NodeID {
+			out[id] = &autopilot.ServerStats{LastTerm: p.n.term(), LastIndex: p.n.raft.LastIndex()}
+		} else if r := p.n.peers.get(string(id)); r != nil {
+			_, h, heard := r.state()
+			out[id] = &autopilot.ServerStats{LastContact: time.Since(heard), LastTerm: h.term, LastIndex: h.applied}
+		}
+	}
+	return out
+}
+
+// NotifyState is autopilot.ApplicationIntegration.
+func (pilot) NotifyState(*autopilot.State) {}
+
+// RemoveFailedServer is autopilot.ApplicationIntegration. Nobody is removed for
+// having failed.
+func (pilot) RemoveFailedServer(*autopilot.Server) {}
+
+// promoter says who is to vote.
+type promoter struct{ n *Node }
+
+// CalculatePromotionsAndDemotions is autopilot.Promoter.
+func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
+	var well []raft.ServerID
+	now, stable := time.Now(), s.ServerStabilizationTime(c)
+	for id, k := range s.Servers {
+		leaving := p.n.cfg.FSM.State().Removed(string(id))
+		if k.State == autopilot.RaftNonVoter && k.Health.IsStable(now, stable) && !leaving {
+			well = append(well, id)
+		}
+	}
+	return autopilot.RaftChanges{Promotions: promotions(len(s.Voters), p.n.cfg.Voters, well), Leader: s.Leader}
+}
+
+// promotions returns who of those that are well is to vote, so that at most
+// that many do. It is pure.
+func promotions(voting, most int, well []raft.ServerID) []raft.ServerID {
+	slices.Sort(well)
+	return well[:max(0, min(most-voting, len(well)))]
+}
+
+// noted is Raft for autopilot: each vote that is given is in the audit.
+type noted struct {
+	*raft.Raft
+	n *Node
+}
+
+// AddVoter is autopilot.Raft.
+func (r noted) AddVoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture {
+	s := &raft.Server{ID: id, Address: addr, Suffrage: raft.Voter}
+	return notedFuture{r.Raft.AddVoter(id, addr, prev, timeout), r.n, s}
+}
+
+type notedFuture struct {
+	raft.IndexFuture
+	n *Node
+	s *raft.Server
+}
+
+// Error is raft.Future. Autopilot calls it once.
+func (f notedFuture) Error() error { return f.n.joined(f.s, f.IndexFuture) }
+
+// GetServerExt is autopilot.Promoter.
+func (promoter) GetServerExt(*autopilot.Config, *autopilot.ServerState) any { return nil }
+
+// GetStateExt is autopilot.Promoter.
+func (promoter) GetStateExt(*autopilot.Config, *autopilot.State) any { return nil }
+
+// GetNodeTypes is autopilot.Promoter.
+func (promoter) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.ServerID]autopilot.NodeType {
+	types := map[raft.ServerID]autopilot.NodeType{}
+	for id := range s.Servers {
+		types[id] = autopilot.NodeVoter
+	}
+	return types
+}
+
+// FilterFailedServerRemovals is autopilot.Promoter: none.
+func (promoter) FilterFailedServerRemovals(*autopilot.Config, *autopilot.State, *autopilot.FailedServers) *autopilot.FailedServers {
+	return &autopilot.FailedServers{}
+}
+
+// IsPotentialVoter is autopilot.Promoter.
+func (promoter) IsPotentialVoter(t autopilot.NodeType) bool { return t == autopilot.NodeVoter }

@@ -1,0 +1,28 @@
+package membership
+
+import (
+	"testing"
+
+	"quorate/testing/testcluster"
+)
+
+// TestWhoWasToldOfNobodyAlive comes back by itself, once there is somebody.
+func TestWhoWasToldOfNobodyAlive(t *testing.T) {
+	c := testcluster.Start(t, 3)
+	for i := range c.Nodes {
+		c.Kill(i)
+	}
+	// The third asks the second, which asks the first, which asks nobody.
+	set(c.Nodes[0], "join", "")
+	set(c.Nodes[1], "join", gossip(c.Nodes[0]))
+	set(c.Nodes[2], "join", gossip(c.Nodes[1]))
+	for _, at := range []int{2, 1, 0} {
+		c.Restart(at)
+		testcluster.Eventually(t, patience, "it answers", func() error {
+			_, err := c.Nodes[at].Do(t.Context(), "GET", "/livez", nil)
+			return err
+		})
+	}
+	c.WaitReady()
+	wantOne(t, c, 3)
+}
