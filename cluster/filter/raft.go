@@ -189,9 +189,16 @@ func checkEntry(v value) error {
 				return refuse("an entry of type %d", kind)
 			}
 		case "Data":
-			data, _ = f.bytes()
+			var ok bool
+			if data, ok = f.bytes(); !ok && !f.isNil() {
+				return refuse("an entry whose data are none")
+			}
 		case "Index", "Term":
 			return checkField(name, f)
+		default: // a time, bytes: nothing with parts
+			if f.isMap() || f.isArray() {
+				return refuse("%s of an entry has parts", name)
+			}
 		}
 		return nil
 	})

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -83,12 +84,23 @@ func readFrame(r *bufio.Reader, buf []byte) (k kind, id uint64, payload []byte, 
 	if n > MaxFrame {
 		return 0, 0, nil, fmt.Errorf("frame of %d bytes, at most %d", n, MaxFrame)
 	}
-	if int(n) > cap(buf) {
-		buf = make([]byte, n)
-	}
-	payload = buf[:n]
-	_, err = io.ReadFull(r, payload)
+	payload, err = readInto(r, buf[:0], int(n))
 	return kind(h[4]), binary.BigEndian.Uint64(h[5:]), payload, err
+}
+
+// readInto appends n bytes. Beyond what the buffer has it grows with what has
+// come: a length is easily claimed, by thousands of connections.
+func readInto(r *bufio.Reader, buf []byte, n int) ([]byte, error) {
+	for n > 0 {
+		at := len(buf)
+		part := min(n, max(64<<10, cap(buf)-at))
+		buf = slices.Grow(buf, part)[:at+part]
+		if _, err := io.ReadFull(r, buf[at:]); err != nil {
+			return buf[:at], err
+		}
+		n -= part
+	}
+	return buf, nil
 }
 
 // outbox gathers frames and has one goroutine write them.

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,8 +76,9 @@ func Compile(revision uint64, doc []byte) (*Table, error) {
 	for i, rule := range p.Tiers {
 		c.tier(rule, "tiers["+strconv.Itoa(i)+"]", i == 0)
 	}
-	for name, k := range p.Categories {
-		c.minTier(k.MinTier, "categories."+name+".min_tier")
+	// By name, so that the same document is told the same each time.
+	for _, name := range slices.Sorted(maps.Keys(p.Categories)) {
+		c.minTier(p.Categories[name].MinTier, "categories."+name+".min_tier")
 	}
 	for i, m := range p.Models {
 		at := "models[" + strconv.Itoa(i) + "]"
@@ -123,7 +126,8 @@ func (c *compiler) tier(rule Tier, at string, first bool) {
 	case !free && rule.Spend != "" && spend <= last.spend:
 		c.fault(at+".spend", "want more than the spend before, %s", last.spend)
 	}
-	for name, rules := range rule.Limits {
+	for _, name := range slices.Sorted(maps.Keys(rule.Limits)) {
+		rules := rule.Limits[name]
 		if known := c.t.categories[name]; known != nil {
 			known.limited = true
 		}
@@ -156,7 +160,7 @@ func (c *compiler) exception(e Exception, at string) {
 		}
 		k.limits[i] = nearest
 	}
-	for level := range e.Limits {
+	for _, level := range slices.Sorted(maps.Keys(e.Limits)) {
 		if v, err := strconv.Atoi(level); err == nil && !known[v] {
 			c.fault(at+".limits."+level, "no tier is at that level")
 		}
