@@ -95,7 +95,7 @@ func (r *Router) Serve(ctx context.Context, ask bucket.Ask, c *bucket.Check, d *
 	}
 	switch ask.How {
 	case AsOwner:
-		return r.local.Own(ctx, c, d, once)
+		return r.own(ctx, c, d, once)
 	case AsJudge:
 		t := route{r: r, c: c, d: d}
 		return t.follow(ctx)
@@ -167,13 +167,22 @@ var (
 	errMayNot   = errors.New("this node may not decide in the owner's place")
 )
 
+// own has this node decide as the owner. One that has not caught up with its log
+// knows less of accounts than it did: it would refuse who has paid.
+func (r *Router) own(ctx context.Context, c *bucket.Check, d *bucket.Decision, once bool) error {
+	if !r.others.Ready() {
+		return errNotReady
+	}
+	return r.local.Own(ctx, c, d, once)
+}
+
 // take makes one step. An error means that it gave no decision.
 func (r *Router) take(ctx context.Context, s Step, c *bucket.Check, d *bucket.Decision) error {
 	switch {
 	case s.Node != "":
 		return r.ask(ctx, s, c, d)
 	case s.How == AsOwner:
-		return r.local.Own(ctx, c, d, false)
+		return r.own(ctx, c, d, false)
 	case !r.others.Ready():
 		return errNotReady
 	}

@@ -194,6 +194,39 @@ func TestServedAsOwnerNeverForwards(t *testing.T) {
 	}
 }
 
+// A node that has not applied its log as it stood at its start does not know who
+// has paid: it refuses nobody, whoever asks it and as what.
+func TestANodeBehindItsLogRefusesNobody(t *testing.T) {
+	for name, decide := range map[string]func(*Router, *bucket.Check, *bucket.Decision) error{
+		"asked as owner": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
+			return r.Serve(t.Context(), bucket.Ask{}, c, d, false)
+		},
+		"asked as owner, at once": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
+			return r.Serve(t.Context(), bucket.Ask{}, c, d, true)
+		},
+		"asked as judge": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
+			return r.Serve(t.Context(), bucket.Ask{How: AsJudge}, c, d, false)
+		},
+		"asked by a client": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
+			if err := r.Check(t.Context(), c, d); err != nil || d.Reason != bucket.Unavailable {
+				return err
+			}
+			return errNotReady
+		},
+	} {
+		g := &group{part: holders4("n1", "n2"), leased: true, behind: true, down: map[string]bool{"n2": true}}
+		r := g.router()
+		g.local.rules = &fixed{bucket.Ruling{Reason: bucket.FreeTier}}
+		var d bucket.Decision
+		if err := decide(r, &bucket.Check{Account: "a", Requests: 1}, &d); !errors.Is(err, errNotReady) {
+			t.Errorf("%s: decided %v, err %v", name, d.Reason, err)
+		}
+		if g.behind = false; decide(r, &bucket.Check{Account: "a", Requests: 1}, &d) != nil || d.Reason != bucket.FreeTier {
+			t.Errorf("%s, after it has caught up: %v", name, d.Reason)
+		}
+	}
+}
+
 // A newer map begins a client's check anew, and not for ever. Who asks as another
 // node's judge follows the map it began by.
 func TestRouterPlansAnewByANewerMap(t *testing.T) {
