@@ -49,10 +49,10 @@ owners: ## kill, freeze and move owners of real processes, 20 times each, and ch
 lifecycle: ## back up, restart, upgrade, replace and recover clusters of real processes, with a million accounts
 	go test -count=1 -timeout 30m -v ./testing/chaos/lifecycle -accounts 1000000 -long
 
-# Both take SEED (the same faults again), ONLY (processes, namespaces or
-# containers) and FAULTS (by name, with commas).
+# Both take SEED (the same faults again), ONLY (namespaces, processes, five, clocks
+# or containers), NODES and FAULTS (by name, with commas).
 CHAOS = go test -count=1 -timeout 0 -v ./testing/chaos -run TestChaos -chaos -seed $(or $(SEED),0) \
-	-only "$(ONLY)" -faults "$(FAULTS)" -report $(CURDIR)/testing/chaos/out/report.html
+	-only "$(ONLY)" -nodes $(or $(NODES),0) -faults "$(FAULTS)" -report $(CURDIR)/testing/chaos/out/report.html
 
 chaos: ## hurt real clusters under load for some minutes, and check what that cost
 	@$(CHAOS)
@@ -60,7 +60,7 @@ chaos: ## hurt real clusters under load for some minutes, and check what that co
 chaos-bites: ## take one protection away at a time, and want the harness to find it
 	@go test -count=1 -timeout 30m -v ./testing/chaos -run TestBites -bites -only "$(ONLY)" -seed $(or $(SEED),1) -report $(CURDIR)/testing/chaos/out/bites.html
 
-soak: ## the same with faults at random for MINUTES=60 on each backend
+soak: ## the same with five nodes and faults at random, one or two at a time, for MINUTES=60
 	@$(CHAOS) -soak $(or $(MINUTES),60)m
 
 lint: ## check formatting, vet and staticcheck

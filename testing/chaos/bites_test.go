@@ -8,6 +8,7 @@ import (
 	"quorate/testing/chaos/backend"
 	"quorate/testing/chaos/failpoint"
 	"quorate/testing/chaos/report"
+	"quorate/testing/testcluster"
 )
 
 var bites = flag.Bool("bites", false, "hurt clusters of which one protection was taken away, and want that to be found")
@@ -35,7 +36,7 @@ func TestBites(t *testing.T) {
 			continue
 		}
 		t.Run(b.broken, func(t *testing.T) {
-			program := backend.Program{Path: built(t, b.tag), Env: []string{"QUORATE_BROKEN=" + b.broken}}
+			program := backend.Program{Path: testcluster.BinaryWith(t, b.tag), Env: []string{"QUORATE_BROKEN=" + b.broken}}
 			faults, err := failpoint.Named(b.faults...)
 			if err != nil {
 				t.Fatal(err)
@@ -44,7 +45,7 @@ func TestBites(t *testing.T) {
 				if b.namespaces {
 					return backend.NewNamespaces(tb, 3, program)
 				}
-				return backend.NewProcesses(tb, 3, program), nil
+				return backend.NewProcesses(tb, 3, program)
 			}}
 			r := p.do(t)
 			doc.Runs = append(doc.Runs, r)

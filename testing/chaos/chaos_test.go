@@ -3,8 +3,8 @@ package chaos
 
 import (
 	"flag"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,9 +17,10 @@ import (
 
 var (
 	chaos  = flag.Bool("chaos", false, "hurt real clusters; without it nothing is done")
-	soak   = flag.Duration("soak", 0, "draw faults at random for so long, on each backend")
+	soak   = flag.Duration("soak", 0, "draw faults at random for so long, one or two at a time")
 	seed   = flag.Uint64("seed", 0, "draw the same faults again; 0: by the clock")
-	only   = flag.String("only", "", "a backend: processes, namespaces or containers")
+	nodes  = flag.Int("nodes", 0, "how many nodes; 0: three, and five in a soak")
+	only   = flag.String("only", "", "one cluster: namespaces, processes, five, clocks or containers")
 	faults = flag.String("faults", "", "faults by name, with commas, in place of the short set")
 	page   = flag.String("report", "", "where the report goes")
 )
@@ -38,12 +39,16 @@ func TestChaos(t *testing.T) {
 		*seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
 	doc := &report.Document{Command: replay(), Version: strings.TrimSpace(testcluster.Run(t, time.Minute, "version").Stdout), Made: time.Now()}
+	soaked := false
 	for _, p := range plans(t) {
-		if *only != "" && *only != p.title {
+		// A soak is of one cluster, with as many of the faults as can be had.
+		if *only != "" && *only != p.title || *only == "" && soaked {
 			continue
 		}
+		p.seed, p.random = *seed, *soak
 		t.Run(p.title, func(t *testing.T) {
 			r := p.do(t)
+			soaked = *soak > 0 && r.Skipped == ""
 			doc.Runs = append(doc.Runs, r)
 			if err := write(doc); err != nil {
 				t.Error(err)
@@ -61,45 +66,50 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// plans are the short set, or the clusters that a soak may have.
 func plans(t *testing.T) []*plan {
+	n := *nodes
+	if n == 0 && *soak > 0 {
+		n = 5
+	} else if n == 0 {
+		n = 3
+	}
+	voters := func(n int) []string { return []string{"--voters", fmt.Sprint(n - 1 + n%2)} }
 	return []*plan{
 		{
-			title: "processes", seed: *seed, random: *soak,
+			title: "namespaces",
+			faults: chosen(t, "cut-off-leader", "cut-off-long", "deaf-leader", "mute-leader", "one-link", "flapping", "no-majority", "loss",
+				"power-loss", "power-loss-all", "slow-disk", "hung-disk", "hung-disk-follower", "full-disk", "full-disk-follower"),
 			begin: func(tb testing.TB) (backend.Backend, error) {
-				return backend.NewProcesses(tb, 3, backend.Program{}), nil
+				return backend.NewNamespaces(tb, n, backend.Program{Args: voters(n)})
 			},
-			faults: chosen(t, "kill-follower", "freeze-short", "kill-leader", "freeze-leader", "starve", "kill-all", "join-and-remove",
-				"replace-wiped", "bit-flips", "rolling-restart"),
 		},
 		{
-			title: "namespaces", seed: *seed, random: *soak,
-			begin: func(tb testing.TB) (backend.Backend, error) { return backend.NewNamespaces(tb, 3, backend.Program{}) },
-			faults: chosen(t, "cut-off-leader", "cut-off-long", "deaf", "mute", "one-link", "flapping", "no-majority", "loss",
-				"power-loss", "power-loss-all", "slow-disk", "hung-disk", "full-disk"),
-		},
-		{
-			title: "clocks", seed: *seed, random: *soak,
+			title: "processes",
+			faults: chosen(t, "kill-follower", "freeze-short", "kill-leader", "freeze-leader", "starve", "starve-all", "lost-answers", "kill-all",
+				"join-and-remove", "replace-wiped", "bit-flips", "drain", "rolling-restart"),
 			begin: func(tb testing.TB) (backend.Backend, error) {
-				return backend.NewProcesses(tb, 3, backend.Program{Path: built(tb, "broken"), Clocks: tb.TempDir()}), nil
+				return backend.NewProcesses(tb, n, backend.Program{Args: voters(n)})
 			},
-			faults: chosen(t, "clock-steps"),
 		},
 		{
-			title: "containers", seed: *seed, random: *soak,
-			begin:  func(tb testing.TB) (backend.Backend, error) { return backend.NewContainers(tb, 3) },
-			faults: chosen(t, "kill-leader", "freeze-follower", "cut-off-follower"),
+			title: "five", faults: chosen(t, "kill-two"),
+			begin: func(tb testing.TB) (backend.Backend, error) {
+				return backend.NewProcesses(tb, 5, backend.Program{Args: voters(5)})
+			},
+		},
+		{
+			title: "clocks", faults: chosen(t, "clock-steps"),
+			begin: func(tb testing.TB) (backend.Backend, error) {
+				program := backend.Program{Path: testcluster.BinaryWith(tb, "broken"), Args: voters(n), Clocks: tb.TempDir()}
+				return backend.NewProcesses(tb, n, program)
+			},
+		},
+		{
+			title: "containers", faults: chosen(t, "kill-leader", "freeze-follower", "cut-off-follower"),
+			begin: func(tb testing.TB) (backend.Backend, error) { return backend.NewContainers(tb, n) },
 		},
 	}
-}
-
-// built builds the program with a tag.
-func built(tb testing.TB, tag string) string {
-	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "quorate")
-	if out, err := exec.Command("go", "build", "-tags", tag, "-o", path, "quorate/cmd/quorate").CombinedOutput(); err != nil {
-		tb.Fatalf("go build: %v\n%s", err, out)
-	}
-	return path
 }
 
 func write(doc *report.Document) error {

@@ -2,9 +2,11 @@ package chaos
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"quorate/testing/chaos/backend"
 	"quorate/testing/chaos/failpoint"
 )
 
@@ -17,19 +19,22 @@ func replay() string {
 	if *only != "" {
 		s += " ONLY=" + *only
 	}
+	if *nodes > 0 {
+		s += fmt.Sprintf(" NODES=%d", *nodes)
+	}
 	if *faults != "" {
 		s += " FAULTS=" + *faults
 	}
 	return s
 }
 
-// chosen is the short set of a backend, or what was asked for.
+// chosen is the short set of a backend, or what was asked for; a soak has what was
+// asked for, then what it draws.
 func chosen(t *testing.T, short ...string) []failpoint.Fault {
-	if *soak > 0 {
-		return nil
-	}
 	if *faults != "" {
 		short = strings.Split(*faults, ",")
+	} else if *soak > 0 {
+		return nil
 	}
 	list, err := failpoint.Named(short...)
 	if err != nil {
@@ -38,13 +43,18 @@ func chosen(t *testing.T, short ...string) []failpoint.Fault {
 	return list
 }
 
-// draw chooses the next fault of a soak.
-func (p *plan) draw(env *failpoint.Env) failpoint.Fault {
+// draw chooses the next faults of a soak: two together, two times of three, where
+// they go together.
+func (p *plan) draw(b backend.Backend, rng *rand.Rand) []failpoint.Fault {
 	var can []failpoint.Fault
 	for _, f := range failpoint.All() {
-		if failpoint.Cannot(env.Backend, f) == "" {
+		if failpoint.Cannot(b, f) == "" {
 			can = append(can, f)
 		}
 	}
-	return can[env.Rng.IntN(len(can))]
+	first, second := can[rng.IntN(len(can))], can[rng.IntN(len(can))]
+	if rng.IntN(3) > 0 && failpoint.Together(first, second) {
+		return []failpoint.Fault{first, second}
+	}
+	return []failpoint.Fault{first}
 }

@@ -22,7 +22,8 @@ type plan struct {
 	seed   uint64
 	begin  func(testing.TB) (backend.Backend, error)
 	faults []failpoint.Fault
-	// composite: faults drawn at random for so long, beside the list.
+	// Faults drawn at random for so long, one at a time or two together, beside the
+	// list.
 	random time.Duration
 }
 
@@ -56,12 +57,12 @@ func (p *plan) do(t *testing.T) *report.Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := failpoint.NewEnv(b)
-	env.Traffic, env.Rec, env.Rng = load, rec, rand.New(rand.NewPCG(p.seed, 1))
+	hurt := failpoint.NewRun(b, load, rec)
+	rng := rand.New(rand.NewPCG(p.seed, 1))
 	watching, stopWatching := context.WithCancel(t.Context())
 	defer stopWatching()
 	watched := make(chan struct{})
-	go func() { env.Watch(watching); close(watched) }()
+	go func() { hurt.Watch(watching); close(watched) }()
 
 	// What processes hold when warm, without the clients' own connections.
 	time.Sleep(3 * time.Second)
@@ -73,17 +74,17 @@ func (p *plan) do(t *testing.T) *report.Run {
 	}
 	var struck error
 	for _, f := range p.faults {
-		if struck = p.strike(env, f, out); struck != nil {
+		if struck = p.strike(hurt, rng, out, f); struck != nil {
 			break
 		}
 	}
 	for end := rec.Now() + p.random; struck == nil && rec.Now() < end; {
-		struck = p.strike(env, p.draw(env), out)
+		struck = p.strike(hurt, rng, out, p.draw(b, rng)...)
 	}
 	if struck != nil {
 		out.Broken = struck.Error()
 		say("  stopped: %v", struck)
-		for _, n := range env.Up() {
+		for _, n := range hurt.Up() {
 			t.Logf("the end of %s's log:\n%s", n.ID, b.Log(n, 15))
 		}
 	}
@@ -116,16 +117,30 @@ func (p *plan) do(t *testing.T) *report.Run {
 	return out
 }
 
-func (p *plan) strike(env *failpoint.Env, f failpoint.Fault, out *report.Run) error {
-	if why := failpoint.Cannot(env.Backend, f); why != "" {
-		out.Skips = append(out.Skips, report.Skip{Fault: f.Name, Why: why})
-		say("  %7.1fs %-18s skipped: %s", env.Rec.Now().Seconds(), f.Name, why)
-		return nil
+// strike has one fault strike, or two together, and says what came of it.
+func (p *plan) strike(hurt *failpoint.Run, rng *rand.Rand, out *report.Run, faults ...failpoint.Fault) (err error) {
+	for _, f := range faults {
+		if why := failpoint.Cannot(hurt.Backend, f); why != "" {
+			out.Skips = append(out.Skips, report.Skip{Fault: f.Name, Why: why})
+			say("  %7.1fs %-22s skipped: %s", hurt.Rec.Now().Seconds(), f.Name, why)
+			return nil
+		}
 	}
-	before := len(env.Rec.Faults())
-	err := f.Do(env)
-	for _, done := range env.Rec.Faults()[before:] {
-		say("  %7.1fs %-22s %v %s: whole %.2f s after its end", done.Start.Seconds(), done.Name, done.Nodes, done.Note, (done.Over - done.Heal).Seconds())
+	before, failed := len(hurt.Rec.Faults()), hurt.Rec.Failed()
+	// Children of the run's draws, so that what one fault draws changes no other.
+	own := rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
+	mark := ""
+	if len(faults) == 2 {
+		err = hurt.Pair(faults[0], faults[1], own)
+		mark = "+"
+	} else {
+		err = hurt.Strike(faults[0], own)
+	}
+	for _, done := range hurt.Rec.Faults()[before:] {
+		say("  %7.1fs %1s %-22s %v %s: whole %.2f s after its end", done.Start.Seconds(), mark, done.Name, done.Nodes, done.Note, (done.Over - done.Heal).Seconds())
+	}
+	for _, line := range validate.SoFar(hurt.Rec.Faults(), failed, hurt.Rec.Failed()) {
+		say("           FAIL %s", line)
 	}
 	return err
 }

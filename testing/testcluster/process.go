@@ -79,7 +79,12 @@ func (l *life) over() bool {
 	}
 }
 
-func (n *Node) start(binary string) error {
+// Start starts the node, which does not run, with the binary given; empty: its own
+// Program.
+func (n *Node) Start(binary string) error {
+	if binary == "" {
+		binary = n.Program
+	}
 	if n.Running() {
 		return errors.New("it runs already")
 	}
@@ -106,7 +111,9 @@ func (n *Node) start(binary string) error {
 	return nil
 }
 
-func (n *Node) kill() error {
+// Kill ends the process at once (SIGKILL) and waits for it; one that does not run
+// is fine.
+func (n *Node) Kill() error {
 	l := n.ending()
 	if l == nil {
 		return nil
@@ -118,7 +125,8 @@ func (n *Node) kill() error {
 	return nil
 }
 
-func (n *Node) stop(within time.Duration) (code int, err error) {
+// Stop asks the process to leave (SIGTERM), waits for it and returns its exit code.
+func (n *Node) Stop(within time.Duration) (code int, err error) {
 	l := n.ending()
 	if l == nil {
 		return 0, errors.New("it does not run")

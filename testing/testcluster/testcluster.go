@@ -16,6 +16,9 @@ import (
 // ReadyWithin is how long a cluster may take to be ready.
 const ReadyWithin = 30 * time.Second
 
+// StopWithin is how long a node may take to leave.
+const StopWithin = 20 * time.Second
+
 // Partitions is how many parts the owners of a cluster share.
 const Partitions = 4096
 
@@ -59,22 +62,10 @@ func NewAt(tb testing.TB, places []Place) *Cluster {
 	tb.Helper()
 	c := &Cluster{tb: tb, dir: tb.TempDir()}
 	for i, p := range places {
-		n := c.place("n" + strconv.Itoa(i+1))
-		if p.Host != "" {
-			n.HTTP, n.Peer, n.Gossip = p.Host+":8081", p.Host+":9081", p.Host+":7081"
-			n.URL = "http://" + n.HTTP
-		}
-		if p.DataDir != "" {
-			n.DataDir = p.DataDir
-		}
-		n.Through = p.Through
-		c.Nodes = append(c.Nodes, n)
+		c.Nodes = append(c.Nodes, c.place("n"+strconv.Itoa(i+1), p))
 	}
 	for i, node := range c.Nodes {
-		node.Args = c.args(node, len(places))
-		if places[i].Host != "" {
-			node.Args = append(node.Args, "--insecure")
-		}
+		node.Args = c.args(node, places[i], len(places))
 	}
 	tb.Cleanup(c.close)
 	return c
@@ -82,18 +73,29 @@ func NewAt(tb testing.TB, places []Place) *Cluster {
 
 // Add lays out one more node, which joins those that take part, and does not
 // start it.
-func (c *Cluster) Add(id string) *Node {
-	n := c.place(id)
+func (c *Cluster) Add(id string) *Node { return c.AddAt(id, Place{}) }
+
+// AddAt is Add with a place.
+func (c *Cluster) AddAt(id string, p Place) *Node {
+	n := c.place(id, p)
 	c.Nodes = append(c.Nodes, n)
-	n.Args = c.args(n, 0)
+	n.Args = c.args(n, p, 0)
 	return n
 }
 
 // place gives a node its addresses and a directory.
-func (c *Cluster) place(id string) *Node {
-	n := &Node{ID: id, DataDir: filepath.Join(c.dir, id), logFile: filepath.Join(c.dir, id+".log")}
+func (c *Cluster) place(id string, p Place) *Node {
+	n := &Node{ID: id, DataDir: filepath.Join(c.dir, id), Through: p.Through, logFile: filepath.Join(c.dir, id+".log")}
+	if p.DataDir != "" {
+		n.DataDir = p.DataDir
+	}
 	c.all = append(c.all, n)
-	c.Move(n)
+	if p.Host == "" {
+		c.Move(n)
+		return n
+	}
+	n.HTTP, n.Peer, n.Gossip = p.Host+":8081", p.Host+":9081", p.Host+":7081"
+	n.URL = "http://" + n.HTTP
 	return n
 }
 
@@ -117,7 +119,7 @@ func (c *Cluster) Move(n *Node) {
 
 // args are a node's flags; expect is how many found the cluster, 0 where it is
 // there.
-func (c *Cluster) args(node *Node, expect int) []string {
+func (c *Cluster) args(node *Node, p Place, expect int) []string {
 	args := []string{
 		"serve", "--node-id", node.ID, "--data-dir", node.DataDir,
 		"--http-addr", node.HTTP, "--peer-addr", node.Peer, "--gossip-addr", node.Gossip,
@@ -132,13 +134,16 @@ func (c *Cluster) args(node *Node, expect int) []string {
 	if len(others) > 0 {
 		args = append(args, "--join", strings.Join(others, ","))
 	}
+	if p.Host != "" { // beyond loopback
+		args = append(args, "--insecure")
+	}
 	return args
 }
 
 // Kill ends a node at once (SIGKILL).
 func (c *Cluster) Kill(i int) {
 	c.tb.Helper()
-	if err := c.Nodes[i].kill(); err != nil {
+	if err := c.Nodes[i].Kill(); err != nil {
 		c.tb.Fatalf("kill %s: %v", c.Nodes[i].ID, err)
 	}
 }
@@ -146,7 +151,7 @@ func (c *Cluster) Kill(i int) {
 // Stop asks a node to leave (SIGTERM), waits for it and returns its exit code.
 func (c *Cluster) Stop(i int) int {
 	c.tb.Helper()
-	code, err := c.Nodes[i].stop(20 * time.Second)
+	code, err := c.Nodes[i].Stop(StopWithin)
 	if err != nil {
 		c.tb.Fatalf("stop %s: %v", c.Nodes[i].ID, err)
 	}
@@ -166,7 +171,7 @@ func (c *Cluster) StartNode(n *Node) {
 	if program == "" {
 		program = Binary(c.tb)
 	}
-	if err := n.start(program); err != nil {
+	if err := n.Start(program); err != nil {
 		c.tb.Fatalf("start %s: %v", n.ID, err)
 	}
 }
@@ -277,7 +282,7 @@ func (c *Cluster) Leader() int {
 
 func (c *Cluster) close() {
 	for _, n := range c.all {
-		if err := n.kill(); err != nil {
+		if err := n.Kill(); err != nil {
 			c.tb.Errorf("kill %s: %v", n.ID, err)
 		}
 	}

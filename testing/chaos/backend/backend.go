@@ -15,7 +15,8 @@ import (
 // ErrCannot is why a backend does not run here.
 var ErrCannot = errors.New("cannot run here")
 
-// Backend runs a cluster. Its methods are for one goroutine.
+// Backend runs a cluster. Its methods may overlap, but for those that strike the
+// same node.
 type Backend interface {
 	// Name is one word for reports.
 	Name() string
@@ -41,9 +42,11 @@ type Backend interface {
 // Members is a backend on which nodes can be added, and their data be wiped.
 type Members interface {
 	// Add lays out one more node.
-	Add(id string) *testcluster.Node
+	Add(id string) (*testcluster.Node, error)
 	// Wipe removes the data of a node that does not run.
 	Wipe(n *testcluster.Node) error
+	// Forget gives back what an added node took, which will not start again.
+	Forget(n *testcluster.Node) error
 }
 
 // Network is a backend whose links can be hurt, each direction on its own.

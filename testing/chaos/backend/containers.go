@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"quorate/testing/testcluster"
@@ -20,8 +21,10 @@ import (
 type Containers struct {
 	id    string
 	nodes []*testcluster.Node
-	cut   map[*testcluster.Node]bool
-	ended map[*testcluster.Node]bool // from here
+
+	mu    sync.Mutex
+	cut   map[*testcluster.Node]bool // guarded by mu
+	ended map[*testcluster.Node]bool // from here; guarded by mu
 }
 
 // NewContainers builds the image and starts n nodes. Nothing is pulled.
@@ -114,7 +117,7 @@ func (b *Containers) Nodes() []*testcluster.Node { return b.nodes }
 
 // Start is Backend.
 func (b *Containers) Start(n *testcluster.Node) error {
-	b.ended[n] = false
+	b.end(n, false)
 	return run("docker", "start", b.name(n))
 }
 
@@ -123,13 +126,13 @@ func (b *Containers) Kill(n *testcluster.Node) error {
 	if b.Ended(n) {
 		return nil
 	}
-	b.ended[n] = true
+	b.end(n, true)
 	return run("docker", "kill", b.name(n))
 }
 
 // Stop is Backend.
 func (b *Containers) Stop(n *testcluster.Node) error {
-	b.ended[n] = true
+	b.end(n, true)
 	if err := run("docker", "stop", "--time", "20", b.name(n)); err != nil {
 		return err
 	}
@@ -158,7 +161,16 @@ func (b *Containers) Starve(n *testcluster.Node, yes bool) error {
 // Ended is Backend.
 func (b *Containers) Ended(n *testcluster.Node) bool {
 	running, err := output("docker", "inspect", "--format", "{{.State.Running}}", b.name(n))
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return err == nil && running == "false" && !b.ended[n]
+}
+
+// end notes whether the end of a node is from here.
+func (b *Containers) end(n *testcluster.Node, yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended[n] = yes
 }
 
 // Log is Backend.
@@ -175,12 +187,16 @@ func (b *Containers) Directed() bool { return false }
 
 // Isolate is Network: the network of the nodes is unplugged.
 func (b *Containers) Isolate(n *testcluster.Node) error {
+	b.mu.Lock()
 	b.cut[n] = true
+	b.mu.Unlock()
 	return run("docker", "network", "disconnect", b.peers(), b.name(n))
 }
 
 // Mend is Network: the node gets the address back that it had.
 func (b *Containers) Mend() (err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for n := range b.cut {
 		delete(b.cut, n)
 		err = errors.Join(err, b.connect(n))

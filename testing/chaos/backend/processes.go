@@ -17,15 +17,19 @@ import (
 
 // Processes are nodes on loopback.
 type Processes struct {
-	*testcluster.Cluster
-	name    string
-	clocks  string
-	starved map[*testcluster.Node]func()
+	name     string
+	program  Program
+	founders []*testcluster.Node
+
+	mu      sync.Mutex
+	cluster *testcluster.Cluster         // whose list of nodes is guarded by mu
+	starved map[*testcluster.Node]func() // guarded by mu
 }
 
 // Program is what nodes run.
 type Program struct {
 	Path string   // empty: the one that is tested
+	Args []string // beside those that every node has
 	Env  []string // beside the environment
 	// Clocks is a directory with a file for each node, which says how far ahead its
 	// wall clock is; empty: the machine's clock is.
@@ -33,52 +37,66 @@ type Program struct {
 }
 
 // NewProcesses starts n nodes. What still runs when tb ends is killed.
-func NewProcesses(tb testing.TB, n int, program Program) *Processes {
+func NewProcesses(tb testing.TB, n int, program Program) (*Processes, error) {
 	return processes(tb, "processes", testcluster.New(tb, n), program)
 }
 
-func processes(tb testing.TB, name string, c *testcluster.Cluster, program Program) *Processes {
+func processes(tb testing.TB, name string, c *testcluster.Cluster, program Program) (*Processes, error) {
 	tb.Helper()
-	for i := range c.Nodes {
-		c.Nodes[i].Program, c.Nodes[i].Env = program.Path, program.Env
-		if program.Clocks != "" {
-			c.Nodes[i].Env = append(slices.Clone(program.Env), "QUORATE_AHEAD_FILE="+filepath.Join(program.Clocks, c.Nodes[i].ID))
-		}
-		c.Restart(i)
+	if program.Path == "" {
+		program.Path = testcluster.Binary(tb)
 	}
-	p := &Processes{Cluster: c, name: name, clocks: program.Clocks, starved: map[*testcluster.Node]func(){}}
+	p := &Processes{name: name, program: program, founders: slices.Clone(c.Nodes), cluster: c, starved: map[*testcluster.Node]func(){}}
 	tb.Cleanup(func() {
 		for _, stop := range p.starved {
 			stop()
 		}
 	})
-	return p
+	for _, n := range p.founders {
+		p.equip(n)
+		if err := p.Start(n); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// equip gives a node the program, with its flags and its clock.
+func (p *Processes) equip(n *testcluster.Node) {
+	n.Program, n.Env = p.program.Path, slices.Clone(p.program.Env)
+	n.Args = append(n.Args, p.program.Args...)
+	if p.Clocked() {
+		n.Env = append(n.Env, "QUORATE_AHEAD_FILE="+filepath.Join(p.program.Clocks, n.ID))
+	}
 }
 
 // Name is Backend.
 func (p *Processes) Name() string { return p.name }
 
 // Nodes is Backend.
-func (p *Processes) Nodes() []*testcluster.Node { return p.Cluster.Nodes[:3:3] }
+func (p *Processes) Nodes() []*testcluster.Node { return p.founders }
 
-func (p *Processes) at(n *testcluster.Node) int { return slices.Index(p.Cluster.Nodes, n) }
+// others are the nodes there are, but for one.
+func (p *Processes) others(n *testcluster.Node) []*testcluster.Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(p.cluster.Nodes), func(o *testcluster.Node) bool { return o == n })
+}
 
 // Start is Backend.
-func (p *Processes) Start(n *testcluster.Node) error {
-	p.StartNode(n)
-	return nil
-}
+func (p *Processes) Start(n *testcluster.Node) error { return n.Start("") }
 
 // Kill is Backend.
-func (p *Processes) Kill(n *testcluster.Node) error {
-	p.Cluster.Kill(p.at(n))
-	return nil
-}
+func (p *Processes) Kill(n *testcluster.Node) error { return n.Kill() }
 
 // Stop is Backend.
 func (p *Processes) Stop(n *testcluster.Node) error {
-	if code := p.Cluster.Stop(p.at(n)); code != 0 {
-		return fmt.Errorf("%s: exit code %d", n.ID, code)
+	code, err := n.Stop(testcluster.StopWithin)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d", code)
+	}
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", n.ID, err)
 	}
 	return nil
 }
@@ -94,6 +112,27 @@ func (p *Processes) Ended(n *testcluster.Node) bool { return n.Exited() }
 
 // Log is Backend.
 func (p *Processes) Log(n *testcluster.Node, lines int) string { return n.LogTail(lines) }
+
+// Add is Members.
+func (p *Processes) Add(id string) (*testcluster.Node, error) {
+	return p.add(id, testcluster.Place{}), nil
+}
+
+func (p *Processes) add(id string, at testcluster.Place) *testcluster.Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.cluster.AddAt(id, at)
+	p.equip(n)
+	return n
+}
+
+// Forget is Members.
+func (p *Processes) Forget(n *testcluster.Node) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cluster.Nodes = slices.DeleteFunc(p.cluster.Nodes, func(o *testcluster.Node) bool { return o == n })
+	return n.Kill()
+}
 
 // Wipe is Members.
 func (p *Processes) Wipe(n *testcluster.Node) error {
@@ -112,6 +151,8 @@ func (p *Processes) Wipe(n *testcluster.Node) error {
 // Starve is Backend: the node runs 10 ms of each 100, as a quota of the kernel's
 // scheduler would have it, which not every machine lets be set.
 func (p *Processes) Starve(n *testcluster.Node, yes bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !yes {
 		if stop := p.starved[n]; stop != nil {
 			stop()
@@ -167,11 +208,11 @@ func (p *Processes) FlipBits(n *testcluster.Node, rng *rand.Rand) error {
 }
 
 // Clocked is Clocks.
-func (p *Processes) Clocked() bool { return p.clocks != "" }
+func (p *Processes) Clocked() bool { return p.program.Clocks != "" }
 
 // Step is Clocks.
 func (p *Processes) Step(n *testcluster.Node, ahead time.Duration) error {
-	path := filepath.Join(p.clocks, n.ID)
+	path := filepath.Join(p.program.Clocks, n.ID)
 	if err := os.WriteFile(path+".new", []byte(ahead.String()), 0o600); err != nil {
 		return err
 	}

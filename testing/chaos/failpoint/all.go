@@ -13,6 +13,8 @@ func Cannot(b backend.Backend, f Fault) string {
 		return slices.ContainsFunc(list, func(g Fault) bool { return g.Name == f.Name })
 	}
 	switch {
+	case f.Name == "kill-two" && len(b.Nodes()) < 5:
+		return "fewer than five nodes lose their majority with two"
 	case has(Membership):
 		if _, ok := b.(backend.Members); !ok {
 			return b.Name() + " have a fixed set of nodes"

@@ -24,20 +24,12 @@ var Clocks = []Fault{
 // bitFlips damages the log of a node that no client is at. It may refuse to start,
 // or go on and hold the same as the others; nothing else.
 func bitFlips(e *Env) error {
-	m, d := e.Backend.(backend.Members), e.Backend.(backend.Damage)
-	if err := e.Prepare(); err != nil {
+	d := e.Backend.(backend.Damage)
+	n, err := join(e, "b")
+	if err != nil {
 		return err
 	}
-	n := m.Add(fmt.Sprintf("b%d", len(e.Rec.Faults())))
-	f := e.Begin("join", model.Move, "", false, n)
-	if err := e.Backend.Start(n); err != nil {
-		return err
-	}
-	e.setUp(n, true)
-	if err := e.Settle(f); err != nil {
-		return err
-	}
-	f = e.Begin("bit-flips", model.Kill, "", true, n)
+	f := e.Begin("bit-flips", model.Kill, "", true, n)
 	if err := e.down(n); err != nil {
 		return err
 	}
@@ -52,7 +44,7 @@ func bitFlips(e *Env) error {
 	})
 	if e.Backend.Ended(n) {
 		f.Note = "it refused to start"
-		f.Heal = e.Rec.Now()
+		e.Heal(f)
 		if err := e.Settle(f); err != nil {
 			return err
 		}
@@ -64,7 +56,7 @@ func bitFlips(e *Env) error {
 		return err
 	}
 	e.Traffic.Hold(true)
-	err := e.Traffic.Same(context.Background(), e.Up())
+	err = e.Traffic.Same(context.Background(), e.Up())
 	e.Traffic.Hold(false)
 	if err != nil {
 		return fmt.Errorf("bit-flips: %w", err)
@@ -86,7 +78,7 @@ func clockSteps(e *Env) error {
 		return err
 	}
 	leader := e.Leader()
-	for _, n := range e.Up() {
+	for _, n := range e.Backend.Nodes() {
 		by := []time.Duration{25 * time.Hour, -25 * time.Hour, time.Hour, -time.Hour}[e.Rng.IntN(4)]
 		if n == leader { // whose clock stamps the log
 			by = 25 * time.Hour

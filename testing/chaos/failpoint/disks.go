@@ -14,8 +14,10 @@ var Disks = []Fault{
 	{"power-loss", "a node and all that its disk was not told to keep are gone", func(e *Env) error { return powerLoss(e, "power-loss", e.Anyone()) }},
 	{"power-loss-all", "the same with all nodes at once", func(e *Env) error { return powerLoss(e, "power-loss-all", e.Up()...) }},
 	{"slow-disk", "every write to a disk waits for moments", slowDisk},
-	{"hung-disk", "every write to a disk waits for many seconds", hungDisk},
-	{"full-disk", "a disk has no room", fullDisk},
+	{"hung-disk", "every write to the leader's disk waits for many seconds", func(e *Env) error { return hungDisk(e, "hung-disk", (*Env).Leader) }},
+	{"hung-disk-follower", "the same with a node that does not lead", func(e *Env) error { return hungDisk(e, "hung-disk-follower", (*Env).Follower) }},
+	{"full-disk", "the leader's disk has no room", func(e *Env) error { return fullDisk(e, "full-disk", (*Env).Leader) }},
+	{"full-disk-follower", "the same with a node that does not lead", func(e *Env) error { return fullDisk(e, "full-disk-follower", (*Env).Follower) }},
 }
 
 func powerLoss(e *Env, name string, nodes ...*testcluster.Node) error {
@@ -34,13 +36,13 @@ func powerLoss(e *Env, name string, nodes ...*testcluster.Node) error {
 			return err
 		}
 	}
-	f.Heal = e.Rec.Now()
 	if kind == model.Kill {
-		if err := e.Settle(f); err != nil {
+		if err := e.without(f); err != nil {
 			return err
 		}
 		return e.back(f, nodes...)
 	}
+	e.Heal(f)
 	for _, n := range nodes {
 		if err := e.Backend.Start(n); err != nil {
 			return err
@@ -67,18 +69,18 @@ func slowDisk(e *Env) error {
 		}
 		e.Hold(20 * time.Millisecond)
 	}
-	f.Heal = e.Rec.Now()
+	e.Heal(f)
 	return e.Settle(f)
 }
 
-// hungDisk hangs the leader's disk for long enough that the node should give up:
-// it cannot even end before the disk is there again.
-func hungDisk(e *Env) error {
+// hungDisk hangs a disk for long enough that the node should give up: it cannot
+// even end before the disk is there again.
+func hungDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 	if err := e.Prepare(); err != nil {
 		return err
 	}
-	d, n, lasts := e.Backend.(backend.Disks), e.Leader(), e.Between(8*time.Second, 16*time.Second)
-	f := e.Begin("hung-disk", model.DiskStop, fmt.Sprintf("for %.1f s", lasts.Seconds()), true, n)
+	d, n, lasts := e.Backend.(backend.Disks), choose(e), e.Between(8*time.Second, 16*time.Second)
+	f := e.Begin(name, model.DiskStop, fmt.Sprintf("for %.1f s", lasts.Seconds()), true, n)
 	if err := d.Hang(n); err != nil {
 		return err
 	}
@@ -86,17 +88,17 @@ func hungDisk(e *Env) error {
 	if err := d.Thaw(n); err != nil {
 		return err
 	}
-	f.Heal = e.Rec.Now()
+	e.Heal(f)
 	return afterDisk(e, f, n)
 }
 
-// fullDisk leaves no room for the leader's log.
-func fullDisk(e *Env) error {
+// fullDisk leaves no room for a node's log.
+func fullDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 	if err := e.Prepare(); err != nil {
 		return err
 	}
-	d, n := e.Backend.(backend.Disks), e.Leader()
-	f := e.Begin("full-disk", model.DiskStop, "", true, n)
+	d, n := e.Backend.(backend.Disks), choose(e)
+	f := e.Begin(name, model.DiskStop, "", true, n)
 	if err := d.Fill(n); err != nil {
 		return err
 	}
@@ -106,7 +108,7 @@ func fullDisk(e *Env) error {
 	if err := d.Free(n); err != nil {
 		return err
 	}
-	f.Heal = e.Rec.Now()
+	e.Heal(f)
 	return afterDisk(e, f, n)
 }
 

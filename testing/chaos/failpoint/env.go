@@ -26,6 +26,8 @@ const (
 	inUseWithin  = 5 * time.Second
 	stays        = 500 * time.Millisecond // that it is whole counts when it stays so
 	afterwards   = time.Second            // what is admitted when all is over counts too
+	powerless    = 3 * time.Second        // that too few are left is held
+	orderWithin  = 15 * time.Second       // each time that it is given
 )
 
 // Fault is one fault that a run can strike with.
@@ -35,39 +37,82 @@ type Fault struct {
 	Do   func(*Env) error
 }
 
-// Env is the run that faults strike. Its methods are for one goroutine.
-type Env struct {
+// Run is a cluster under load that faults strike. Its methods may overlap.
+type Run struct {
 	Backend backend.Backend
 	Traffic *traffic.Traffic
 	Rec     *traffic.Recorder
-	Rng     *rand.Rand
 
-	mu     sync.Mutex
-	up     []*testcluster.Node // that should be running; guarded by mu
-	leader string              // as last seen; guarded by mu
+	mu       sync.Mutex
+	up       []*testcluster.Node // that should be running; guarded by mu
+	taken    []*testcluster.Node // that a fault is at; guarded by mu
+	unhealed int                 // faults whose cause is not gone; guarded by mu
+	leader   string              // as last seen; guarded by mu
 }
 
-// NewEnv is of a cluster whose nodes all run.
-func NewEnv(b backend.Backend) *Env { return &Env{Backend: b, up: slices.Clone(b.Nodes())} }
+// NewRun is of a cluster whose nodes all run.
+func NewRun(b backend.Backend, t *traffic.Traffic, rec *traffic.Recorder) *Run {
+	return &Run{Backend: b, Traffic: t, Rec: rec, up: slices.Clone(b.Nodes())}
+}
+
+// Env is what one fault at its work has of a run. Its methods are for one
+// goroutine.
+type Env struct {
+	*Run
+	Rng      *rand.Rand
+	prepared bool
+	mine     []*testcluster.Node
+	open     []*model.Fault // that were begun and are not healed
+}
+
+// Strike has a fault strike, and waits until the cluster is whole again.
+func (r *Run) Strike(f Fault, rng *rand.Rand) error { return r.strike(f, rng, false) }
+
+func (r *Run) strike(f Fault, rng *rand.Rand, prepared bool) error {
+	e := &Env{Run: r, Rng: rng, prepared: prepared}
+	defer e.leave()
+	return f.Do(e)
+}
+
+// leave lets other faults have what this one was at.
+func (e *Env) leave() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, n := range e.mine {
+		e.taken = slices.DeleteFunc(e.taken, func(o *testcluster.Node) bool { return o == n })
+	}
+	e.unhealed -= len(e.open) // one that could not do its work
+}
 
 // Up returns the nodes that should be running.
-func (e *Env) Up() []*testcluster.Node {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.up)
+func (r *Run) Up() []*testcluster.Node {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.up)
 }
 
-func (e *Env) setUp(n *testcluster.Node, up bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.up = slices.DeleteFunc(e.up, func(o *testcluster.Node) bool { return o == n })
+func (r *Run) setUp(n *testcluster.Node, up bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.up = slices.DeleteFunc(r.up, func(o *testcluster.Node) bool { return o == n })
 	if up {
-		e.up = append(e.up, n)
+		r.up = append(r.up, n)
 	}
 }
 
+// majority reports whether enough of the founders, who vote, should be running.
+func (r *Run) majority() bool {
+	founders, up := r.Backend.Nodes(), 0
+	for _, n := range r.Up() {
+		if slices.Contains(founders, n) {
+			up++
+		}
+	}
+	return 2*up > len(founders)
+}
+
 // Watch asks the nodes who leads until ctx ends.
-func (e *Env) Watch(ctx context.Context) {
+func (r *Run) Watch(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -77,7 +122,7 @@ func (e *Env) Watch(ctx context.Context) {
 			return
 		}
 		best := testcluster.Status{}
-		for _, n := range e.Up() {
+		for _, n := range r.Up() {
 			if s, err := status(ctx, n); err == nil && s.Leader != nil && s.Term >= best.Term {
 				best = *s
 			}
@@ -86,15 +131,15 @@ func (e *Env) Watch(ctx context.Context) {
 		if best.Leader != nil {
 			leader = *best.Leader
 		}
-		e.mu.Lock()
-		e.leader = leader
-		e.mu.Unlock()
-		e.Rec.View(leader, best.Epoch)
+		r.mu.Lock()
+		r.leader = leader
+		r.mu.Unlock()
+		r.Rec.View(leader, best.Epoch)
 	}
 }
 
 func status(ctx context.Context, n *testcluster.Node) (*testcluster.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
 	r, err := n.Do(ctx, "GET", "/v1/cluster", nil)
 	if err != nil {
@@ -104,30 +149,54 @@ func status(ctx context.Context, n *testcluster.Node) (*testcluster.Status, erro
 	return s, r.JSON(s)
 }
 
-// Leader returns the node that leads, as last seen; a random one where nobody
-// does.
-func (e *Env) Leader() *testcluster.Node {
+// take chooses a random one of the nodes that run, that no other fault is at and
+// that are wanted, for this fault; where none is wanted, any other.
+func (e *Env) take(wanted func(id, leader string) bool) *testcluster.Node {
 	e.mu.Lock()
-	leader := e.leader
-	e.mu.Unlock()
-	for _, n := range e.Up() {
-		if n.ID == leader {
-			return n
+	defer e.mu.Unlock()
+	var free, fit []*testcluster.Node
+	for _, n := range e.up {
+		if slices.Contains(e.taken, n) {
+			continue
+		}
+		if free = append(free, n); wanted(n.ID, e.leader) {
+			fit = append(fit, n)
 		}
 	}
-	return e.Anyone()
+	for _, others := range [][]*testcluster.Node{free, e.up} {
+		if len(fit) == 0 {
+			fit = others
+		}
+	}
+	n := fit[e.Rng.IntN(len(fit))]
+	e.claimLocked(n)
+	return n
 }
 
-// Anyone returns a random node that runs.
+func (e *Env) claimLocked(n *testcluster.Node) {
+	e.taken, e.mine = append(e.taken, n), append(e.mine, n)
+}
+
+// claim keeps other faults away from a node.
+func (e *Env) claim(n *testcluster.Node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.claimLocked(n)
+}
+
+// Leader takes the node that leads, as last seen; a random one where nobody does.
+func (e *Env) Leader() *testcluster.Node {
+	return e.take(func(id, leader string) bool { return id == leader })
+}
+
+// Anyone takes a random node.
 func (e *Env) Anyone() *testcluster.Node {
-	up := e.Up()
-	return up[e.Rng.IntN(len(up))]
+	return e.take(func(string, string) bool { return true })
 }
 
-// Follower returns a random node that does not lead.
+// Follower takes a random node that does not lead.
 func (e *Env) Follower() *testcluster.Node {
-	others := e.Others(e.Leader())
-	return others[e.Rng.IntN(len(others))]
+	return e.take(func(id, leader string) bool { return id != leader })
 }
 
 // Others returns the nodes that run, but for those given.
@@ -142,6 +211,10 @@ func (e *Env) Between(low, high time.Duration) time.Duration {
 
 // Prepare has new buckets be used up, and waits until a part of each is.
 func (e *Env) Prepare() error {
+	if e.prepared {
+		return nil
+	}
+	e.prepared = true
 	ctx := context.Background()
 	if err := e.Traffic.Rotate(ctx); err != nil {
 		return err
@@ -161,19 +234,36 @@ func (e *Env) Begin(name string, kind model.Kind, note string, hurts bool, nodes
 		f.Hurt = f.Nodes
 	}
 	e.Rec.AddFault(f)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unhealed++
+	e.open = append(e.open, f)
 	return f
+}
+
+// Heal notes that a fault's cause is gone.
+func (e *Env) Heal(f *model.Fault) {
+	if f.Heal == 0 {
+		f.Heal = e.Rec.Now()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	was := len(e.open)
+	e.open = slices.DeleteFunc(e.open, func(o *model.Fault) bool { return o == f })
+	e.unhealed -= was - len(e.open)
 }
 
 // Hold keeps a fault in force.
 func (e *Env) Hold(d time.Duration) { time.Sleep(d) }
 
 // Settle waits until the cluster of all that run is whole again.
-func (e *Env) Settle(f *model.Fault) error {
-	if f.Heal == 0 {
-		f.Heal = e.Rec.Now()
-	}
-	deadline := time.Now().Add(settleWithin)
-	for since := time.Duration(0); ; time.Sleep(20 * time.Millisecond) {
+func (e *Env) Settle(f *model.Fault) error { return e.settle(f, func() bool { return false }) }
+
+// settle also ends, without a word, once nothing more can be waited for; then it
+// is not over.
+func (e *Env) settle(f *model.Fault, hopeless func() bool) error {
+	e.Heal(f)
+	for deadline, since := time.Now().Add(settleWithin), time.Duration(0); ; time.Sleep(20 * time.Millisecond) {
 		asked := e.Rec.Now()
 		err := e.whole()
 		if err != nil {
@@ -183,6 +273,12 @@ func (e *Env) Settle(f *model.Fault) error {
 		} else if asked-since >= stays {
 			f.Over = since
 			break
+		}
+		if hopeless() {
+			return nil
+		}
+		if e.others() { // it need not be whole before they are healed
+			deadline = time.Now().Add(settleWithin)
 		}
 		if time.Now().After(deadline) {
 			if err == nil {
@@ -197,6 +293,13 @@ func (e *Env) Settle(f *model.Fault) error {
 		f.HurtUntil = e.Rec.Now()
 	}
 	return nil
+}
+
+// others reports whether the cause of another fault is not gone.
+func (e *Env) others() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.unhealed > len(e.open)
 }
 
 func (e *Env) whole() error {
@@ -222,6 +325,22 @@ func (e *Env) down(n *testcluster.Node) error {
 	return e.Backend.Kill(n)
 }
 
+// without waits until the cluster is whole without the nodes that are down, or for
+// a while where those that are left are no majority.
+func (e *Env) without(f *model.Fault) error {
+	alone := time.Time{}
+	return e.settle(f, func() bool {
+		if e.majority() {
+			alone = time.Time{}
+			return false
+		}
+		if alone.IsZero() {
+			alone = time.Now()
+		}
+		return time.Since(alone) > powerless
+	})
+}
+
 // back starts nodes again and waits until the cluster is whole. What that costs
 // is what a planned move may cost.
 func (e *Env) back(f *model.Fault, nodes ...*testcluster.Node) error {
@@ -234,7 +353,29 @@ func (e *Env) back(f *model.Fault, nodes ...*testcluster.Node) error {
 	}
 	err := e.Settle(g)
 	f.HurtUntil = e.Rec.Now()
+	if f.Over == 0 {
+		f.Over = g.Over
+	}
 	return err
+}
+
+// order has one node after the other carry an order out, until one has.
+func (e *Env) order(path string, to ...*testcluster.Node) (err error) {
+	deadline := time.Now().Add(settleWithin)
+	for i := 0; time.Now().Before(deadline); i++ {
+		ctx, cancel := context.WithTimeout(context.Background(), orderWithin)
+		var r *testcluster.Reply
+		r, err = to[i%len(to)].Do(ctx, "POST", path, nil)
+		cancel()
+		if err == nil && r.Status == 200 {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("%s", r)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("order %s: %w", path, err)
 }
 
 var errNever = errors.New("it never did")
@@ -247,11 +388,4 @@ func until(within time.Duration, cond func() bool) error {
 		}
 	}
 	return nil
-}
-
-// bounded is a context that ends when an order must have been answered.
-func bounded(*Env) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
-	time.AfterFunc(settleWithin, cancel)
-	return ctx
 }

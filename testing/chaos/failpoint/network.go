@@ -22,8 +22,10 @@ var Network = []Fault{
 
 // Links are the faults that want each direction of a link on its own.
 var Links = []Fault{
-	{"deaf", "nothing reaches a node from the others", func(e *Env) error { return oneWay(e, "deaf", true) }},
-	{"mute", "nothing that a node sends reaches the others", func(e *Env) error { return oneWay(e, "mute", false) }},
+	{"deaf", "nothing reaches a node from the others", func(e *Env) error { return oneWay(e, "deaf", (*Env).Anyone, true) }},
+	{"deaf-leader", "nothing reaches the leader from the others", func(e *Env) error { return oneWay(e, "deaf-leader", (*Env).Leader, true) }},
+	{"mute", "nothing that a node sends reaches the others", func(e *Env) error { return oneWay(e, "mute", (*Env).Anyone, false) }},
+	{"mute-leader", "nothing that the leader sends reaches the others", func(e *Env) error { return oneWay(e, "mute-leader", (*Env).Leader, false) }},
 	{"one-link", "two nodes do not hear each other, the third hears both", oneLink},
 	{"no-majority", "every node is alone", noMajority},
 	{"loss", "a part of all messages is lost", loss},
@@ -35,11 +37,12 @@ func (e *Env) during(f *model.Fault, d time.Duration, strike func(backend.Networ
 	if err := strike(n); err != nil {
 		return errors.Join(err, n.Mend())
 	}
+	f.Struck = e.Rec.Now()
 	e.Hold(d)
 	if err := n.Mend(); err != nil {
 		return err
 	}
-	f.Heal = e.Rec.Now()
+	e.Heal(f)
 	return e.Settle(f)
 }
 
@@ -79,16 +82,16 @@ func flapping(e *Env) error {
 		}
 		e.Hold(e.Between(200*time.Millisecond, 2*time.Second))
 	}
-	f.Heal = e.Rec.Now()
+	e.Heal(f)
 	f.Note = fmt.Sprintf("for %.1f s", (f.Heal - f.Start).Seconds())
 	return e.Settle(f)
 }
 
-func oneWay(e *Env, name string, deaf bool) error {
+func oneWay(e *Env, name string, choose func(*Env) *testcluster.Node, deaf bool) error {
 	if err := e.Prepare(); err != nil {
 		return err
 	}
-	n, d := e.Anyone(), e.Between(4*time.Second, 10*time.Second)
+	n, d := choose(e), e.Between(4*time.Second, 10*time.Second)
 	f := e.Begin(name, model.OneWay, fmt.Sprintf("for %.1f s", d.Seconds()), false, n)
 	return e.during(f, d, func(net backend.Network) (err error) {
 		for _, other := range e.Others(n) {
@@ -106,9 +109,7 @@ func oneLink(e *Env) error {
 	if err := e.Prepare(); err != nil {
 		return err
 	}
-	up, d := e.Up(), e.Between(4*time.Second, 10*time.Second)
-	at := e.Rng.Perm(len(up))
-	a, b := up[at[0]], up[at[1]]
+	a, b, d := e.Anyone(), e.Anyone(), e.Between(4*time.Second, 10*time.Second)
 	f := e.Begin("one-link", model.OneLink, fmt.Sprintf("for %.1f s", d.Seconds()), false, a, b)
 	return e.during(f, d, func(net backend.Network) error { return errors.Join(net.Cut(a, b), net.Cut(b, a)) })
 }

@@ -55,6 +55,9 @@ type Traffic struct {
 	made    int
 	refused sync.Map // nodes whose clients go elsewhere, by id
 
+	deaf   atomic.Bool  // writers miss answers
+	missed atomic.Int64 // so many
+
 	gate sync.RWMutex // held for writing while all wait
 
 	stop context.CancelFunc
@@ -198,7 +201,7 @@ func (t *Traffic) ask(ctx context.Context, n *testcluster.Node, account string) 
 	} else {
 		a.allowed, a.degraded, a.by = d.Allowed, d.Degraded, d.DecidedBy
 		if d.Reason != "ok" && d.Reason != "rate_limited" {
-			a.failed = fmt.Sprintf("decided %q", d.Reason)
+			a.failed = fmt.Sprintf("%s decided %q for %s, at index %d", d.DecidedBy, d.Reason, account, d.Reply.Index())
 		}
 	}
 	t.rec.check(a)

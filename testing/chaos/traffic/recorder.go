@@ -3,6 +3,7 @@
 package traffic
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,13 @@ func (r *Recorder) AddFault(f *model.Fault) { r.history.AddFault(f) }
 
 // Faults returns the faults so far.
 func (r *Recorder) Faults() []*model.Fault { return r.history.Faults() }
+
+// Failed returns the checks without a decision so far, as far as they are kept.
+func (r *Recorder) Failed() []model.Failure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.history.Failures)
+}
 
 func (r *Recorder) addBucket(b *model.Bucket) {
 	r.mu.Lock()

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -132,6 +133,10 @@ func (t *Traffic) do(ctx context.Context, op *model.Op, at int) bool {
 		asked := t.rec.Now()
 		op.Tries++
 		r, err := send(ctx, n, *op)
+		if t.deaf.Load() && op.Type != model.Read && rand.IntN(4) > 0 {
+			r, err = nil, errMissed
+			t.missed.Add(1)
+		}
 		op.Answered, op.Node = t.rec.Now(), n.ID
 		switch {
 		case err != nil:
@@ -165,6 +170,16 @@ func (t *Traffic) do(ctx context.Context, op *model.Op, at int) bool {
 	}
 	return op.Type != model.Read && maybe
 }
+
+// errMissed is an answer that the client did not hear.
+var errMissed = errors.New("the answer was lost")
+
+// Deafen has writers miss three of four answers, as where a connection breaks after
+// the request; Missed counts them.
+func (t *Traffic) Deafen(yes bool) { t.deaf.Store(yes) }
+
+// Missed is described with Deafen.
+func (t *Traffic) Missed() int64 { return t.missed.Load() }
 
 func send(ctx context.Context, n *testcluster.Node, op model.Op) (*testcluster.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, perTry)

@@ -8,24 +8,74 @@ import (
 )
 
 // bound is what the faults that meet an interval may have cost a bucket in it,
-// above its ideal.
-func bound(h *model.History, b *model.Bucket, faults []*model.Fault, from, to time.Duration) (sum float64) {
+// above its ideal. peak is the most by which it was above its ideal at any time of
+// the interval.
+func bound(h *model.History, b *model.Bucket, faults []*model.Fault, from, to time.Duration, peak float64) (sum float64) {
+	back := false
 	for i, f := range faults {
 		if !f.During(from, to) {
 			continue
 		}
-		one := Bound(h, b, f)
+		one := Bound(h, b, f) + together(h, b, faults, i)
 		if paid(b, faults, f, one, from, to) {
-			one = min(one, unstated(h, b))
+			one, back = min(one, unstated(h, b)), true
 		}
 		sum += one
-		// Copies that a takeover would go by may be gone, or their holder cut off,
-		// when faults overlap.
-		if strikesOwner(b, f) && overlaps(faults, i) {
-			sum += b.Burst
-		}
+	}
+	// At a heal a bucket owes two bursts at most: what was above is forgiven.
+	if back {
+		sum += max(0, peak-b.Burst)
 	}
 	return sum
+}
+
+// together is what a fault may cost beyond its own bound because others last while
+// it does: copies that a takeover would go by may be gone, or their holder cut off,
+// and so may those that judge in an owner's place, or a majority.
+func together(h *model.History, b *model.Bucket, faults []*model.Fault, i int) (more float64) {
+	f, struck := faults[i], map[string]bool{}
+	if !disturbs(f) {
+		return 0
+	}
+	n := float64(len(h.Nodes))
+	others := 0
+	from, to := f.Start, f.Over
+	for k, g := range faults {
+		if k == i || !disturbs(g) || !f.During(g.Start, g.Over) {
+			continue
+		}
+		others++
+		from, to = min(from, g.Start), max(to, g.Over)
+		for _, node := range g.Nodes {
+			struck[node] = true
+		}
+	}
+	if others == 0 {
+		return 0
+	}
+	interim := max(1, b.Burst/10) + b.Rate/n*(to-from).Seconds()
+	if strikesOwner(b, f) {
+		more += b.Burst
+	} else {
+		more += interim
+	}
+	for _, node := range f.Nodes {
+		struck[node] = true
+	}
+	if 2*(len(h.Nodes)-len(struck)) <= len(h.Nodes) { // each of those left may be alone
+		more += (n - 1) * interim
+	}
+	return more
+}
+
+// disturbs reports whether a fault hurts nodes or links: what was planned, and what
+// only the ledger feels, do not.
+func disturbs(f *model.Fault) bool {
+	switch f.Kind {
+	case model.Move, model.None, model.Clock:
+		return false
+	}
+	return true
 }
 
 // paid reports whether what a fault let through has been paid back within an
@@ -107,18 +157,6 @@ func strikesOwner(b *model.Bucket, f *model.Fault) bool {
 func exhausted(b *model.Bucket, at time.Duration) bool {
 	for _, d := range b.Denials {
 		if d >= at-2*time.Second && d <= at-100*time.Millisecond {
-			return true
-		}
-	}
-	return false
-}
-
-// overlaps reports whether another fault lasts while this one does. What was
-// planned or costs nothing does not count.
-func overlaps(faults []*model.Fault, i int) bool {
-	f := faults[i]
-	for k, g := range faults {
-		if k != i && g.Kind != model.Move && g.Kind != model.None && f.Kind != model.Move && f.During(g.Start, g.Over) {
 			return true
 		}
 	}

@@ -14,13 +14,14 @@ import (
 // for a bucket that was never full.
 func Over(all []model.Admission, burst, rate float64) float64 {
 	worst := -burst
-	intervals(all, burst, rate, func(_, _ time.Duration, over float64) { worst = max(worst, over) })
+	intervals(all, burst, rate, func(_, _ time.Duration, over, _ float64) { worst = max(worst, over) })
 	return worst
 }
 
 // intervals calls fn with what each interval between a request and a later
-// answer admitted above its ideal.
-func intervals(all []model.Admission, burst, rate float64, fn func(from, to time.Duration, over float64)) {
+// answer admitted above its ideal, and with the most of those that begin alike and
+// end no later.
+func intervals(all []model.Admission, burst, rate float64, fn func(from, to time.Duration, over, peak float64)) {
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b model.Admission) int { return int(a.Answered - b.Answered) })
 	asked := make([]time.Duration, len(all))
@@ -29,13 +30,15 @@ func intervals(all []model.Admission, burst, rate float64, fn func(from, to time
 	}
 	slices.Sort(asked)
 	for _, from := range slices.Compact(asked) {
-		sum := 0.0
+		sum, peak := 0.0, -burst
 		for _, a := range all {
 			if a.Asked < from {
 				continue
 			}
 			sum += float64(a.Units)
-			fn(from, a.Answered, sum-burst-rate*(a.Answered-from).Seconds())
+			over := sum - burst - rate*(a.Answered-from).Seconds()
+			peak = max(peak, over)
+			fn(from, a.Answered, over, peak)
 		}
 	}
 }
@@ -69,12 +72,12 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 	worst := -1e9
 	for _, b := range h.Buckets {
 		var bad *Cost
-		intervals(b.Admits, b.Burst, b.Rate, func(from, to time.Duration, over float64) {
+		intervals(b.Admits, b.Burst, b.Rate, func(from, to time.Duration, over, peak float64) {
 			worst = max(worst, over)
 			if over <= 0 {
 				return
 			}
-			c := Cost{Account: b.Account, Over: over, Bound: bound(h, b, faults, from, to)}
+			c := Cost{Account: b.Account, Over: over, Bound: bound(h, b, faults, from, to, peak)}
 			if i := theOnly(faults, from, to); i >= 0 {
 				c.Fault = faults[i]
 				if was := costs[i]; was.Over <= 0 || c.Over-c.Bound > was.Over-was.Bound {
@@ -144,9 +147,9 @@ func OneOwner(h *model.History) Result {
 		cut++
 		for _, b := range h.Buckets {
 			for _, a := range b.Admits {
-				if !a.Degraded && slices.Contains(f.Nodes, a.By) && a.Asked > f.Start+lease && a.Answered < f.Heal {
+				if !a.Degraded && slices.Contains(f.Nodes, a.By) && a.Asked > max(f.Start, f.Struck)+lease && a.Answered < f.Heal {
 					admitted++
-					r.fail("%s was admitted by %s as owner %.2f s after it was cut off", b.Account, a.By, (a.Asked - f.Start).Seconds())
+					r.fail("%s was admitted by %s as owner %.2f s after it was cut off", b.Account, a.By, (a.Asked - max(f.Start, f.Struck)).Seconds())
 				}
 			}
 		}

@@ -50,3 +50,14 @@ func All(h *model.History) *Report {
 		Cost:    cost,
 	}
 }
+
+// SoFar says what is certain to fail already, of the checks without a decision
+// since a round began, when failed was what there was of them.
+func SoFar(faults []*model.Fault, failed, now []model.Failure) (lines []string) {
+	for _, f := range now[len(failed):] {
+		if !anyHurts(faults, f.Node, f.Asked, f.Answered) {
+			lines = append(lines, fmt.Sprintf("a check at %s failed at %.2f s: %.120s", f.Node, f.Answered.Seconds(), f.What))
+		}
+	}
+	return lines[:min(len(lines), 3)]
+}

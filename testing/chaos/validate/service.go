@@ -54,7 +54,11 @@ func Service(h *model.History) Result {
 }
 
 func hurt(h *model.History, node string, from, to time.Duration) bool {
-	for _, f := range h.Faults() {
+	return anyHurts(h.Faults(), node, from, to)
+}
+
+func anyHurts(faults []*model.Fault, node string, from, to time.Duration) bool {
+	for _, f := range faults {
 		if f.Hurts(node, from, to) {
 			return true
 		}

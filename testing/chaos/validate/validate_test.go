@@ -46,11 +46,13 @@ func admit(h *model.History, units int, at time.Duration) {
 
 func fault(h *model.History, kind model.Kind, start, over time.Duration, nodes ...string) {
 	h.AddFault(&model.Fault{Name: string(kind), Kind: kind, Nodes: nodes, Hurt: nodes, Start: start, Heal: over, Over: over, HurtUntil: over})
-	h.Ops = append(h.Ops, model.Op{Account: "a", Type: model.Purchase, Key: 2, Amount: 1, Asked: over + 1, Answered: over + 2, Tries: 1, Outcome: model.Applied, Index: 11,
-		Balances: model.Balances{Purchased: 4, Lifetime: 6}})
-	h.Looked["a"][2] = 11
+	// An entry after it.
+	key, index := 1+len(h.Faults()), uint64(10+len(h.Faults()))
+	sum := model.Balances{Purchased: 3 + int64(len(h.Faults())), Lifetime: 5 + int64(len(h.Faults()))}
+	h.Ops = append(h.Ops, model.Op{Account: "a", Type: model.Purchase, Key: key, Amount: 1, Asked: over + 1, Answered: over + 2, Tries: 1, Outcome: model.Applied, Index: index, Balances: sum})
+	h.Looked["a"][key] = index
 	for i := range h.Final {
-		h.Final[i].Balances = model.Balances{Purchased: 4, Lifetime: 6}
+		h.Final[i].Balances = sum
 	}
 }
 
@@ -135,8 +137,37 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			admit(h, 400, 60*time.Second)
 			admit(h, 600, 112*time.Second)
 		}},
+		{"what is above two bursts at a heal is forgiven", "", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 64*time.Second, "n1")
+			admit(h, 320, 10*time.Second)
+			admit(h, 300, 30*time.Second)
+			admit(h, 700, 64*time.Second)
+			admit(h, 340, 150*time.Second)
+		}},
+		{"what is below is not", "over-admission", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 64*time.Second, "n1")
+			admit(h, 320, 10*time.Second)
+			admit(h, 300, 30*time.Second)
+			admit(h, 700, 64*time.Second)
+			admit(h, 380, 150*time.Second)
+		}},
+		{"a death whose copies were cut off", "", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 4*time.Second, "n2")
+			fault(h, model.Kill, 3*time.Second, 4*time.Second, "n1")
+			admit(h, 600, 4*time.Second)
+		}},
+		{"the same a moment later", "over-admission", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 4*time.Second, "n2")
+			fault(h, model.Kill, 5*time.Second, 6*time.Second, "n1")
+			admit(h, 600, 6*time.Second)
+		}},
 		{"an owner that goes on without a majority", "one owner at a time", func(h *model.History) {
 			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
+			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1"})
+		}},
+		{"an owner that was not cut off yet", "", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
+			h.Faults()[0].Struck = 4 * time.Second
 			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1"})
 		}},
 		{"a stand-in without a majority", "", func(h *model.History) {

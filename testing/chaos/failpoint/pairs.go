@@ -1,0 +1,45 @@
+package failpoint
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// apart is how long after the first of two faults the second strikes, at most.
+const apart = 4 * time.Second
+
+// alone are the faults that do not go with another: they strike all nodes, one
+// after the other, or look at the cluster while nothing else is amiss.
+var alone = []string{"kill-all", "power-loss-all", "rolling-restart", "no-majority", "starve-all", "clock-steps", "bit-flips"}
+
+// Together reports whether two faults may strike at the same time.
+func Together(a, b Fault) bool {
+	in := func(list []Fault, f Fault) bool {
+		return slices.ContainsFunc(list, func(g Fault) bool { return g.Name == f.Name })
+	}
+	network := slices.Concat(Network, Links)
+	switch {
+	case slices.Contains(alone, a.Name) || slices.Contains(alone, b.Name):
+		return false
+	case in(network, a) && in(network, b): // the end of one mends all links
+		return false
+	}
+	return !in(Membership, a) || !in(Membership, b) // one change at a time
+}
+
+// Pair has two faults strike on nodes that differ, the second while the first may
+// last, and waits for both.
+func (r *Run) Pair(a, b Fault, rng *rand.Rand) error {
+	e := &Env{Run: r, Rng: rng}
+	if err := e.Prepare(); err != nil {
+		return err
+	}
+	first, second := rand.New(rand.NewPCG(rng.Uint64(), 1)), rand.New(rand.NewPCG(rng.Uint64(), 2))
+	later := time.Duration(rng.Int64N(int64(apart)))
+	done := make(chan error, 1)
+	go func() { done <- r.strike(a, first, true) }()
+	time.Sleep(later)
+	return errors.Join(r.strike(b, second, true), <-done)
+}
