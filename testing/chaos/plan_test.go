@@ -28,13 +28,13 @@ func replay() string {
 	return s
 }
 
-// chosen is the short set of a backend, or what was asked for; a soak has what was
-// asked for, then what it draws.
+// chosen is the short set of a backend, or what was asked for; what a soak draws
+// from, all or what was asked for.
 func chosen(t *testing.T, short ...string) []failpoint.Fault {
 	if *faults != "" {
 		short = strings.Split(*faults, ",")
 	} else if *soak > 0 {
-		return nil
+		return failpoint.All()
 	}
 	list, err := failpoint.Named(short...)
 	if err != nil {
@@ -47,7 +47,7 @@ func chosen(t *testing.T, short ...string) []failpoint.Fault {
 // they go together.
 func (p *plan) draw(b backend.Backend, rng *rand.Rand) []failpoint.Fault {
 	var can []failpoint.Fault
-	for _, f := range failpoint.All() {
+	for _, f := range p.faults {
 		if failpoint.Cannot(b, f) == "" {
 			can = append(can, f)
 		}

@@ -22,8 +22,8 @@ type plan struct {
 	seed   uint64
 	begin  func(testing.TB) (backend.Backend, error)
 	faults []failpoint.Fault
-	// Faults drawn at random for so long, one at a time or two together, beside the
-	// list.
+	// For so long faults are drawn from the list, one at a time or two together; 0:
+	// each strikes once, in order.
 	random time.Duration
 }
 
@@ -72,15 +72,7 @@ func (p *plan) do(t *testing.T) *report.Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var struck error
-	for _, f := range p.faults {
-		if struck = p.strike(hurt, rng, out, f); struck != nil {
-			break
-		}
-	}
-	for end := rec.Now() + p.random; struck == nil && rec.Now() < end; {
-		struck = p.strike(hurt, rng, out, p.draw(b, rng)...)
-	}
+	struck := p.all(hurt, rng, out)
 	if struck != nil {
 		out.Broken = struck.Error()
 		say("  stopped: %v", struck)
@@ -104,6 +96,10 @@ func (p *plan) do(t *testing.T) *report.Run {
 	load.KeepEnd(end)
 	out.History = rec.History()
 	out.Report = validate.All(out.History)
+	say("  %-22s %5s %22s %13s %17s", "", "times", "whole after: med, most", "no entry for", "over-admitted, of")
+	for _, l := range validate.Summary(out.Report.Cost) {
+		say("  %-22s %5d %12.2f s %5.2f s %11.2f s %8.1f %8.1f", l.Name, l.Times, l.Median.Seconds(), l.Most.Seconds(), l.Still.Seconds(), max(0, l.Worst.Over), l.Worst.Bound)
+	}
 	for _, r := range out.Report.Results {
 		verdict := "ok  "
 		if !r.OK {
@@ -115,6 +111,22 @@ func (p *plan) do(t *testing.T) *report.Run {
 		}
 	}
 	return out
+}
+
+// all strikes until the run's end, or until the cluster is not whole any more.
+func (p *plan) all(hurt *failpoint.Run, rng *rand.Rand, out *report.Run) (err error) {
+	if p.random > 0 {
+		for end := hurt.Rec.Now() + p.random; err == nil && hurt.Rec.Now() < end; {
+			err = p.strike(hurt, rng, out, p.draw(hurt.Backend, rng)...)
+		}
+		return err
+	}
+	for _, f := range p.faults {
+		if err = p.strike(hurt, rng, out, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // strike has one fault strike, or two together, and says what came of it.

@@ -134,7 +134,7 @@ func (r *Run) Watch(ctx context.Context) {
 		r.mu.Lock()
 		r.leader = leader
 		r.mu.Unlock()
-		r.Rec.View(leader, best.Epoch)
+		r.Rec.View(leader, best.Term, best.Epoch)
 	}
 }
 

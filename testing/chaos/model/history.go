@@ -121,6 +121,7 @@ type Second struct {
 type View struct {
 	At     time.Duration
 	Leader string // empty: nobody knows one
+	Term   uint64
 	Epoch  uint64
 }
 

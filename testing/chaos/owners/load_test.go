@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"quorate/testing/chaos/model"
+	"quorate/testing/chaos/validate"
 	"quorate/testing/testcluster"
 )
 
@@ -24,14 +26,14 @@ type account struct {
 	name string
 
 	mu     sync.Mutex
-	admits []Admission // guarded by mu
-	owned  time.Time   // of the last decision of an owner's; guarded by mu
+	admits []model.Admission // guarded by mu
+	owned  time.Time         // of the last decision of an owner's; guarded by mu
 }
 
 func (a *account) over() float64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return Over(a.admits, burst, rate)
+	return validate.Over(a.admits, burst, rate)
 }
 
 func (a *account) admitted() (n int64) {
@@ -131,7 +133,7 @@ func (l *load) ask(ctx context.Context, at int, name string, a *account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if d.Allowed {
-		a.admits = append(a.admits, Admission{asked, answered, 1})
+		a.admits = append(a.admits, admission(asked, answered, 1))
 	}
 	if !d.Degraded {
 		a.owned = answered
@@ -198,6 +200,6 @@ func exhaust(t *testing.T, n *testcluster.Node, a *account) {
 		if !d.Allowed {
 			return
 		}
-		a.admits = append(a.admits, Admission{asked, time.Now(), 1})
+		a.admits = append(a.admits, admission(asked, time.Now(), 1))
 	}
 }

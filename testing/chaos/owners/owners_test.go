@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"quorate/testing/chaos/validate"
 	"quorate/testing/testcluster"
 )
 
@@ -104,7 +105,7 @@ func keep(t *testing.T, n *testcluster.Node, count int) (kept []*account) {
 		if !d.Allowed {
 			t.Fatal(d.Reply)
 		}
-		a.admits = append(a.admits, Admission{asked, time.Now(), cost})
+		a.admits = append(a.admits, admission(asked, time.Now(), cost))
 		kept = append(kept, a)
 	}
 	return kept
@@ -116,10 +117,10 @@ func wantKept(t *testing.T, n *testcluster.Node, kept []*account) {
 		for range 2 * hourly {
 			asked := time.Now()
 			if d := n.Check(t, testcluster.Check{Account: a.name, Category: "llm"}); d.Allowed {
-				a.admits = append(a.admits, Admission{asked, time.Now(), 1})
+				a.admits = append(a.admits, admission(asked, time.Now(), 1))
 			}
 		}
-		if over := Over(a.admits, hourly, hourly/3600.0); over > 1 {
+		if over := validate.Over(a.admits, hourly, hourly/3600.0); over > 1 {
 			t.Errorf("%s was used up before all kills and admitted %.2f too much since, want 1 at most", a.name, over)
 		}
 	}

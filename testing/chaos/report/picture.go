@@ -19,20 +19,28 @@ const (
 	lane   = 18.0
 	plot   = 90.0
 	spacer = 26.0
+	letter = 6.8 // of a label, about
 )
+
+// strip is the longest time that one picture shows.
+const strip = 5 * time.Minute
 
 // colours of nodes, in their order; far apart for most eyes.
 var colours = []string{"#0b6bcb", "#d97706", "#0f8a6a", "#7c3aed", "#b3261e"}
 
 type canvas struct {
 	strings.Builder
-	length time.Duration
-	y      float64
+	from, to time.Duration
+	y        float64
 }
 
 func (c *canvas) x(at time.Duration) float64 {
-	return left + (width-left-right)*float64(at)/float64(max(c.length, time.Second))
+	at = min(max(at, c.from), c.to) - c.from
+	return left + (width-left-right)*float64(at)/float64(max(c.to-c.from, time.Second))
 }
+
+// shows reports whether a picture has a part of a time.
+func (c *canvas) shows(from, to time.Duration) bool { return from < c.to && to >= c.from }
 
 func (c *canvas) add(format string, args ...any) { fmt.Fprintf(&c.Builder, format, args...) }
 
@@ -44,10 +52,25 @@ func (c *canvas) done() template.HTML {
 	return template.HTML(fmt.Sprintf(`<svg viewBox="0 0 %.0f %.0f" width="100%%" role="img">%s</svg>`, width, c.y, c.String()))
 }
 
-// timeline draws faults, leader and epoch, and what clients saw, over time.
-func timeline(h *model.History) template.HTML {
-	c := &canvas{length: h.Length, y: 4}
-	faults := h.Faults()
+// timeline draws faults, leader and epoch, and what clients saw, over time: a
+// picture for every few minutes.
+func timeline(h *model.History) (all template.HTML) {
+	parts := max(1, (h.Length+strip-1)/strip)
+	each := (h.Length/parts + time.Second).Truncate(time.Second)
+	for from := time.Duration(0); from < h.Length; from += each {
+		c := &canvas{from: from, to: min(from+each, h.Length), y: 4}
+		all += c.timeline(h)
+	}
+	return all
+}
+
+func (c *canvas) timeline(h *model.History) template.HTML {
+	var faults []*model.Fault
+	for _, f := range h.Faults() {
+		if c.shows(f.Start, f.Over) {
+			faults = append(faults, f)
+		}
+	}
 	top := c.y
 	c.faults(faults)
 	c.leader(h)
@@ -58,30 +81,39 @@ func timeline(h *model.History) template.HTML {
 		c.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="#b3261e" opacity="0.05"/>`, c.x(f.Start), top, max(1, c.x(f.Over)-c.x(f.Start)), c.y-top-spacer)
 	}
 	step := time.Duration(1)
-	for _, s := range []time.Duration{5, 10, 30, 60, 300, 600} {
-		if step = s * time.Second; h.Length/step <= 20 {
+	for _, s := range []time.Duration{1, 5, 10, 30, 60} {
+		if step = s * time.Second; (c.to-c.from)/step <= 20 {
 			break
 		}
 	}
-	for at := time.Duration(0); at <= h.Length; at += step {
+	for at := (c.from + step - 1).Truncate(step); at <= c.to; at += step {
 		c.text(c.x(at), c.y-8, "", "middle", fmt.Sprintf("%.0f s", at.Seconds()))
 	}
 	return c.done()
 }
 
-// faults draws a bar each, in as few lanes as they need.
+// taken is where a lane of the picture has something already.
+type taken struct{ from, to float64 }
+
+// faults draws a bar each, in as few lanes as they need for their names.
 func (c *canvas) faults(faults []*model.Fault) {
-	var ends []float64
+	var lanes [][]taken
 	for _, f := range faults {
 		from, to := c.x(f.Start), max(c.x(f.Over), c.x(f.Start)+3)
 		label := f.Name + " " + strings.Join(f.Nodes, " ")
-		need := max(to, from+6.6*float64(len(label))) + 6
-		at := slices.IndexFunc(ends, func(end float64) bool { return end <= from })
-		if at < 0 {
-			at = len(ends)
-			ends = append(ends, 0)
+		long := letter * float64(len(label))
+		anchor, x, need := "start", from+3, taken{from, max(to, from+long) + 6}
+		if from+long > width {
+			anchor, x, need = "end", from-3, taken{from - long - 6, to + 6}
 		}
-		ends[at] = need
+		at := slices.IndexFunc(lanes, func(all []taken) bool {
+			return !slices.ContainsFunc(all, func(t taken) bool { return t.from < need.to && need.from < t.to })
+		})
+		if at < 0 {
+			at = len(lanes)
+			lanes = append(lanes, nil)
+		}
+		lanes[at] = append(lanes[at], need)
 		y := c.y + float64(at)*lane
 		colour := "#b3261e"
 		if f.Kind == model.Move {
@@ -89,23 +121,26 @@ func (c *canvas) faults(faults []*model.Fault) {
 		}
 		c.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="2" fill="%s" opacity="0.25"><title>%s</title></rect>`, from, y, to-from, lane-4, colour, template.HTMLEscapeString(label+" "+f.Note))
 		c.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="2" fill="%s" opacity="0.7"/>`, from, y, max(2, c.x(f.Heal)-from), lane-4, colour)
-		anchor, x := "start", from+3
-		if x+6.6*float64(len(label)) > width {
-			anchor, x = "end", from-3
-		}
 		c.text(x, y+11, "strong", anchor, label)
 	}
 	c.text(left-8, c.y+11, "strong", "end", "faults")
-	c.y += float64(max(1, len(ends)))*lane + 10
+	c.y += float64(max(1, len(lanes)))*lane + 10
 }
 
 // leader draws who led, and marks each change of the map.
 func (c *canvas) leader(h *model.History) {
 	c.text(left-8, c.y+11, "strong", "end", "leader")
+	var first, last *model.View
 	for i, v := range h.Views {
 		to := h.Length
 		if i+1 < len(h.Views) {
 			to = h.Views[i+1].At
+		}
+		if !c.shows(v.At, to) {
+			continue
+		}
+		if last = &v; first == nil {
+			first = &v
 		}
 		colour, label := "#d9dee4", ""
 		if at := slices.Index(h.Nodes, v.Leader); at >= 0 {
@@ -113,20 +148,20 @@ func (c *canvas) leader(h *model.History) {
 		} else if v.Leader != "" {
 			colour = "#444"
 		}
-		if i == 0 || h.Views[i-1].Leader != v.Leader {
+		if i == 0 || h.Views[i-1].Leader != v.Leader || first == last {
 			label = v.Leader
 		}
 		c.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"><title>%s, epoch %d</title></rect>`, c.x(v.At), c.y, max(0.5, c.x(to)-c.x(v.At)), lane-4, colour, v.Leader, v.Epoch)
 		if label != "" {
 			c.add(`<text x="%.1f" y="%.1f" style="fill:#fff">%s</text>`, c.x(v.At)+3, c.y+11, label)
 		}
-		if i > 0 && h.Views[i-1].Epoch != v.Epoch {
+		if i > 0 && h.Views[i-1].Epoch != v.Epoch && v.At >= c.from {
 			c.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#1b1f24" stroke-width="1"/>`, c.x(v.At), c.x(v.At), c.y+lane-4, c.y+lane+2)
 		}
 	}
 	c.y += lane
-	if n := len(h.Views); n > 0 {
-		c.text(left, c.y+14, "", "start", fmt.Sprintf("epochs %d to %d of the ownership map, a mark for each change", h.Views[0].Epoch, h.Views[n-1].Epoch))
+	if first != nil {
+		c.text(left, c.y+14, "", "start", fmt.Sprintf("epochs %d to %d of the ownership map, a mark for each change", first.Epoch, last.Epoch))
 	}
 	c.y += spacer + 12
 }
@@ -150,10 +185,11 @@ func (c *canvas) series(h *model.History, title string, value func(model.Second)
 	for i, node := range h.Nodes {
 		var points []string
 		list := h.Seconds[node]
-		for len(list) < int(h.Length/time.Second) {
-			list = append(list, model.Second{})
-		}
-		for at, s := range list[:min(len(list), int(h.Length/time.Second))] {
+		for at := int(c.from / time.Second); at < int(c.to/time.Second); at++ {
+			var s model.Second
+			if at < len(list) {
+				s = list[at]
+			}
 			points = append(points, fmt.Sprintf("%.1f,%.1f", c.x(time.Duration(at)*time.Second+time.Second/2), c.y+plot-plot*value(s)/most))
 		}
 		c.add(`<polyline points="%s" fill="none" stroke="%s" stroke-width="1.4"><title>%s</title></polyline>`, strings.Join(points, " "), colours[i%len(colours)], node)

@@ -60,6 +60,7 @@ var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"s":  func(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) },
+	"u":  func(units float64) string { return fmt.Sprintf("%.1f", max(0, units)) },
 	"s2": func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) },
 }).Parse(pageText))
 
@@ -69,8 +70,23 @@ func (d *Document) Write(w io.Writer) error { return page.Execute(w, d) }
 // Timeline is the run's picture.
 func (r *Run) Timeline() template.HTML { return timeline(r.History) }
 
-// Costs is the picture of what each fault cost.
-func (r *Run) Costs() template.HTML { return costs(r.Report.Cost) }
+// few is how many faults are shown one by one; of more, each name's worst.
+const few = 30
+
+// Costs is the picture of what faults cost.
+func (r *Run) Costs() template.HTML {
+	all := r.Report.Cost
+	if len(all) > few {
+		all = nil
+		for _, l := range validate.Summary(r.Report.Cost) {
+			all = append(all, l.Worst)
+		}
+	}
+	return costs(all)
+}
+
+// Summary is a line for each fault's name.
+func (r *Run) Summary() []validate.Line { return validate.Summary(r.Report.Cost) }
 
 // Row is a line of the table of faults.
 type Row struct {

@@ -181,12 +181,12 @@ func (r *Recorder) stall(from, to time.Duration) {
 }
 
 // View records what a node said of the cluster.
-func (r *Recorder) View(leader string, epoch uint64) {
+func (r *Recorder) View(leader string, term, epoch uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := r.history.Views
-	if n := len(v); n > 0 && v[n-1].Leader == leader && v[n-1].Epoch == epoch {
+	if n := len(v); n > 0 && v[n-1].Leader == leader && v[n-1].Term == term && v[n-1].Epoch == epoch {
 		return
 	}
-	r.history.Views = append(v, model.View{At: r.Now(), Leader: leader, Epoch: epoch})
+	r.history.Views = append(v, model.View{At: r.Now(), Leader: leader, Term: term, Epoch: epoch})
 }

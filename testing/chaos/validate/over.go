@@ -50,6 +50,9 @@ type Cost struct {
 	Account string
 	Over    float64 // at most 0: nothing
 	Bound   float64 // of that bucket; where there was nothing, the highest of all
+
+	// Still is the longest time in the fault without an entry of the ledger.
+	Still time.Duration
 }
 
 // rounding is what the arithmetic here may be off by.

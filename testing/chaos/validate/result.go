@@ -45,8 +45,12 @@ func (r *Report) OK() bool {
 // All checks everything.
 func All(h *model.History) *Report {
 	over, cost := OverAdmission(h)
+	writes, still := Writes(h)
+	for i := range cost {
+		cost[i].Still = still[cost[i].Fault]
+	}
 	return &Report{
-		Results: []Result{over, OneOwner(h), Service(h), Linearizable(h), ExactlyOnce(h), SameState(h), Whole(h), Leaks(h)},
+		Results: []Result{over, OneOwner(h), Service(h), writes, Linearizable(h), ExactlyOnce(h), SameState(h), Whole(h), Leaks(h)},
 		Cost:    cost,
 	}
 }

@@ -138,14 +138,14 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			admit(h, 600, 112*time.Second)
 		}},
 		{"what is above two bursts at a heal is forgiven", "", func(h *model.History) {
-			fault(h, model.CutOff, 2*time.Second, 64*time.Second, "n1")
+			fault(h, model.Flapping, 2*time.Second, 64*time.Second, "n1", "n2")
 			admit(h, 320, 10*time.Second)
 			admit(h, 300, 30*time.Second)
 			admit(h, 700, 64*time.Second)
 			admit(h, 340, 150*time.Second)
 		}},
 		{"what is below is not", "over-admission", func(h *model.History) {
-			fault(h, model.CutOff, 2*time.Second, 64*time.Second, "n1")
+			fault(h, model.Flapping, 2*time.Second, 64*time.Second, "n1", "n2")
 			admit(h, 320, 10*time.Second)
 			admit(h, 300, 30*time.Second)
 			admit(h, 700, 64*time.Second)
@@ -177,6 +177,20 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 		{"a planned move that costs", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 4*time.Second, "n1")
 			admit(h, 30+2, 4*time.Second)
+		}},
+		{"no entry for long beside a majority", "entries go on", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 20*time.Second, "n2")
+		}},
+		{"no entry for long without one", "", func(h *model.History) {
+			fault(h, model.NoMajority, 2*time.Second, 20*time.Second, "n1", "n2", "n3")
+		}},
+		{"terms that begin while one link is cut", "entries go on", func(h *model.History) {
+			fault(h, model.OneLink, 2*time.Second, 4*time.Second, "n1", "n2")
+			h.Views = []model.View{{At: time.Second, Term: 2}, {At: 3 * time.Second, Term: 3}, {At: 4 * time.Second, Term: 4}}
+		}},
+		{"a term that begins while one link is cut", "", func(h *model.History) {
+			fault(h, model.OneLink, 2*time.Second, 4*time.Second, "n1", "n2")
+			h.Views = []model.View{{At: time.Second, Term: 2}, {At: 3 * time.Second, Term: 3}, {At: 5 * time.Second, Term: 4}}
 		}},
 		{"a check that failed", "service", func(h *model.History) {
 			h.Failures = []model.Failure{{Node: "n2", Asked: time.Second, Answered: 2 * time.Second, What: "refused"}}
@@ -218,5 +232,18 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 				t.Errorf("OK is %v", r.OK())
 			}
 		})
+	}
+}
+
+// TestSummary wants a line a name, with the one that came closest to its bound.
+func TestSummary(t *testing.T) {
+	fault := func(name string, took time.Duration, over, bound float64) Cost {
+		return Cost{Fault: &model.Fault{Name: name, Heal: time.Second, Over: time.Second + took}, Over: over, Bound: bound}
+	}
+	got := Summary([]Cost{
+		fault("kill", 3*time.Second, -5, 30), fault("freeze", time.Second, 4, 100), fault("kill", 5*time.Second, 20, 30), fault("kill", 4*time.Second, 25, 90),
+	})
+	if len(got) != 2 || got[0].Name != "kill" || got[0].Times != 3 || got[0].Worst.Over != 20 || got[0].Median != 4*time.Second || got[0].Most != 5*time.Second || got[1].Times != 1 {
+		t.Errorf("%+v", got)
 	}
 }

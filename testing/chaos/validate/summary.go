@@ -1,0 +1,41 @@
+package validate
+
+import (
+	"slices"
+	"time"
+)
+
+// Line is what became of all faults of one name in a run.
+type Line struct {
+	Name   string
+	Times  int
+	Worst  Cost          // the one that came closest to its bound, or went beyond it
+	Median time.Duration // from their end until the cluster was whole
+	Most   time.Duration // likewise
+	Still  time.Duration // the longest without an entry of the ledger
+}
+
+// Summary returns a line for each name, in the order of their first fault.
+func Summary(costs []Cost) (lines []Line) {
+	whole := map[string][]time.Duration{}
+	for _, c := range costs {
+		at := slices.IndexFunc(lines, func(l Line) bool { return l.Name == c.Fault.Name })
+		if at < 0 {
+			at = len(lines)
+			lines = append(lines, Line{Name: c.Fault.Name, Worst: c})
+		}
+		l := &lines[at]
+		l.Times++
+		l.Still = max(l.Still, c.Still)
+		if c.Over > 0 && (l.Worst.Over <= 0 || c.Over-c.Bound > l.Worst.Over-l.Worst.Bound) {
+			l.Worst = c
+		}
+		whole[l.Name] = append(whole[l.Name], c.Fault.Over-c.Fault.Heal)
+	}
+	for i := range lines {
+		all := whole[lines[i].Name]
+		slices.Sort(all)
+		lines[i].Median, lines[i].Most = all[len(all)/2], all[len(all)-1]
+	}
+	return lines
+}
