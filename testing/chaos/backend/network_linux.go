@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 
 	"quorate/testing/testcluster"
 )
@@ -12,40 +14,57 @@ import (
 func (b *Namespaces) Directed() bool { return true }
 
 // Cut is Network: the receiver drops.
-func (b *Namespaces) Cut(from, to *testcluster.Node) error { return b.home(to).drop(b.home(from)) }
+func (b *Namespaces) Cut(from, to *testcluster.Node) error {
+	return b.home(to).drop([]*machine{b.home(from)})
+}
 
 // Isolate is Network.
-func (b *Namespaces) Isolate(n *testcluster.Node) (err error) {
-	m := b.home(n)
-	for _, other := range b.all() {
-		if other != m {
-			err = errors.Join(err, m.drop(other), other.drop(m))
+func (b *Namespaces) Isolate(n *testcluster.Node) error {
+	m, others := b.home(n), b.but(b.home(n))
+	return atOnce(append(others, m), func(at *machine) error {
+		if at == m {
+			return at.drop(others)
 		}
-	}
-	return err
+		return at.drop([]*machine{m})
+	})
 }
 
 // Lose is Network. Clients' packets are not lost.
-func (b *Namespaces) Lose(to *testcluster.Node, percent int) (err error) {
+func (b *Namespaces) Lose(to *testcluster.Node, percent int) error {
 	m := b.home(to)
-	for _, other := range b.all() {
-		if other != m {
-			err = errors.Join(err, m.drop(other, "numgen", "random", "mod", "100", "<", fmt.Sprint(percent)))
-		}
-	}
-	return err
-}
-
-// drop has what comes from another machine be dropped, where it matches.
-func (m *machine) drop(from *machine, match ...string) error {
-	rule := slices.Concat([]string{"ip", "netns", "exec", m.space, "nft", "add", "rule", "inet", "chaos", "in", "ip", "saddr", from.host}, match, []string{"drop"})
-	return run(rule...)
+	return m.drop(b.but(m), "numgen", "random", "mod", "100", "<", fmt.Sprint(percent))
 }
 
 // Mend is Network.
-func (b *Namespaces) Mend() (err error) {
-	for _, m := range b.all() {
-		err = errors.Join(err, run("ip", "netns", "exec", m.space, "nft", "flush", "chain", "inet", "chaos", "in"))
+func (b *Namespaces) Mend() error {
+	return atOnce(b.all(), func(m *machine) error {
+		return run("ip", "netns", "exec", m.space, "nft", "flush", "chain", "inet", "chaos", "in")
+	})
+}
+
+// but are the machines there are without one.
+func (b *Namespaces) but(m *machine) []*machine {
+	return slices.DeleteFunc(b.all(), func(o *machine) bool { return o == m })
+}
+
+// drop has what comes from other machines be dropped, where it matches.
+func (m *machine) drop(from []*machine, match ...string) error {
+	var hosts []string
+	for _, f := range from {
+		hosts = append(hosts, f.host)
 	}
-	return err
+	rule := []string{"ip", "netns", "exec", m.space, "nft", "add", "rule", "inet", "chaos", "in", "ip", "saddr", "{" + strings.Join(hosts, ",") + "}"}
+	return run(slices.Concat(rule, match, []string{"drop"})...)
+}
+
+// atOnce runs a command on each of the machines, so that a fault strikes all links
+// at nearly the same time.
+func atOnce(all []*machine, do func(*machine) error) error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, m := range all {
+		wg.Go(func() { errs[i] = do(m) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }

@@ -241,6 +241,14 @@ func (e *Env) Begin(name string, kind model.Kind, note string, hurts bool, nodes
 	return f
 }
 
+// note adds to what a person reads of a fault.
+func note(f *model.Fault, text string) {
+	if f.Note != "" {
+		text = f.Note + ", " + text
+	}
+	f.Note = text
+}
+
 // Heal notes that a fault's cause is gone.
 func (e *Env) Heal(f *model.Fault) {
 	if f.Heal == 0 {

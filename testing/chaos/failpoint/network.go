@@ -3,6 +3,7 @@ package failpoint
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"quorate/testing/chaos/backend"
@@ -93,15 +94,13 @@ func oneWay(e *Env, name string, choose func(*Env) *testcluster.Node, deaf bool)
 	}
 	n, d := choose(e), e.Between(4*time.Second, 10*time.Second)
 	f := e.Begin(name, model.OneWay, fmt.Sprintf("for %.1f s", d.Seconds()), false, n)
-	return e.during(f, d, func(net backend.Network) (err error) {
-		for _, other := range e.Others(n) {
-			from, to := n, other
+	return e.during(f, d, func(net backend.Network) error {
+		return each(e.Others(n), func(other *testcluster.Node) error {
 			if deaf {
-				from, to = other, n
+				return net.Cut(other, n)
 			}
-			err = errors.Join(err, net.Cut(from, to))
-		}
-		return err
+			return net.Cut(n, other)
+		})
 	})
 }
 
@@ -120,16 +119,20 @@ func noMajority(e *Env) error {
 	}
 	up, d := e.Up(), e.Between(4*time.Second, 10*time.Second)
 	f := e.Begin("no-majority", model.NoMajority, fmt.Sprintf("for %.1f s", d.Seconds()), false, up...)
-	return e.during(f, d, func(net backend.Network) (err error) {
-		for _, a := range up {
-			for _, b := range up {
-				if a != b {
-					err = errors.Join(err, net.Cut(a, b))
-				}
-			}
-		}
-		return err
+	return e.during(f, d, func(net backend.Network) error {
+		return each(up, net.Isolate)
 	})
+}
+
+// each strikes all nodes at once.
+func each(nodes []*testcluster.Node, do func(*testcluster.Node) error) error {
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() { errs[i] = do(n) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func loss(e *Env) error {
@@ -138,10 +141,7 @@ func loss(e *Env) error {
 	}
 	up, d, percent := e.Up(), e.Between(4*time.Second, 10*time.Second), 5+e.Rng.IntN(16)
 	f := e.Begin("loss", model.Loss, fmt.Sprintf("of %d %% for %.1f s", percent, d.Seconds()), false, up...)
-	return e.during(f, d, func(net backend.Network) (err error) {
-		for _, n := range up {
-			err = errors.Join(err, net.Lose(n, percent))
-		}
-		return err
+	return e.during(f, d, func(net backend.Network) error {
+		return each(up, func(n *testcluster.Node) error { return net.Lose(n, percent) })
 	})
 }

@@ -188,7 +188,7 @@ func lostAnswers(e *Env) error {
 	e.Traffic.Deafen(true)
 	e.Hold(d)
 	e.Traffic.Deafen(false)
-	f.Note += fmt.Sprintf(", %d of them", e.Traffic.Missed()-before)
+	note(f, fmt.Sprintf("%d of them", e.Traffic.Missed()-before))
 	return e.Settle(f)
 }
 
