@@ -140,7 +140,10 @@ func Bound(h *model.History, b *model.Bucket, f *model.Fault) float64 {
 	case model.NoMajority:
 		return slack + (n-1)*interim
 	case model.Loss:
-		return interim
+		// Nobody can tell a slow owner from a dead one within a hop's time-out, so
+		// stand-ins judge beside it. Who should has one budget, all others together
+		// another.
+		return 2 * interim
 	}
 	return 0 // planned moves, one link, a slow disk, wrong clocks, nothing at all
 }

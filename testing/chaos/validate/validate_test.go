@@ -161,6 +161,14 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			fault(h, model.Kill, 5*time.Second, 6*time.Second, "n1")
 			admit(h, 600, 6*time.Second)
 		}},
+		{"the budgets of two stand-ins, while messages are late", "", func(h *model.History) {
+			fault(h, model.Loss, 2*time.Second, 5*time.Second, "n1", "n2", "n3")
+			admit(h, 30+2*(60+10), 4*time.Second)
+		}},
+		{"more than two stand-ins may admit", "over-admission", func(h *model.History) {
+			fault(h, model.Loss, 2*time.Second, 5*time.Second, "n1", "n2", "n3")
+			admit(h, 30+2*(60+10)+1, 4*time.Second)
+		}},
 		{"an owner that goes on without a majority", "one owner at a time", func(h *model.History) {
 			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
 			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1"})
