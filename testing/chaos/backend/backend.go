@@ -1,7 +1,7 @@
 // Package backend runs the clusters that are hurt: as processes on loopback, as
 // processes in network namespaces with disks of their own, and as containers.
 // What one can do beyond starting and ending nodes it says by implementing
-// Network or Disks.
+// Network, Delays or Disks.
 package backend
 
 import (
@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"quorate/testing/faultnet"
 	"quorate/testing/testcluster"
 )
 
@@ -62,6 +63,16 @@ type Network interface {
 	Lose(to *testcluster.Node, percent int) error
 	// Mend undoes all of that.
 	Mend() error
+}
+
+// Delays is a Network that can have the packets between nodes, and no client's, be
+// late, doubled and out of order.
+type Delays interface {
+	// CanDelay says why it cannot, nil where it can.
+	CanDelay() error
+	// Delay begins with it, until Network.Mend. What has become of the packets so
+	// far can be asked for from then on, also later.
+	Delay(faultnet.Config) (func() faultnet.Counts, error)
 }
 
 // Disks is a backend whose nodes have disks that can be hurt.

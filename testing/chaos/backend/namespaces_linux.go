@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"quorate/testing/faultnet"
 	"quorate/testing/testcluster"
 )
 
@@ -27,6 +28,9 @@ type Namespaces struct {
 	made     int                            // machines so far; guarded by homesMu
 	machines []*machine                     // that there are; guarded by homesMu
 	homes    map[*testcluster.Node]*machine // guarded by homesMu
+	late     *faultnet.Net                  // while packets are delayed; guarded by homesMu
+
+	canDelay func() error // looked at once
 }
 
 // machine is what a node lives on.
@@ -54,6 +58,13 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	removeStale(tb)
 	b := &Namespaces{tb: tb, id: os.Getpid(), homes: map[*testcluster.Node]*machine{}}
 	b.dir = disksOf(b.id)
+	b.canDelay = sync.OnceValue(func() error {
+		p, err := b.all()[0].late()
+		if err != nil {
+			return err
+		}
+		return faultnet.Probe(p)
+	})
 	if err := os.Mkdir(b.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -81,6 +92,11 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	}
 	var err error
 	b.Processes, err = processes(tb, "namespaces", c, program)
+	tb.Cleanup(func() {
+		if err := b.undelay(); err != nil {
+			tb.Logf("left behind: %v", err)
+		}
+	})
 	return b, err
 }
 

@@ -37,9 +37,10 @@ func (b *Namespaces) Lose(to *testcluster.Node, percent int) error {
 
 // Mend is Network.
 func (b *Namespaces) Mend() error {
-	return atOnce(b.all(), func(m *machine) error {
+	err := atOnce(b.all(), func(m *machine) error {
 		return run("ip", "netns", "exec", m.space, "nft", "flush", "chain", "inet", "chaos", "in")
 	})
+	return errors.Join(err, b.undelay())
 }
 
 // but are the machines there are without one.

@@ -27,6 +27,14 @@ func Cannot(b backend.Backend, f Fault) string {
 		if has(Links) && !n.Directed() {
 			return b.Name() + " are cut off whole, or not at all"
 		}
+	case has(Delays):
+		d, ok := b.(backend.Delays)
+		if !ok {
+			return b.Name() + " send each other packets that nobody can hold up"
+		}
+		if err := d.CanDelay(); err != nil {
+			return err.Error()
+		}
 	case has(Damage):
 		if _, ok := b.(backend.Damage); !ok {
 			return b.Name() + " keep their disks to themselves"
@@ -58,5 +66,5 @@ func Named(names ...string) (list []Fault, err error) {
 
 // All returns every fault.
 func All() []Fault {
-	return slices.Concat(Processes, Membership, Network, Links, Disks, Damage, Clocks)
+	return slices.Concat(Processes, Membership, Network, Links, Delays, Disks, Damage, Clocks)
 }

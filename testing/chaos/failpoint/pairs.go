@@ -19,14 +19,16 @@ func Together(a, b Fault) bool {
 	in := func(list []Fault, f Fault) bool {
 		return slices.ContainsFunc(list, func(g Fault) bool { return g.Name == f.Name })
 	}
-	network := slices.Concat(Network, Links)
+	network := slices.Concat(Network, Links, Delays)
 	switch {
 	case slices.Contains(alone, a.Name) || slices.Contains(alone, b.Name):
 		return false
 	case in(network, a) && in(network, b): // the end of one mends all links
 		return false
 	}
-	return !in(Membership, a) || !in(Membership, b) // one change at a time
+	// One change at a time; and what delays packets must not lose a node.
+	change := slices.Concat(Membership, Delays)
+	return !in(change, a) || !in(change, b)
 }
 
 // Pair has two faults strike on nodes that differ, the second while the first may
