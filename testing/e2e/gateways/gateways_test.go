@@ -1,3 +1,6 @@
+// Gateways are to end with the test however it ends, and only Linux can do that.
+//go:build linux
+
 // Package gateways runs the configurations beside it: real nginx, Caddy and
 // HAProxy in front of an application, asking a real cluster.
 package gateways
