@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"quorate/testing/testcluster"
@@ -40,7 +41,20 @@ func (b *Namespaces) PowerLoss(n *testcluster.Node) error {
 	if err := run("umount", m.dir); err != nil {
 		return err
 	}
-	return m.mount()
+	// Mounted again while somebody holds on to it, it would be the one that was
+	// stopped.
+	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		devices, err := output("losetup", "--associated", m.image)
+		if err != nil {
+			return err
+		}
+		if devices == "" {
+			return m.mount()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s is still in use: %s", m.image, devices)
+		}
+	}
 }
 
 // Hang is Disks.

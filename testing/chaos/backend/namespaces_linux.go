@@ -50,7 +50,7 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("namespaces: not root: %w", ErrCannot)
 	}
-	for _, tool := range []string{"ip", "nft", "nsenter", "mkfs.ext4", "mount"} {
+	for _, tool := range []string{"ip", "nft", "nsenter", "mkfs.ext4", "mount", "losetup"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, fmt.Errorf("namespaces: no %s: %w", tool, ErrCannot)
 		}
@@ -162,9 +162,13 @@ func (b *Namespaces) demolish(m *machine) {
 func (m *machine) place() testcluster.Place {
 	return testcluster.Place{
 		Host: m.host, DataDir: filepath.Join(m.disk.dir, "data"),
-		Through: []string{"nsenter", "--net=/run/netns/" + m.space, "--"},
+		Through: []string{"nsenter", m.net(), "--"},
 	}
 }
+
+// net is what nsenter wants. ip netns exec would do too, but holds on to all file
+// systems that are mounted when it begins, and so to one that is to lose its power.
+func (m *machine) net() string { return "--net=/run/netns/" + m.space }
 
 // home is the machine of a node.
 func (b *Namespaces) home(n *testcluster.Node) *machine {
@@ -232,7 +236,7 @@ func (b *Namespaces) hub() string { return fmt.Sprintf("%ss-%d", prefix, b.id) }
 
 // space makes a network namespace with a firewall that lets all pass.
 func (b *Namespaces) space(m *machine) error {
-	name, veth := m.space, fmt.Sprintf("v%d", m.number)
+	name, veth, enter := m.space, fmt.Sprintf("v%d", m.number), "nsenter "+m.net()
 	return lines(
 		"ip netns add "+name,
 		"ip -n "+name+" link add eth0 type veth peer name "+veth+" netns "+b.hub(),
@@ -240,7 +244,7 @@ func (b *Namespaces) space(m *machine) error {
 		"ip -n "+name+" addr add "+m.host+"/24 dev eth0",
 		"ip -n "+name+" link set eth0 up",
 		"ip -n "+name+" link set lo up",
-		"ip netns exec "+name+" nft add table inet chaos",
-		"ip netns exec "+name+" nft add chain inet chaos in { type filter hook input priority 0 ; }",
+		enter+" nft add table inet chaos",
+		enter+" nft add chain inet chaos in { type filter hook input priority 0 ; }",
 	)
 }

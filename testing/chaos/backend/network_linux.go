@@ -38,7 +38,7 @@ func (b *Namespaces) Lose(to *testcluster.Node, percent int) error {
 // Mend is Network.
 func (b *Namespaces) Mend() error {
 	err := atOnce(b.all(), func(m *machine) error {
-		return run("ip", "netns", "exec", m.space, "nft", "flush", "chain", "inet", "chaos", "in")
+		return run("nsenter", m.net(), "nft", "flush", "chain", "inet", "chaos", "in")
 	})
 	return errors.Join(err, b.undelay())
 }
@@ -54,7 +54,7 @@ func (m *machine) drop(from []*machine, match ...string) error {
 	for _, f := range from {
 		hosts = append(hosts, f.host)
 	}
-	rule := []string{"ip", "netns", "exec", m.space, "nft", "add", "rule", "inet", "chaos", "in", "ip", "saddr", "{" + strings.Join(hosts, ",") + "}"}
+	rule := []string{"nsenter", m.net(), "nft", "add", "rule", "inet", "chaos", "in", "ip", "saddr", "{" + strings.Join(hosts, ",") + "}"}
 	return run(slices.Concat(rule, match, []string{"drop"})...)
 }
 

@@ -152,6 +152,7 @@ type History struct {
 	Idle     []Resources               // before the first fault, without load
 	End      []Resources               // after the last one, without load
 	Length   time.Duration
+	Audited  bool // Final, Looked and Content are all there is
 
 	mu     sync.Mutex
 	faults []*Fault // guarded by mu

@@ -18,6 +18,7 @@ const (
 func history() *model.History {
 	h := &model.History{
 		Nodes:   []string{"n1", "n2", "n3"},
+		Audited: true,
 		Seconds: map[string][]model.Second{"n1": {{Checks: 10}}},
 		Looked:  map[string]map[int]uint64{"a": {0: 7, 1: 9}},
 		Content: map[string]string{"n1": "same", "n2": "same", "n3": "same"},
@@ -98,6 +99,7 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 		{"an entry of unknown outcome that was not", "", func(h *model.History) {
 			h.Ops = append(h.Ops, model.Op{Account: "a", Type: model.Purchase, Key: 2, Amount: 1, Asked: 2, Tries: 2, Outcome: model.Unknown})
 		}},
+		{"an end that nobody saw", "each entry exactly once,same state on all nodes", func(h *model.History) { h.Audited = false }},
 		{"states that differ", "same state on all nodes", func(h *model.History) { h.Content["n2"] = "other" }},
 		{"a state that nobody saw", "same state on all nodes", func(h *model.History) { delete(h.Content, "n3") }},
 		{"one unit too much", "over-admission", func(h *model.History) { admit(h, 1, time.Second) }},
