@@ -98,9 +98,9 @@ func TestHello(t *testing.T) {
 	meet := func(h Hello, check func(Hello) error) (theirs, ours error) {
 		us, them := net.Pipe()
 		defer us.Close()
+		defer them.Close() // not before both are through: on a pipe that fails the other's
 		done := make(chan error, 1)
 		go func() {
-			defer them.Close()
 			magic, err := Welcome(them, func(_ string, h Hello) error { return check(h) })
 			if err == nil && magic != MagicRaft {
 				err = errors.New("magic " + magic)
