@@ -96,6 +96,10 @@ func DefaultTiming() Timing {
 	}
 }
 
+// lostBeats is Lost in pings: what this node stood still for adds none to those
+// that it has missed.
+func (t *Timing) lostBeats() int { return int(t.Lost / t.Ping) }
+
 // logWriter hands the lines of a library's logger to slog.
 type logWriter struct {
 	log     *slog.Logger

@@ -169,10 +169,15 @@ func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, er
 // raftLimits bound what another node's Raft sends.
 var raftLimits = filter.Limits{Entries: 4 * maxAppend, Bytes: maxAppend * (ledger.MaxCommand + 1<<10), Stall: 10 * time.Second}
 
+// connectFor is how long a connection may take to be accepted. A first packet that
+// is lost the kernel sends again after 1 s, then 2 s, then 4 s: who dials anew finds a
+// link that has come back sooner.
+const connectFor = time.Second
+
 // dial connects with keep-alives that notice a vanished host in seconds, and
 // says who we are.
 func (m *mux) dial(ctx context.Context, addr, magic string) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3}}
+	d := net.Dialer{Timeout: connectFor, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3}}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

@@ -157,6 +157,7 @@ func (p *peers) pingAll(n *Node, beat bool) {
 	for _, r := range p.all() {
 		if beat {
 			r.missed.Add(1)
+			r.client.Beat(n.cfg.Timing.lostBeats())
 		}
 		if r.pinging.Add(1) > maxPings {
 			r.pinging.Add(-1)

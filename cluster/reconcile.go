@@ -153,7 +153,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 // this node may have stood still.
 func (n *Node) hears(r *remote, heard time.Time) bool {
 	lost := n.cfg.Timing.Lost
-	return time.Since(heard) < lost || r.missed.Load() < int32(lost/n.cfg.Timing.Ping)
+	return time.Since(heard) < lost || int(r.missed.Load()) < n.cfg.Timing.lostBeats()
 }
 
 // vouched reports whether a voter that this node reaches reaches the one given:

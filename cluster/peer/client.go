@@ -13,7 +13,9 @@ import (
 	"quorate/limiter/bucket"
 )
 
-const dialTimeout = 500 * time.Millisecond
+// dialTimeout bounds a dial with all that is said before the first request; how
+// long the other side may take to accept is for who dials.
+const dialTimeout = 3 * time.Second
 
 // redial is how long after a failed dial the next one is tried; requests in
 // between fail at once.
@@ -49,6 +51,21 @@ func (c *Client) Close() {
 	}
 	c.mu.Unlock()
 	c.wg.Wait()
+}
+
+// Beat is to be called at a steady pace. A connection that owes answers and has
+// brought none for so many beats is given up; requests under way get ErrLost, the
+// next one dials. The kernel does not do it: what a cut link has swallowed it sends
+// again after twice as long each time, up to minutes after the link is back. Beats
+// are counted, and not time, since this process may have stood still.
+func (c *Client) Beat(patience int) {
+	c.mu.Lock()
+	conn := c.conn
+	c.mu.Unlock()
+	if conn != nil && conn.silent(patience) {
+		// Close may wait for what is being written. The reader ends the connection.
+		_ = conn.conn.SetReadDeadline(time.Unix(1, 0)) // fails where it has ended
+	}
 }
 
 // Check has the peer decide as it is asked.
@@ -204,6 +221,17 @@ type clientConn struct {
 	mu    sync.Mutex
 	last  uint64           // guarded by mu
 	calls map[uint64]*call // nil once the connection has ended; guarded by mu
+	quiet int              // beats without an answer while some were owed; guarded by mu
+}
+
+// silent counts a beat, and reports whether there were as many as one may wait.
+func (c *clientConn) silent(patience int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.calls) > 0 {
+		c.quiet++
+	}
+	return c.quiet >= patience
 }
 
 func (c *clientConn) register(q *call) (id uint64, ok bool) {
@@ -230,6 +258,7 @@ func (c *clientConn) finish(k kind, id uint64, payload []byte) {
 	c.mu.Lock()
 	q := c.calls[id]
 	delete(c.calls, id)
+	c.quiet = 0
 	c.mu.Unlock()
 	if q == nil {
 		return // its caller has given up

@@ -177,6 +177,68 @@ func TestNobodyListensIsNotSent(t *testing.T) {
 }
 
 // Bytes that are no frames end the connection and hurt nobody else.
+// swallow returns a connection on which all that is written is read, and nothing
+// is answered; got has a token for each read.
+func swallow(t *testing.T) (conn net.Conn, got <-chan struct{}) {
+	conn, other := net.Pipe()
+	read, done := make(chan struct{}, 64), make(chan struct{})
+	go func() {
+		defer close(done)
+		for buf := make([]byte, 1<<10); ; {
+			if _, err := other.Read(buf); err != nil {
+				return
+			}
+			read <- struct{}{}
+		}
+	}()
+	t.Cleanup(func() { other.Close(); <-done })
+	return conn, read
+}
+
+func TestASilentConnectionIsGivenUp(t *testing.T) {
+	c, _ := start(t, echo{})
+	alive := c.dial
+	mute, got := swallow(t)
+	dials := 0 // of one goroutine at a time
+	c.dial = func(ctx context.Context) (net.Conn, error) {
+		if dials++; dials == 1 {
+			return mute, nil
+		}
+		return alive(ctx)
+	}
+	const patience = 3
+	lost := make(chan error)
+	go func() {
+		_, err := c.Call(context.Background(), 1, nil)
+		lost <- err
+	}()
+	<-got
+	for range patience - 1 {
+		c.Beat(patience)
+	}
+	select {
+	case err := <-lost:
+		t.Fatalf("given up before its time: %v", err)
+	default:
+	}
+	c.Beat(patience)
+	if err := <-lost; !errors.Is(err, ErrLost) {
+		t.Fatalf("a request on the connection that was given up: %v", err)
+	}
+	// An answer makes it young again, and where none is owed none is missed.
+	for range 2 * patience {
+		if _, err := c.Call(context.Background(), 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		for range patience {
+			c.Beat(patience)
+		}
+	}
+	if dials != 2 {
+		t.Errorf("%d dials, want one more than for the connection that was given up", dials)
+	}
+}
+
 func TestGarbageEndsOnlyItsConnection(t *testing.T) {
 	for name, raw := range map[string][]byte{
 		"huge frame":     {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 1},
