@@ -120,6 +120,8 @@ func (n *Node) openGossip() error {
 	c.BindPort = c.AdvertisePort
 	c.ProbeInterval, c.ProbeTimeout = n.cfg.Timing.Gossip, n.cfg.Timing.Gossip/2
 	c.SuspicionMult = 5
+	// Two tries of the kernel's: the next round dials anew, sooner than a third.
+	c.TCPTimeout = 2 * time.Second
 	c.PushPullInterval = 15 * time.Second
 	c.GossipToTheDeadTime = time.Minute
 	c.MsgpackUseNewTimeFormat = true
@@ -288,28 +290,43 @@ func (n *Node) members() map[string]member {
 	return out
 }
 
+// overlooks reports whether a node answers that gossip takes for dead. Nothing
+// else would tell gossip for long.
+func (n *Node) overlooks() bool {
+	for _, r := range n.peers.all() {
+		if m, _, _ := r.state(); m.state == "dead" && r.missed.Load() < unreachable {
+			return true
+		}
+	}
+	return false
+}
+
 // rejoin asks the seeds, and who was ever seen in this life, for the others
 // while there are some that gossip does not know: it forgets a node that was cut
-// off for long.
+// off for long. All are asked at once, so that none waits for one that is gone.
 func (n *Node) rejoin() {
 	known := map[string]bool{}
 	for _, m := range n.seen.all() {
 		known[m.address] = true
 	}
+	var wg sync.WaitGroup
 	for _, seed := range n.everSeen() {
-		host, port, err := resolveAddr(seed)
-		if err != nil {
-			n.cfg.Log.Debug("join address does not resolve", "addr", seed, "err", err)
-			continue
-		}
-		addr := net.JoinHostPort(host, strconv.Itoa(port))
-		if known[addr] {
-			continue
-		}
-		if _, err := n.gossip.Join([]string{addr}); err != nil {
-			n.cfg.Log.Debug("join", "addr", addr, "err", err)
-		}
+		wg.Go(func() {
+			host, port, err := resolveAddr(seed)
+			if err != nil {
+				n.cfg.Log.Debug("join address does not resolve", "addr", seed, "err", err)
+				return
+			}
+			addr := net.JoinHostPort(host, strconv.Itoa(port))
+			if known[addr] {
+				return
+			}
+			if _, err := n.gossip.Join([]string{addr}); err != nil {
+				n.cfg.Log.Debug("join", "addr", addr, "err", err)
+			}
+		})
 	}
+	wg.Wait()
 	n.looked.Store(true)
 }
 

@@ -42,6 +42,7 @@ type Node struct {
 	formed    atomic.Bool   // there is Raft state
 	ready     atomic.Bool   // the log as it stood at the start has been applied
 	met       atomic.Bool   // a majority was reached in this life
+	seeking   atomic.Bool   // rejoin runs
 	looked    atomic.Bool   // every address of Join was tried
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
 
@@ -239,13 +240,13 @@ func (n *Node) tick(sought *time.Time) {
 	}
 	n.peers.pingAll(n, true)
 	wait := n.cfg.Timing.Rejoin
-	if len(members) <= 1 {
+	if len(members) <= 1 || n.overlooks() {
 		wait = n.cfg.Timing.Ping
 	}
-	if now := time.Now(); now.Sub(*sought) >= wait {
+	if now := time.Now(); now.Sub(*sought) >= wait && n.seeking.CompareAndSwap(false, true) {
 		*sought = now
 		n.wg.Add(1) // join may take seconds
-		go func() { defer n.wg.Done(); n.rejoin() }()
+		go func() { defer n.wg.Done(); defer n.seeking.Store(false); n.rejoin() }()
 	}
 	if id := n.cfg.FSM.ClusterID(); id != "" && n.formed.Load() && n.seat.of() == "" {
 		if err := n.seat.take(id); err != nil { // of a disk from before seats were kept
