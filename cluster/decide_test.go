@@ -67,6 +67,7 @@ func TestDecide(t *testing.T) {
 		"but not for ever":                           {[]func(*view){set("n3", down), func(v *view) { v.leading = time.Minute }}, "place n1.1 n2.1"},
 		"nothing to do":                              {[]func(*view){owners(placed)}, ""},
 		"a lost owner's are taken from all":          {[]func(*view){owners(placed), set("n2", down)}, "place n1.1 n3.1, drained"},
+		"but not by one that was cut off itself":     {[]func(*view){owners(placed), set("n2", down), func(v *view) { v.apart = true }}, ""},
 		"a later life's go to its successors":        {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot = 2 })}, "place n1.1 n2.2 n3.1, moving"},
 		"which is no member before it is ready":      {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.boot, k.ready = 2, false })}, "place n1.1 n3.1"},
 		"an owner that lags stays":                   {[]func(*view){owners(placed), set("n2", func(k *nodeView) { k.ready = false })}, ""},

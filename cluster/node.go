@@ -43,6 +43,7 @@ type Node struct {
 	ready     atomic.Bool   // the log as it stood at the start has been applied
 	met       atomic.Bool   // a majority was reached in this life
 	seeking   atomic.Bool   // rejoin runs
+	together  atomic.Int64  // beats that a majority has been reached for
 	looked    atomic.Bool   // every address of Join was tried
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
 
@@ -237,6 +238,11 @@ func (n *Node) tick(sought *time.Time) {
 	n.count()
 	if n.Majority(0) {
 		n.met.Store(true)
+	}
+	if n.majority(n.cfg.Timing.lostBeats()) {
+		n.together.Add(1)
+	} else {
+		n.together.Store(0)
 	}
 	n.peers.pingAll(n, true)
 	wait := n.cfg.Timing.Rejoin

@@ -209,11 +209,15 @@ func (n *Node) Valid(partition int, now time.Duration) bool {
 
 // Majority reports whether a majority of the grantors was reached within the
 // last beats; a node is cut off only after a while without.
-func (n *Node) Majority(time.Duration) bool {
+func (n *Node) Majority(time.Duration) bool { return n.majority(cutOff) }
+
+// majority reports whether a majority of the grantors has answered one of the last
+// beats.
+func (n *Node) majority(beats int) bool {
 	grantors := *n.owners.grantors.Load()
 	have := 0
 	for _, id := range grantors {
-		if r := n.peers.get(id); id == n.cfg.NodeID || r != nil && r.missed.Load() < cutOff {
+		if r := n.peers.get(id); id == n.cfg.NodeID || r != nil && int(r.missed.Load()) < beats {
 			have++
 		}
 	}

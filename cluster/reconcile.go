@@ -76,6 +76,7 @@ type view struct {
 	version   uint64              // of commands, in force
 	timing    Timing
 	leading   time.Duration
+	apart     bool // this node reached no majority until a moment ago
 }
 
 type nodeView struct {
@@ -114,6 +115,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 		clusterID: n.cfg.FSM.ClusterID(), owners: n.cfg.FSM.Map(), servers: f.Configuration().Servers,
 		nodes: map[string]nodeView{}, applied: map[string]uint64{}, leading: time.Since(led), timing: n.cfg.Timing,
 	}
+	v.apart = v.owners.Epoch > 0 && int(n.together.Load()) < n.cfg.Timing.lostBeats()
 	state, now := n.cfg.FSM.State(), n.now()
 	next := state.NextExpiry()
 	_, left := state.Restoring(now)
@@ -255,6 +257,9 @@ func placing(v view) *ledger.Map {
 		}
 		node := ring.Node{Life: ring.Life{ID: id, Boot: k.boot}, Lost: !known || !k.up, Leaving: k.leaving}
 		node.Unfit = !k.ready && v.owners.Boot(id) != k.boot
+		if node.Lost && v.apart {
+			return nil // who was cut off itself has not heard yet who lives
+		}
 		if node.Lost || node.Unfit {
 			missing++
 		}
