@@ -8,22 +8,6 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// safeTransport keeps heartbeats off the transport's own goroutine, where they
-// would change the term beside Raft's main loop (hashicorp/raft#695).
-type safeTransport struct{ *raft.NetworkTransport }
-
-// SetHeartbeatHandler does nothing, so that every request takes the main loop.
-func (safeTransport) SetHeartbeatHandler(func(raft.RPC)) {}
-
-func newTransport(stream raft.StreamLayer, addresses raft.ServerAddressProvider, logger hclog.Logger) *raft.NetworkTransport {
-	// One request under way: on a pipeline of two a follower can be left without
-	// replication while its heartbeats look healthy (hashicorp/raft#612).
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: stream, MaxPool: 3, MaxRPCsInFlight: 1, Timeout: 3 * time.Second,
-		Logger: logger, MsgpackUseNewTimeFormat: true, ServerAddressProvider: addresses,
-	})
-}
-
 // maxAppend is how many entries one request carries; times the largest command
 // it is what a request can weigh.
 const maxAppend = 64
@@ -83,7 +67,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 	}
 	log.fault = n.fault
 	n.transport = newTransport(n.mux, addresses{n}, logger)
-	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: guarded}, followed{snapshots, log}, safeTransport{n.transport})
+	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: guarded}, followed{snapshots, log}, safeTransport{n.transport, n.back})
 	if err != nil {
 		return 0, fmt.Errorf("start raft: %w", err)
 	}

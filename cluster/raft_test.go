@@ -509,7 +509,7 @@ func TestHeartbeatsTakeTheMainLoop(t *testing.T) {
 	to, from := transportOn(t), transportOn(t)
 	var beside sync.WaitGroup
 	beside.Add(1)
-	safeTransport{to}.SetHeartbeatHandler(func(rpc raft.RPC) {
+	safeTransport{NetworkTransport: to}.SetHeartbeatHandler(func(rpc raft.RPC) {
 		t.Error("a heartbeat beside the main loop")
 		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
 	})
@@ -518,13 +518,48 @@ func TestHeartbeatsTakeTheMainLoop(t *testing.T) {
 		answered <- from.AppendEntries("n1", to.LocalAddr(), &raft.AppendEntriesRequest{RPCHeader: header("n2"), Term: 1}, &raft.AppendEntriesResponse{})
 	}()
 	select {
-	case rpc := <-(safeTransport{to}).Consumer():
+	case rpc := <-(safeTransport{NetworkTransport: to}).Consumer():
 		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
 		if err := <-answered; err != nil {
 			t.Error(err)
 		}
 	case err := <-answered:
 		t.Errorf("answered without the main loop: %v", err)
+	}
+}
+
+// TestAFailedFollowerIsWaitedFor: Raft would sleep for up to 10 s while it is back.
+func TestAFailedFollowerIsWaitedFor(t *testing.T) {
+	to, from := transportOn(t), transportOn(t)
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	waiting, back := make(chan string), make(chan struct{})
+	trans := safeTransport{from, func(id raft.ServerID, term uint64) {
+		waiting <- fmt.Sprint(id, " in term ", term)
+		<-back
+	}}
+	send := func(q raft.AppendEntriesRequest) chan error {
+		q.RPCHeader, q.Term = header("n2"), 7
+		failed := make(chan error, 1)
+		go func() { failed <- trans.AppendEntries("n1", to.LocalAddr(), &q, &raft.AppendEntriesResponse{}) }()
+		return failed
+	}
+	if err := <-send(raft.AppendEntriesRequest{}); err == nil {
+		t.Error("a heartbeat to nobody has succeeded")
+	}
+	failed := send(raft.AppendEntriesRequest{PrevLogEntry: 5, PrevLogTerm: 7})
+	if who := <-waiting; who != "n1 in term 7" {
+		t.Errorf("waits for %s", who)
+	}
+	select {
+	case err := <-failed:
+		t.Errorf("failed before the follower was back: %v", err)
+	default:
+	}
+	close(back)
+	if err := <-failed; err == nil {
+		t.Error("entries to nobody have been taken")
 	}
 }
 
