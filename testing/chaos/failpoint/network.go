@@ -40,6 +40,7 @@ func (e *Env) during(f *model.Fault, d time.Duration, strike func(backend.Networ
 	}
 	f.Struck = e.Rec.Now()
 	e.Hold(d)
+	f.Mending = e.Rec.Now()
 	if err := n.Mend(); err != nil {
 		return err
 	}

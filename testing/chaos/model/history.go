@@ -47,9 +47,9 @@ type Fault struct {
 	Fresh []string      // buckets that were being used up when it struck
 	Spent []string      // buckets that were used up before
 
-	// Struck is when it was in force in full: to cut a node off takes a command for
-	// each link. Zero is at its start.
-	Struck time.Duration
+	// Between Struck and Mending it was in force in full: links are cut and mended
+	// one by one. Zero: from Start, until Heal.
+	Struck, Mending time.Duration
 
 	// HurtUntil is when clients of the nodes hurt were served again.
 	HurtUntil time.Duration

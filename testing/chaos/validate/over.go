@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -148,11 +149,12 @@ func OneOwner(h *model.History) Result {
 			continue
 		}
 		cut++
+		from, until := cmp.Or(f.Struck, f.Start), cmp.Or(f.Mending, f.Heal)
 		for _, b := range h.Buckets {
 			for _, a := range b.Admits {
-				if !a.Degraded && slices.Contains(f.Nodes, a.By) && a.Asked > max(f.Start, f.Struck)+lease && a.Answered < f.Heal {
+				if !a.Degraded && slices.Contains(f.Nodes, a.By) && a.Asked > from+lease && a.Answered < until {
 					admitted++
-					r.fail("%s was admitted by %s as owner %.2f s after it was cut off", b.Account, a.By, (a.Asked - max(f.Start, f.Struck)).Seconds())
+					r.fail("%s was admitted by %s as owner %.2f s after it was cut off", b.Account, a.By, (a.Asked - from).Seconds())
 				}
 			}
 		}

@@ -180,6 +180,11 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			h.Faults()[0].Struck = 4 * time.Second
 			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1"})
 		}},
+		{"an owner that somebody hears again", "", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
+			h.Faults()[0].Mending = 6500 * time.Millisecond
+			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1"})
+		}},
 		{"a stand-in without a majority", "", func(h *model.History) {
 			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
 			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1", Degraded: true})
