@@ -2,8 +2,10 @@
 package chaos
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,6 +114,7 @@ func plans(t *testing.T) []*plan {
 	}
 }
 
+// write writes the page, and beside it what is worth keeping of it.
 func write(doc *report.Document) error {
 	if *page == "" {
 		return nil
@@ -119,10 +122,13 @@ func write(doc *report.Document) error {
 	if err := os.MkdirAll(filepath.Dir(*page), 0o755); err != nil {
 		return err
 	}
-	f, err := os.Create(*page)
+	return errors.Join(writeTo(*page, doc.Write), writeTo(strings.TrimSuffix(*page, ".html")+".md", doc.WriteSummary))
+}
+
+func writeTo(path string, fn func(io.Writer) error) error {
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return doc.Write(f)
+	return errors.Join(fn(f), f.Close())
 }
