@@ -20,8 +20,13 @@ type disk struct {
 	boot uint64 // of this life; higher than any before
 }
 
+// lockWait is how long a start waits for a process that is about to end.
+const lockWait = time.Second
+
+var errInUse = errors.New("another process is using it")
+
 // openDisk opens the directory, creating it if need be, and begins a new life.
-// Its errors wrap ErrDataDir.
+// Its errors wrap ErrDataDir, and ErrLogDamaged where that is why.
 func openDisk(dir, nodeID string) (*disk, error) {
 	d, err := tryOpenDisk(dir, nodeID)
 	if err != nil {
@@ -34,18 +39,22 @@ func tryOpenDisk(dir, nodeID string) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	path := filepath.Join(dir, "raft.db")
+	if err := verifyLog(path); err != nil {
+		return nil, err
+	}
 	// bbolt's file lock is what keeps a second process out; only behind it may
 	// the other files be touched.
 	log, err := raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, "raft.db"),
+		Path: path,
 		BoltOptions: &bbolt.Options{
-			Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+			Timeout: lockWait, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 		},
 		MsgpackUseNewTimeFormat: true,
 		NoSync:                  !fsync,
 	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, errors.New("another process is using it")
+		return nil, errInUse
 	}
 	if err != nil {
 		return nil, err

@@ -8,11 +8,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// The keys that Raft keeps its vote under, and ours.
+// The keys that Raft keeps its term and its vote under, and ours.
 var (
-	keyVoteTerm = []byte("LastVoteTerm")
-	keyVoteCand = []byte("LastVoteCand")
-	keyVote     = []byte("quorate-vote")
+	keyCurrentTerm = []byte("CurrentTerm")
+	keyVoteTerm    = []byte("LastVoteTerm")
+	keyVoteCand    = []byte("LastVoteCand")
+	keyVote        = []byte("quorate-vote")
 )
 
 // voteStore keeps a vote as one record. Raft writes the term and then the

@@ -123,6 +123,46 @@ func scanAt(in *bufio.Reader, buf []byte, limit, depth int) ([]byte, error) {
 	return buf, nil
 }
 
+// Whole returns nil for bytes that are one value and nothing beside it, whatever
+// it is.
+func Whole(b []byte) error {
+	rest, err := skip(b, 0)
+	if err == nil && len(rest) > 0 {
+		err = refuse("%d bytes after a value", len(rest))
+	}
+	return err
+}
+
+// skip returns what follows the first value.
+func skip(b []byte, depth int) ([]byte, error) {
+	if len(b) == 0 {
+		return nil, refuse("a value is cut off")
+	}
+	s, ok := shapeOf(b[0])
+	if !ok || len(b) <= s.extra {
+		return nil, refuse("byte %#x begins no value", b[0])
+	}
+	n := 0
+	for _, c := range b[1 : 1+s.extra] {
+		n = n<<8 | int(c)
+	}
+	inner := s.inner
+	if s.counts {
+		inner, n = n*s.inner, 0
+	}
+	if b = b[1+s.extra:]; n+s.fixed > len(b) || inner > len(b) || inner > 0 && depth == maxDepth {
+		return nil, refuse("%d bytes and %d values in what is left of %d bytes, %d levels down", n+s.fixed, inner, len(b), depth)
+	}
+	b = b[n+s.fixed:]
+	for range inner {
+		var err error
+		if b, err = skip(b, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
 // take appends n bytes.
 func take(in *bufio.Reader, buf []byte, n, limit int) ([]byte, error) {
 	if n > limit-len(buf) {

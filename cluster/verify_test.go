@@ -1,0 +1,200 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// writeLog fills a directory's log with entries from 1 on, in transactions of a few.
+func writeLog(tb testing.TB, dir string, transactions int) []*raft.Log {
+	tb.Helper()
+	d, err := openDisk(dir, "n1")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := d.log.SetUint64(keyCurrentTerm, 3); err != nil {
+		tb.Fatal(err)
+	}
+	if err := (&voteStore{StableStore: d.log}).Set(keyVoteCand, []byte("n1")); err != nil {
+		tb.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	var all []*raft.Log
+	for range transactions {
+		var logs []*raft.Log
+		for range 1 + rng.IntN(8) {
+			data := make([]byte, 50+rng.IntN(400))
+			for i := range data {
+				data[i] = byte(rng.Uint32())
+			}
+			logs = append(logs, &raft.Log{Index: uint64(len(all) + len(logs) + 1), Term: 3, Data: data, AppendedAt: time.Now().UTC()})
+		}
+		if err := (sealed{d.log}).StoreLogs(logs); err != nil {
+			tb.Fatal(err)
+		}
+		all = append(all, logs...)
+	}
+	if err := d.log.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return all
+}
+
+// readLog is what a start reads: all entries, or why not.
+func readLog(tb testing.TB, dir string) ([]raft.Log, error) {
+	tb.Helper()
+	d, err := openDisk(dir, "n1")
+	if err != nil {
+		return nil, err
+	}
+	defer d.log.Close()
+	s := sealed{d.log}
+	if err := s.check(1); err != nil {
+		return nil, err
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	all := make([]raft.Log, last)
+	for i := range all {
+		if err := s.GetLog(uint64(i+1), &all[i]); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return all, nil
+}
+
+// TestFlippedBitsAreFoundOrHarmless flips one bit of a log, or one in each tenth of
+// it: it is refused as damaged, or holds what was written. With ten, bbolt by itself
+// ends the process for one seed in six.
+func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
+	sound := t.TempDir()
+	want := writeLog(t, sound, 200)
+	good, err := os.ReadFile(filepath.Join(sound, "raft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	const seeds = 60
+	for seed := range uint64(seeds) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		b := bytes.Clone(good)
+		flips := 1 + 9*int(seed%2)
+		part := len(b) / flips
+		for i := range flips {
+			b[i*part+rng.IntN(part)] ^= 1 << rng.IntN(8)
+		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "raft.db"), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readLog(t, dir)
+		if errors.Is(err, ErrLogDamaged) {
+			refused++
+			continue
+		}
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if len(got) != len(want) {
+			t.Fatalf("seed %d: %d entries, want %d", seed, len(got), len(want))
+		}
+		for i := range got {
+			got[i].AppendedAt = want[i].AppendedAt // tells nothing but when
+			if !reflect.DeepEqual(&got[i], want[i]) {
+				t.Fatalf("seed %d: entry %d is %+v, want %+v", seed, i+1, got[i], *want[i])
+			}
+		}
+	}
+	if refused < seeds/3 || refused == seeds {
+		t.Errorf("%d of %d refused: this shows nothing", refused, seeds)
+	}
+}
+
+// TestVerifyingChangesNothing looks at sound and damaged logs, and wants each byte
+// and each file of the directory to be as before.
+func TestVerifyingChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "raft.db")
+	if err := verifyLog(path); err != nil {
+		t.Errorf("no log yet: %v", err)
+	}
+	if files := contents(t, dir); len(files) != 0 {
+		t.Errorf("there is %v", files)
+	}
+	writeLog(t, dir, 40)
+	before := contents(t, dir)
+	if err := verifyLog(path); err != nil {
+		t.Errorf("a sound log: %v", err)
+	}
+	if !reflect.DeepEqual(contents(t, dir), before) {
+		t.Error("a sound log's directory was changed")
+	}
+	b := []byte(before["raft.db"])
+	b[16] ^= 1 // in the first meta
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before = contents(t, dir)
+	if _, err := openDisk(dir, "n1"); !errors.Is(err, ErrLogDamaged) || !errors.Is(err, ErrDataDir) {
+		t.Errorf("a damaged log: %v", err)
+	}
+	if !reflect.DeepEqual(contents(t, dir), before) {
+		t.Error("a damaged log's directory was changed")
+	}
+}
+
+// contents returns each file of a directory by its name.
+func contents(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
+	files := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(dir, path))
+		files[path] = string(b)
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return files
+}
+
+// TestWhatIsNoDamage: a log that is in use, or that may not be read, is not called
+// damaged.
+func TestWhatIsNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	writeLog(t, dir, 1)
+	d, err := openDisk(dir, "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDisk(dir, "n1"); !errors.Is(err, errInUse) || errors.Is(err, ErrLogDamaged) {
+		t.Errorf("in use: %v", err)
+	}
+	if err := d.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := openError(&fs.PathError{Op: "open", Path: "raft.db", Err: fs.ErrPermission}); errors.Is(err, ErrLogDamaged) {
+		t.Errorf("not allowed: %v", err)
+	}
+	other := t.TempDir()
+	if err := os.Mkdir(filepath.Join(other, "raft.db"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDisk(other, "n1"); err == nil || errors.Is(err, ErrLogDamaged) {
+		t.Errorf("a directory: %v", err)
+	}
+}
