@@ -65,7 +65,7 @@ func (s sealed) GetLog(index uint64, l *raft.Log) error {
 }
 
 // check reads the log from an index to its end, as Raft does when it starts; but
-// Raft panics at what it cannot read.
+// Raft panics at what it cannot read. An entry that is missing is damage as well.
 func (s sealed) check(from uint64) error {
 	first, err := s.FirstIndex()
 	if err != nil {
@@ -75,11 +75,34 @@ func (s sealed) check(from uint64) error {
 	if err != nil {
 		return err
 	}
-	for index := max(first, from, 1); index <= last; index++ {
-		var l raft.Log
-		if err := s.GetLog(index, &l); err != nil {
+	if last >= from && first > from {
+		return fmt.Errorf("%w: entries %d to %d are missing", ErrLogDamaged, from, first-1)
+	}
+	var l raft.Log
+	for index := from; index <= last; index++ {
+		l = raft.Log{}
+		if err := s.GetLog(index, &l); errors.Is(err, raft.ErrLogNotFound) {
+			return fmt.Errorf("%w: entry %d is missing", ErrLogDamaged, index)
+		} else if err != nil {
 			return err
 		}
+	}
+	return s.checkTerm(l.Term)
+}
+
+// checkTerm wants Raft's term to be no earlier than that of the last entry and that
+// of the last vote: this node would vote again in terms that it has voted in.
+func (s sealed) checkTerm(last uint64) error {
+	term, err := s.GetUint64(keyCurrentTerm)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	vote, err := (&voteStore{StableStore: s}).GetUint64(keyVoteTerm)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	if term < max(last, vote) {
+		return fmt.Errorf("%w: term %d, after a vote in %d and an entry of %d", ErrLogDamaged, term, vote, last)
 	}
 	return nil
 }

@@ -64,3 +64,28 @@ func TestADamagedEntryIsNotRead(t *testing.T) {
 		t.Errorf("an entry without a checksum: %v", err)
 	}
 }
+
+// TestGapsAndOldTermsAreDamage takes away what the pages cannot tell of.
+func TestGapsAndOldTermsAreDamage(t *testing.T) {
+	for name, damage := range map[string]func(*disk) error{
+		"an entry is missing":        func(d *disk) error { return d.log.DeleteRange(5, 5) },
+		"the first ones are missing": func(d *disk) error { return d.log.DeleteRange(1, 3) },
+		"the term is an earlier one": func(d *disk) error { return d.log.SetUint64(keyCurrentTerm, 2) },
+		"the vote is of a later one": func(d *disk) error { return d.log.Set(keyVote, []byte("\x00\x00\x00\x00\x00\x00\x00\x04n1")) },
+		"a key has another name":     func(d *disk) error { return d.log.Set([]byte("CurrenuTerm"), make([]byte, 8)) },
+		"a term is cut off":          func(d *disk) error { return d.log.Set(keyCurrentTerm, make([]byte, 4)) },
+	} {
+		dir := t.TempDir()
+		writeLog(t, dir, 40)
+		d, err := openDisk(dir, "n1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(damage(d), d.log.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readLog(t, dir); !errors.Is(err, ErrLogDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
