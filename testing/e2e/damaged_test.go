@@ -60,7 +60,7 @@ func (b bolt) log(t *testing.T) (root, leaf uint64) {
 func TestADamagedLogIsRefused(t *testing.T) {
 	c := testcluster.Start(t, 1)
 	n := c.Nodes[0]
-	for i := range 150 {
+	for i := range 60 {
 		n.Purchase(t, fmt.Sprintf("damaged-%d", i), "k", "5")
 	}
 	c.Kill(0)
