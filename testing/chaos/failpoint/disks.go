@@ -79,7 +79,7 @@ func hungDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 	if err := e.Prepare(); err != nil {
 		return err
 	}
-	d, n, lasts := e.Backend.(backend.Disks), choose(e), e.Between(8*time.Second, 16*time.Second)
+	d, n, lasts := e.Backend.(backend.Disks), choose(e), e.Between(8*time.Second, 12*time.Second)
 	f := e.Begin(name, model.DiskStop, fmt.Sprintf("for %.1f s", lasts.Seconds()), true, n)
 	if err := d.Hang(n); err != nil {
 		return err

@@ -39,7 +39,7 @@ type Config struct {
 
 // DefaultConfig is right for two cores.
 func DefaultConfig() Config {
-	return Config{Workers: 4, Pause: 8 * time.Millisecond, Cold: 2000, Hot: 8, Kept: 4, Writers: 9, Between: 80 * time.Millisecond}
+	return Config{Workers: 4, Pause: 6 * time.Millisecond, Cold: 2000, Hot: 8, Kept: 4, Writers: 9, Between: 80 * time.Millisecond}
 }
 
 // Traffic are clients that ask until they are stopped.

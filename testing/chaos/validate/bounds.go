@@ -1,32 +1,95 @@
 package validate
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"quorate/testing/chaos/model"
 )
 
-// bound is what the faults that meet an interval may have cost a bucket in it,
-// above its ideal. peak is the most by which it was above its ideal at any time of
-// the interval.
-func bound(h *model.History, b *model.Bucket, faults []*model.Fault, from, to time.Duration, peak float64) (sum float64) {
-	back := false
+// allowance is what the faults of a run may have cost one bucket, for intervals
+// that are looked at one after the other: those that begin alike by their ends. An
+// hour has more of them than each could be looked at on its own.
+type allowance struct {
+	burst  float64
+	items  []item
+	events []event // by time
+
+	from   time.Duration
+	next   int     // event
+	sum    float64 // of the faults met so far
+	back   bool    // one of them has been paid back
+	meets  int
+	latest int // of the faults met
+}
+
+// item is what one fault may have cost.
+type item struct {
+	start, over   time.Duration
+	full, reduced float64 // before and after it has been paid back
+}
+
+type event struct {
+	at   time.Duration
+	item int
+	paid bool // else it begins
+}
+
+const forEver = time.Duration(1<<63 - 1)
+
+func newAllowance(h *model.History, b *model.Bucket, faults []*model.Fault) *allowance {
+	a := &allowance{burst: b.Burst, from: -1}
 	for i, f := range faults {
-		if !f.During(from, to) {
-			continue
+		it := item{start: f.Start, over: f.Over, full: Bound(h, b, f) + together(h, b, faults, i)}
+		if it.over == 0 {
+			it.over = forEver
 		}
-		one := Bound(h, b, f) + together(h, b, faults, i)
-		if paid(b, faults, f, one, from, to) {
-			one, back = min(one, unstated(h, b)), true
+		a.events = append(a.events, event{at: f.Start, item: i})
+		if it.over < forEver && payable(faults, f) {
+			it.reduced = min(it.full, unstated(h, b))
+			a.events = append(a.events, event{at: f.Over + time.Duration(it.full/b.Rate*float64(time.Second)), item: i, paid: true})
 		}
-		sum += one
+		a.items = append(a.items, it)
+	}
+	slices.SortStableFunc(a.events, func(x, y event) int { return cmp.Compare(x.at, y.at) })
+	return a
+}
+
+// of returns what may have been admitted in an interval above its ideal. peak is the
+// most by which the bucket was above its ideal at any time of it.
+func (a *allowance) of(from, to time.Duration, peak float64) float64 {
+	if from != a.from {
+		a.from, a.next, a.sum, a.back, a.meets, a.latest = from, 0, 0, false, 0, -1
+	}
+	for ; a.next < len(a.events) && a.events[a.next].at <= to; a.next++ {
+		e := a.events[a.next]
+		it := &a.items[e.item]
+		switch {
+		case it.over < from:
+		case !e.paid:
+			a.sum += it.full
+			a.meets++
+			a.latest = e.item
+		case from < it.start:
+			a.sum += it.reduced - it.full
+			a.back = true
+		}
 	}
 	// At a heal a bucket owes two bursts at most: what was above is forgiven.
-	if back {
-		sum += max(0, peak-b.Burst)
+	if a.back {
+		return a.sum + max(0, peak-a.burst)
 	}
-	return sum
+	return a.sum
+}
+
+// only is the position of the one fault that the interval meets that was last asked
+// for, else -1.
+func (a *allowance) only() int {
+	if a.meets != 1 {
+		return -1
+	}
+	return a.latest
 }
 
 // together is what a fault may cost beyond its own bound because others last while
@@ -78,11 +141,11 @@ func disturbs(f *model.Fault) bool {
 	return true
 }
 
-// paid reports whether what a fault let through has been paid back within an
-// interval: it began before the fault, and ended when all that the bound allows has
-// come back since. What a node admitted that died while the fault lasted nobody
-// knows, and a whole death costs what it costs.
-func paid(b *model.Bucket, faults []*model.Fault, f *model.Fault, one float64, from, to time.Duration) bool {
+// payable reports whether what a fault let through is paid back, in an interval that
+// began before it and ends when all that the bound allows has come back since. What a
+// node admitted that died while the fault lasted nobody knows, and a whole death
+// costs what it costs.
+func payable(faults []*model.Fault, f *model.Fault) bool {
 	switch f.Kind {
 	case model.Kill, model.KillTwo, model.KillAll, model.DiskStop:
 		return false
@@ -92,7 +155,7 @@ func paid(b *model.Bucket, faults []*model.Fault, f *model.Fault, one float64, f
 			return false
 		}
 	}
-	return from < f.Start && to > f.Over+time.Duration(one/b.Rate*float64(time.Second))
+	return true
 }
 
 // unstated is what may stay unpaid: what stand-ins admitted beside an owner whose

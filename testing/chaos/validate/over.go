@@ -76,13 +76,14 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 	worst := -1e9
 	for _, b := range h.Buckets {
 		var bad *Cost
+		allowed := newAllowance(h, b, faults)
 		intervals(b.Admits, b.Burst, b.Rate, func(from, to time.Duration, over, peak float64) {
 			worst = max(worst, over)
 			if over <= 0 {
 				return
 			}
-			c := Cost{Account: b.Account, Over: over, Bound: bound(h, b, faults, from, to, peak)}
-			if i := theOnly(faults, from, to); i >= 0 {
+			c := Cost{Account: b.Account, Over: over, Bound: allowed.of(from, to, peak)}
+			if i := allowed.only(); i >= 0 {
 				c.Fault = faults[i]
 				if was := costs[i]; was.Over <= 0 || c.Over-c.Bound > was.Over-was.Bound {
 					costs[i] = c
@@ -119,20 +120,6 @@ func last(faults []*model.Fault, at time.Duration) (f *model.Fault) {
 		}
 	}
 	return f
-}
-
-// theOnly is the position of the one fault that an interval meets, else -1.
-func theOnly(faults []*model.Fault, from, to time.Duration) int {
-	only := -1
-	for i, f := range faults {
-		if f.During(from, to) {
-			if only >= 0 {
-				return -1
-			}
-			only = i
-		}
-	}
-	return only
 }
 
 // lease is how long a node may go on as owner that no majority hears: the length

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"quorate/testing/chaos/model"
@@ -28,7 +29,7 @@ func Service(h *model.History) Result {
 			r.fail("a check at %s failed at %.2f s after %s: %.200s", f.Node, f.Answered.Seconds(), (f.Answered - f.Asked).Round(time.Millisecond), f.What)
 		}
 	}
-	var worst time.Duration
+	worst := map[string]time.Duration{}
 	for _, g := range h.Gaps {
 		if hurt(h, g.Node, g.From, g.To) {
 			continue
@@ -37,7 +38,7 @@ func Service(h *model.History) Result {
 		for _, s := range h.Stalls {
 			net -= max(0, min(g.To, s.To)-max(g.From, s.From))
 		}
-		worst = max(worst, net)
+		worst[g.Node] = max(worst[g.Node], net)
 		if net > longestGap {
 			r.fail("no check at %s was answered from %.2f s to %.2f s", g.Node, g.From.Seconds(), g.To.Seconds())
 		}
@@ -45,9 +46,15 @@ func Service(h *model.History) Result {
 	if checks == 0 {
 		r.fail("there was no check")
 	}
+	var gaps []string
+	for _, n := range h.Nodes {
+		if worst[n] > 0 {
+			gaps = append(gaps, fmt.Sprintf("%s %s", n, worst[n].Round(time.Millisecond)))
+		}
+	}
 	gap := "no gap over 200 ms"
-	if worst > 0 {
-		gap = fmt.Sprintf("longest gap %s", worst.Round(time.Millisecond))
+	if len(gaps) > 0 {
+		gap = "longest gaps " + strings.Join(gaps, ", ")
 	}
 	r.Figure = fmt.Sprintf("%d checks, %d failed at living nodes, %s", checks, failed, gap)
 	return r

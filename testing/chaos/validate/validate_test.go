@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -260,5 +262,57 @@ func TestSummary(t *testing.T) {
 	})
 	if len(got) != 2 || got[0].Name != "kill" || got[0].Times != 3 || got[0].Worst.Over != 20 || got[0].Median != 4*time.Second || got[0].Most != 5*time.Second || got[1].Times != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAllowance holds the sweep over intervals against a look at each on its own.
+func TestAllowance(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	kinds := []model.Kind{model.Kill, model.Freeze, model.CutOff, model.Flapping, model.Move, model.Loss, model.KillAll}
+	paid := 0
+	for range 200 {
+		h := &model.History{Nodes: []string{"n1", "n2", "n3"}}
+		b := &model.Bucket{Burst: 60, Rate: 10, Owners: []model.Owner{{Node: "n1"}}}
+		for range 1 + rng.IntN(6) {
+			start := time.Duration(rng.Int64N(int64(time.Minute)))
+			f := &model.Fault{Kind: kinds[rng.IntN(len(kinds))], Nodes: h.Nodes[:1+rng.IntN(2)], Start: start, Over: start + time.Duration(rng.Int64N(int64(20*time.Second)))}
+			if rng.IntN(3) == 0 {
+				f.Hurt = f.Nodes
+			}
+			h.AddFault(f)
+		}
+		faults := h.Faults()
+		a := newAllowance(h, b, faults)
+		for range 5 {
+			from := time.Duration(rng.Int64N(int64(time.Minute)))
+			for to := from; to < 3*time.Minute; to += time.Duration(rng.Int64N(int64(20 * time.Second))) {
+				peak := float64(rng.IntN(200))
+				want, met, back := 0.0, []int(nil), false
+				for i, f := range faults {
+					if !f.During(from, to) {
+						continue
+					}
+					met = append(met, i)
+					one := Bound(h, b, f) + together(h, b, faults, i)
+					if from < f.Start && payable(faults, f) && to >= f.Over+time.Duration(one/b.Rate*float64(time.Second)) {
+						one, back = min(one, unstated(h, b)), true
+						paid++
+					}
+					want += one
+				}
+				if back {
+					want += max(0, peak-b.Burst)
+				}
+				if got := a.of(from, to, peak); math.Abs(got-want) > 1e-6 {
+					t.Fatalf("from %s to %s: %.3f, want %.3f", from, to, got, want)
+				}
+				if got := a.only(); (len(met) == 1) != (got >= 0) || got >= 0 && got != met[0] {
+					t.Fatalf("from %s to %s: the only one is %d of %v", from, to, got, met)
+				}
+			}
+		}
+	}
+	if paid == 0 {
+		t.Error("nothing was ever paid back")
 	}
 }
