@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+type pipe struct {
+	net.Listener
+}
+
+func (p pipe) Dial(addr raft.ServerAddress, within time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", string(addr), within)
+}
+
+func transportOn(t *testing.T) *raft.NetworkTransport {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTransport(pipe{ln}, nil, hclog.NewNullLogger())
+	t.Cleanup(func() { _ = tr.Close() })
+	return tr
+}
+
+// TestHeartbeatsTakeTheMainLoop: on the transport's own goroutine they would
+// change the term beside it.
+func TestHeartbeatsTakeTheMainLoop(t *testing.T) {
+	to, from := transportOn(t), transportOn(t)
+	var beside sync.WaitGroup
+	beside.Add(1)
+	safeTransport{NetworkTransport: to}.SetHeartbeatHandler(func(rpc raft.RPC) {
+		t.Error("a heartbeat beside the main loop")
+		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+	})
+	answered := make(chan error, 1)
+	go func() {
+		answered <- from.AppendEntries("n1", to.LocalAddr(), &raft.AppendEntriesRequest{RPCHeader: header("n2"), Term: 1}, &raft.AppendEntriesResponse{})
+	}()
+	select {
+	case rpc := <-(safeTransport{NetworkTransport: to}).Consumer():
+		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+	case err := <-answered:
+		t.Errorf("answered without the main loop: %v", err)
+	}
+}
+
+// TestAFailedFollowerIsWaitedFor: Raft would sleep for up to 10 s while it is back.
+func TestAFailedFollowerIsWaitedFor(t *testing.T) {
+	to, from := transportOn(t), transportOn(t)
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	waiting, back := make(chan string), make(chan struct{})
+	trans := safeTransport{from, func(id raft.ServerID, term uint64) {
+		waiting <- fmt.Sprint(id, " in term ", term)
+		<-back
+	}}
+	send := func(q raft.AppendEntriesRequest) chan error {
+		q.RPCHeader, q.Term = header("n2"), 7
+		failed := make(chan error, 1)
+		go func() { failed <- trans.AppendEntries("n1", to.LocalAddr(), &q, &raft.AppendEntriesResponse{}) }()
+		return failed
+	}
+	if err := <-send(raft.AppendEntriesRequest{}); err == nil {
+		t.Error("a heartbeat to nobody has succeeded")
+	}
+	failed := send(raft.AppendEntriesRequest{PrevLogEntry: 5, PrevLogTerm: 7})
+	if who := <-waiting; who != "n1 in term 7" {
+		t.Errorf("waits for %s", who)
+	}
+	select {
+	case err := <-failed:
+		t.Errorf("failed before the follower was back: %v", err)
+	default:
+	}
+	close(back)
+	if err := <-failed; err == nil {
+		t.Error("entries to nobody have been taken")
+	}
+}
+
+func TestReplicationHasNoPipeline(t *testing.T) {
+	to, from := transportOn(t), transportOn(t)
+	p, err := from.AppendEntriesPipeline("n1", to.LocalAddr())
+	if !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
+		t.Errorf("a pipeline %v, %v", p, err)
+	}
+}

@@ -1,0 +1,156 @@
+package failpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"quorate/testing/chaos/model"
+	"quorate/testing/testcluster"
+)
+
+const (
+	// settleWithin is how long a cluster may take to be whole after a fault. It is
+	// here to end a run, not to praise one: the report has the figures.
+	settleWithin = 60 * time.Second
+	inUseWithin  = 3 * time.Second
+	stays        = 500 * time.Millisecond // that it is whole counts when it stays so
+	afterwards   = time.Second            // what is admitted when all is over counts too
+	powerless    = 3 * time.Second        // that too few are left is held
+	orderWithin  = 15 * time.Second       // each time that it is given
+)
+
+// Settle waits until the cluster of all that run is whole again.
+func (e *Env) Settle(f *model.Fault) error { return e.settle(f, func() bool { return false }) }
+
+// settle also ends, without a word, once nothing more can be waited for; then it
+// is not over.
+func (e *Env) settle(f *model.Fault, hopeless func() bool) error {
+	e.Heal(f)
+	for deadline, since := time.Now().Add(settleWithin), time.Duration(0); ; time.Sleep(20 * time.Millisecond) {
+		asked := e.Rec.Now()
+		err := e.whole()
+		if err != nil {
+			since = 0
+		} else if since == 0 {
+			since = asked
+		} else if asked-since >= stays {
+			f.Over = since
+			break
+		}
+		if hopeless() {
+			return nil
+		}
+		if e.others() { // it need not be whole before they are healed
+			deadline = time.Now().Add(settleWithin)
+		}
+		if time.Now().After(deadline) {
+			if err == nil {
+				err = errors.New("it does not stay so")
+			}
+			f.Unsettled = err.Error()
+			f.Over = e.Rec.Now()
+			return fmt.Errorf("%s: not whole within %s: %w", f.Name, settleWithin, err)
+		}
+	}
+	if len(f.Hurt) > 0 {
+		f.HurtUntil = e.Rec.Now()
+	}
+	return nil
+}
+
+// others reports whether the cause of another fault is not gone.
+func (e *Env) others() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.unhealed > len(e.open)
+}
+
+func (e *Env) whole() error {
+	up := e.Up()
+	err := testcluster.Agree(up)
+	if err == nil {
+		return nil
+	}
+	for _, n := range up {
+		if e.Backend.Ended(n) {
+			return fmt.Errorf("%s has ended by itself: %s", n.ID, e.Backend.Log(n, 3))
+		}
+	}
+	return err
+}
+
+// Rest lets what was admitted after a fault be seen.
+func (e *Env) Rest() { time.Sleep(afterwards) }
+
+// down kills a node and notes it.
+func (e *Env) down(n *testcluster.Node) error {
+	e.setUp(n, false)
+	return e.Backend.Kill(n)
+}
+
+// without waits until the cluster is whole without the nodes that are down, or for
+// a while where those that are left are no majority.
+func (e *Env) without(f *model.Fault) error {
+	alone := time.Time{}
+	return e.settle(f, func() bool {
+		if e.majority() {
+			alone = time.Time{}
+			return false
+		}
+		if alone.IsZero() {
+			alone = time.Now()
+		}
+		return time.Since(alone) > powerless
+	})
+}
+
+// back starts nodes again and waits until the cluster is whole. What that costs
+// is what a planned move may cost.
+func (e *Env) back(f *model.Fault, nodes ...*testcluster.Node) error {
+	g := e.Begin(f.Name+": back", model.Move, "", false, nodes...)
+	for _, n := range nodes {
+		if err := e.Backend.Start(n); err != nil {
+			return err
+		}
+		e.setUp(n, true)
+	}
+	err := e.Settle(g)
+	f.HurtUntil = e.Rec.Now()
+	if f.Over == 0 {
+		f.Over = g.Over
+	}
+	return err
+}
+
+// order has one node after the other carry an order out, until one has.
+func (e *Env) order(path string, to ...*testcluster.Node) (err error) {
+	deadline := time.Now().Add(settleWithin)
+	for i := 0; time.Now().Before(deadline); i++ {
+		ctx, cancel := context.WithTimeout(context.Background(), orderWithin)
+		var r *testcluster.Reply
+		r, err = to[i%len(to)].Do(ctx, "POST", path, nil)
+		cancel()
+		if err == nil && r.Status == 200 {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("%s", r)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("order %s: %w", path, err)
+}
+
+var errNever = errors.New("it never did")
+
+// until waits for a condition.
+func until(within time.Duration, cond func() bool) error {
+	for deadline := time.Now().Add(within); !cond(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errNever
+		}
+	}
+	return nil
+}
