@@ -123,8 +123,8 @@ func (g *guard) GetLog(index uint64, l *raft.Log) error {
 }
 
 // DeleteRange is raft.LogStore. A range that begins where the log begins is
-// deleted from its start, any other from its end, so that what a crash leaves
-// has no gap.
+// deleted from its start, any other and the whole log from its end, so that what a
+// crash leaves has no gap, neither within nor behind a snapshot.
 func (g *guard) DeleteRange(low, high uint64) error {
 	first, err := g.FirstIndex()
 	if err != nil {
@@ -137,7 +137,7 @@ func (g *guard) DeleteRange(low, high uint64) error {
 	if low, high = max(low, first), min(high, last); first == 0 || low > high {
 		return nil
 	}
-	front := low == first
+	front := low == first && high < last
 	for low <= high {
 		from, to := low, min(high, low+chunk-1)
 		if !front {

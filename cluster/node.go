@@ -246,8 +246,11 @@ func (n *Node) tick(sought *time.Time) {
 	}
 	n.peers.pingAll(n, true)
 	wait := n.cfg.Timing.Rejoin
-	if len(members) <= 1 || n.overlooks() {
+	switch {
+	case len(members) <= 1:
 		wait = n.cfg.Timing.Ping
+	case n.overlooks(): // it may be for ever, where only gossip is kept away
+		wait = n.cfg.Timing.Gossip
 	}
 	if now := time.Now(); now.Sub(*sought) >= wait && n.seeking.CompareAndSwap(false, true) {
 		*sought = now

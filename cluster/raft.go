@@ -42,12 +42,12 @@ func (n *Node) openRaft() (last uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: list snapshots: %w", ErrDataDir, err)
 	}
-	var snapshot uint64
+	var snapshot, term uint64
 	if len(list) > 0 {
-		snapshot = list[0].Index
+		snapshot, term = list[0].Index, list[0].Term
 		last = max(last, snapshot)
 	}
-	if err := (sealed{n.disk.log}).check(snapshot + 1); err != nil {
+	if err := (sealed{n.disk.log}).check(snapshot, term); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
 	// Raft reads and writes through these, from the outside in: what a snapshot
@@ -67,7 +67,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 	}
 	log.fault = n.fault
 	n.transport = newTransport(n.mux, addresses{n}, logger)
-	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: guarded}, followed{snapshots, log}, safeTransport{n.transport, n.back})
+	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: guarded}, followed{snapshots, log}, newSafe(n.transport, n.back))
 	if err != nil {
 		return 0, fmt.Errorf("start raft: %w", err)
 	}

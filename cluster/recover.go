@@ -125,6 +125,9 @@ func (out *Recovered) look(d *disk, snapshots raft.SnapshotStore, fsm FSM) error
 		}
 		out.Index, out.Term, out.Members = meta.Index, meta.Term, meta.Configuration.Servers
 	}
+	if err := (sealed{d.log}).check(out.Index, out.Term); err != nil { // or the start would refuse it afterwards
+		return err
+	}
 	last, err := d.log.LastIndex()
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)

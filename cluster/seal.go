@@ -64,9 +64,11 @@ func (s sealed) GetLog(index uint64, l *raft.Log) error {
 	return nil
 }
 
-// check reads the log from an index to its end, as Raft does when it starts; but
-// Raft panics at what it cannot read. An entry that is missing is damage as well.
-func (s sealed) check(from uint64) error {
+// check reads the log behind a snapshot, of an index and a term, to its end, as Raft
+// does when it starts; but Raft panics at what it cannot read. An entry that is
+// missing is damage as well.
+func (s sealed) check(snapshot, term uint64) error {
+	from := snapshot + 1
 	first, err := s.FirstIndex()
 	if err != nil {
 		return err
@@ -87,7 +89,7 @@ func (s sealed) check(from uint64) error {
 			return err
 		}
 	}
-	return s.checkTerm(l.Term)
+	return s.checkTerm(max(l.Term, term))
 }
 
 // checkTerm wants Raft's term to be no earlier than that of the last entry and that

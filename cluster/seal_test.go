@@ -50,7 +50,7 @@ func TestADamagedEntryIsNotRead(t *testing.T) {
 		if err := s.GetLog(7, &got); !errors.Is(err, ErrLogDamaged) {
 			t.Errorf("%s damaged: %v", name, err)
 		}
-		if err := s.check(1); !errors.Is(err, ErrLogDamaged) {
+		if err := s.check(0, 0); !errors.Is(err, ErrLogDamaged) {
 			t.Errorf("%s damaged, seen at a start: %v", name, err)
 		}
 		if err := s.StoreLog(&entry); err != nil {

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,8 +16,15 @@ import (
 type safeTransport struct {
 	*raft.NetworkTransport
 	// back waits until a node is reached, if it is not, or until who leads in a
-	// term need not wait for it.
-	back func(id raft.ServerID, term uint64)
+	// term need not wait for it. heard says whether a heartbeat has reached the node
+	// since.
+	back  func(id raft.ServerID, term uint64, heard func() bool)
+	beats *sync.Map // heartbeats that were answered, by id: *atomic.Uint64
+}
+
+// newSafe returns one that waits as back does.
+func newSafe(t *raft.NetworkTransport, back func(raft.ServerID, uint64, func() bool)) safeTransport {
+	return safeTransport{NetworkTransport: t, back: back, beats: new(sync.Map)}
 }
 
 // SetHeartbeatHandler does nothing, so that every request takes the main loop.
@@ -29,10 +38,24 @@ func (t safeTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress
 	err := t.NetworkTransport.AppendEntries(id, target, q, a)
 	// As the transport itself tells heartbeats.
 	heartbeat := q.PrevLogEntry == 0 && q.PrevLogTerm == 0 && len(q.Entries) == 0 && q.LeaderCommitIndex == 0
-	if err != nil && !heartbeat {
-		t.back(id, q.Term)
+	switch {
+	case heartbeat && err == nil:
+		t.beatsOf(id).Add(1)
+	case !heartbeat && err != nil:
+		t.await(id, q.Term)
 	}
 	return err
+}
+
+func (t safeTransport) beatsOf(id raft.ServerID) *atomic.Uint64 {
+	n, _ := t.beats.LoadOrStore(id, new(atomic.Uint64))
+	return n.(*atomic.Uint64)
+}
+
+func (t safeTransport) await(id raft.ServerID, term uint64) {
+	n := t.beatsOf(id)
+	before := n.Load()
+	t.back(id, term, func() bool { return n.Load() != before })
 }
 
 // InstallSnapshot fails, where a follower is not reached, when it is again: in place
@@ -40,21 +63,21 @@ func (t safeTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress
 func (t safeTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, q *raft.InstallSnapshotRequest, a *raft.InstallSnapshotResponse, data io.Reader) error {
 	err := t.NetworkTransport.InstallSnapshot(id, target, q, a, data)
 	if err != nil {
-		t.back(id, q.Term)
+		t.await(id, q.Term)
 	}
 	return err
 }
 
-// backWithin bounds the wait for a follower: it may answer Raft and not pings.
+// backWithin bounds the wait for a follower, whatever becomes of it.
 const backWithin = time.Minute
 
 // back is that of safeTransport.
-func (n *Node) back(id raft.ServerID, term uint64) {
+func (n *Node) back(id raft.ServerID, term uint64, heard func() bool) {
 	t := time.NewTicker(n.cfg.Timing.Ping)
 	defer t.Stop()
 	for range backWithin / n.cfg.Timing.Ping {
 		r, own := n.peers.get(string(id)), n.started.Load()
-		if r == nil || r.missed.Load() < unreachable || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
+		if r == nil || r.missed.Load() < unreachable || heard() || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
 			return
 		}
 		select {

@@ -64,10 +64,10 @@ func TestAFailedFollowerIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting, back := make(chan string), make(chan struct{})
-	trans := safeTransport{from, func(id raft.ServerID, term uint64) {
-		waiting <- fmt.Sprint(id, " in term ", term)
+	trans := newSafe(from, func(id raft.ServerID, term uint64, heard func() bool) {
+		waiting <- fmt.Sprint(id, " in term ", term, ", heard ", heard())
 		<-back
-	}}
+	})
 	send := func(q raft.AppendEntriesRequest) chan error {
 		q.RPCHeader, q.Term = header("n2"), 7
 		failed := make(chan error, 1)
@@ -78,7 +78,7 @@ func TestAFailedFollowerIsWaitedFor(t *testing.T) {
 		t.Error("a heartbeat to nobody has succeeded")
 	}
 	failed := send(raft.AppendEntriesRequest{PrevLogEntry: 5, PrevLogTerm: 7})
-	if who := <-waiting; who != "n1 in term 7" {
+	if who := <-waiting; who != "n1 in term 7, heard false" {
 		t.Errorf("waits for %s", who)
 	}
 	select {

@@ -22,7 +22,8 @@ const (
 
 // stable has what is kept beside the log, each with its fewest and its most bytes.
 // Any other key is a name that was changed: what stood under the right one would
-// count as never written.
+// count as never written. A release that writes one more must follow one that knows
+// it, or there is no way back.
 var stable = map[string]struct{ least, most int }{
 	string(keyCurrentTerm): {8, 8},
 	string(keyVoteTerm):    {8, 8},

@@ -150,6 +150,9 @@ func skip(b []byte, depth int) ([]byte, error) {
 	if s.counts {
 		inner, n = n*s.inner, 0
 	}
+	if n < 0 || inner < 0 { // where an int has 32 bits
+		return nil, refuse("a length that no value has")
+	}
 	if b = b[1+s.extra:]; n+s.fixed > len(b) || inner > len(b) || inner > 0 && depth == maxDepth {
 		return nil, refuse("%d bytes and %d values in what is left of %d bytes, %d levels down", n+s.fixed, inner, len(b), depth)
 	}
