@@ -63,6 +63,9 @@ func TestChaos(t *testing.T) {
 			}
 		})
 	}
+	if !t.Failed() && !doc.OK() {
+		t.Error("nothing has run")
+	}
 	if *page != "" {
 		say("report: %s", *page)
 	}

@@ -39,7 +39,7 @@ func NewContainers(tb testing.TB, n int) (*Containers, error) {
 	subnet := fmt.Sprintf("10.214.%d", os.Getpid()%250)
 	for _, args := range [][]string{{"--subnet", subnet + ".0/24", b.peers()}, {b.clients()}} {
 		if err := run(append([]string{"docker", "network", "create"}, args...)...); err != nil {
-			return nil, fmt.Errorf("%w: %w", err, ErrCannot)
+			return nil, err
 		}
 		name := args[len(args)-1]
 		tb.Cleanup(func() { cleanup(tb, "docker", "network", "rm", name) })
@@ -91,7 +91,7 @@ func (b *Containers) build(tb testing.TB) error {
 		return fmt.Errorf("go build: %w: %s", err, out)
 	}
 	if err := run("docker", "build", "--pull=false", "--network=none", "-t", b.id, "-f", filepath.Join(filepath.Dir(root), "Dockerfile"), dir); err != nil {
-		return fmt.Errorf("%w: %w", err, ErrCannot)
+		return err
 	}
 	tb.Cleanup(func() { cleanup(tb, "docker", "rmi", "--force", b.id) })
 	return nil

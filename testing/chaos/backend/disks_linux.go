@@ -101,7 +101,7 @@ func (m mount) make() error {
 	if err := errors.Join(f.Truncate(diskSize), f.Close()); err != nil {
 		return err
 	}
-	return errors.Join(run("mkfs.ext4", "-q", "-F", "-m", "0", m.image), os.Mkdir(m.dir, 0o700), m.mount())
+	return errors.Join(run("mkfs.ext4", "-q", "-F", "-m", "0", m.image), os.Mkdir(m.dir, 0o700), cannot(m.mount()))
 }
 
 func (m mount) mount() error { return run("mount", "-o", "loop", m.image, m.dir) }
@@ -118,4 +118,12 @@ func (m mount) ioctl(call, arg uintptr) error {
 		return fmt.Errorf("ioctl %x of %s: %w", call, m.dir, errno)
 	}
 	return nil
+}
+
+// cannot marks what a machine does not allow, such as loop devices.
+func cannot(err error) error {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", err, ErrCannot)
+	}
+	return err
 }

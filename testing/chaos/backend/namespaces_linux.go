@@ -24,6 +24,8 @@ type Namespaces struct {
 	id  int
 	dir string // of the disks
 
+	links sync.RWMutex // held for writing while there are more of them or fewer
+
 	homesMu  sync.Mutex
 	made     int                            // machines so far; guarded by homesMu
 	machines []*machine                     // that there are; guarded by homesMu
@@ -70,7 +72,7 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	}
 	tb.Cleanup(func() { cleanup(tb, "rm", "-rf", "--one-file-system", b.dir) })
 	if err := b.makeSwitch(tb); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrCannot)
+		return nil, err
 	}
 	// After the processes are gone, so before they are started.
 	tb.Cleanup(func() {
@@ -82,7 +84,7 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	for range n {
 		m, err := b.build()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", err, ErrCannot)
+			return nil, err
 		}
 		places = append(places, m.place())
 	}
@@ -92,7 +94,11 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	}
 	var err error
 	b.Processes, err = processes(tb, "namespaces", c, program)
+	// Before the processes are killed: one that waits for a disk cannot end.
 	tb.Cleanup(func() {
+		for _, m := range b.all() {
+			_ = m.disk.thaw() // it may not be frozen
+		}
 		if err := b.undelay(); err != nil {
 			tb.Logf("left behind: %v", err)
 		}
@@ -122,8 +128,11 @@ func removeStale(tb testing.TB) {
 		if !gone(filepath.Base(dir), prefix+"-%d") {
 			continue
 		}
-		mounts, _ := filepath.Glob(filepath.Join(dir, "disk*[0-9]"))
+		mounts, _ := filepath.Glob(filepath.Join(dir, "disk*"))
 		for _, m := range mounts {
+			if info, err := os.Stat(m); err != nil || !info.IsDir() {
+				continue // what it is made of
+			}
 			_ = mount{dir: m}.thaw() // it may not be frozen
 			_ = run("umount", m)     // it may not be mounted
 		}
@@ -136,23 +145,38 @@ func (b *Namespaces) build() (*machine, error) {
 	b.homesMu.Lock()
 	b.made++
 	i := b.made
+	b.homesMu.Unlock()
 	m := &machine{
 		number: i, space: fmt.Sprintf("%sn-%d-%d", prefix, b.id, i), host: b.host(i),
 		disk: mount{dir: filepath.Join(b.dir, fmt.Sprint("disk", i)), image: filepath.Join(b.dir, fmt.Sprint("disk", i, ".ext4"))},
 	}
-	b.machines = append(b.machines, m)
-	b.homesMu.Unlock()
-	if err := b.space(m); err != nil {
+	b.links.Lock()
+	defer b.links.Unlock()
+	err := b.space(m)
+	if err == nil {
+		err = m.disk.make()
+	}
+	if err != nil {
+		b.takeDown(m)
 		return nil, err
 	}
-	return m, m.disk.make()
+	b.homesMu.Lock()
+	defer b.homesMu.Unlock()
+	b.machines = append(b.machines, m)
+	return m, nil
 }
 
 // demolish takes a machine away on which nothing runs.
 func (b *Namespaces) demolish(m *machine) {
+	b.links.Lock()
+	defer b.links.Unlock()
 	b.homesMu.Lock()
 	b.machines = slices.DeleteFunc(b.machines, func(o *machine) bool { return o == m })
 	b.homesMu.Unlock()
+	b.takeDown(m)
+}
+
+func (b *Namespaces) takeDown(m *machine) {
 	_ = m.disk.thaw() // it may not be frozen
 	cleanup(b.tb, "umount", m.disk.dir)
 	cleanup(b.tb, "rm", m.disk.image)
@@ -218,7 +242,7 @@ func (b *Namespaces) host(i int) string { return fmt.Sprintf("10.213.%d.%d", b.i
 func (b *Namespaces) makeSwitch(tb testing.TB) error {
 	name, veth := b.hub(), fmt.Sprintf("%s%dr", prefix, b.id)
 	if err := run("ip", "netns", "add", name); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", err, ErrCannot)
 	}
 	tb.Cleanup(func() { cleanup(tb, "ip", "netns", "del", name) })
 	return lines(

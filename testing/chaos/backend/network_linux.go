@@ -15,11 +15,15 @@ func (b *Namespaces) Directed() bool { return true }
 
 // Cut is Network: the receiver drops.
 func (b *Namespaces) Cut(from, to *testcluster.Node) error {
+	b.links.RLock()
+	defer b.links.RUnlock()
 	return b.home(to).drop([]*machine{b.home(from)})
 }
 
 // Isolate is Network.
 func (b *Namespaces) Isolate(n *testcluster.Node) error {
+	b.links.RLock()
+	defer b.links.RUnlock()
 	m, others := b.home(n), b.but(b.home(n))
 	return atOnce(append(others, m), func(at *machine) error {
 		if at == m {
@@ -31,12 +35,16 @@ func (b *Namespaces) Isolate(n *testcluster.Node) error {
 
 // Lose is Network. Clients' packets are not lost.
 func (b *Namespaces) Lose(to *testcluster.Node, percent int) error {
+	b.links.RLock()
+	defer b.links.RUnlock()
 	m := b.home(to)
 	return m.drop(b.but(m), "numgen", "random", "mod", "100", "<", fmt.Sprint(percent))
 }
 
 // Mend is Network.
 func (b *Namespaces) Mend() error {
+	b.links.RLock()
+	defer b.links.RUnlock()
 	err := atOnce(b.all(), func(m *machine) error {
 		return run("nsenter", m.net(), "nft", "flush", "chain", "inet", "chaos", "in")
 	})

@@ -36,7 +36,7 @@ func late(e *Env, name string, cfg faultnet.Config) error {
 		return err
 	}
 	d := e.Between(4*time.Second, 10*time.Second)
-	cfg.Seed = e.Rng.Uint64()
+	cfg.Seed, cfg.Queue = e.Rng.Uint64(), 1<<16 // a snapshot may be under way
 	how := fmt.Sprintf("by %d to %d ms for %.1f s", cfg.Low.Milliseconds(), cfg.High.Milliseconds(), d.Seconds())
 	if cfg.Twice > 0 {
 		how += fmt.Sprintf(", %.0f %% twice", 100*cfg.Twice)
@@ -51,7 +51,7 @@ func late(e *Env, name string, cfg faultnet.Config) error {
 		return err
 	}
 	c := counts()
-	note(f, fmt.Sprintf("%d packets", c.Read))
+	remark(f, fmt.Sprintf("%d packets", c.Read))
 	// A fault that took place otherwise than it says proves nothing.
 	if c.Read == 0 || c.Full+c.Refused > 0 {
 		err = errors.Join(err, fmt.Errorf("%s: packets were not only delayed: %+v", name, c))

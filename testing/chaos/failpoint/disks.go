@@ -116,7 +116,7 @@ func fullDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 func afterDisk(e *Env, f *model.Fault, n *testcluster.Node) error {
 	_ = until(3*time.Second, func() bool { return e.Backend.Ended(n) }) // it need not
 	if e.Backend.Ended(n) {
-		note(f, "it ended by itself")
+		remark(f, "it ended by itself")
 		if err := e.Backend.Start(n); err != nil {
 			return err
 		}

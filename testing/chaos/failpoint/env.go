@@ -19,6 +19,8 @@ type Env struct {
 	prepared bool
 	mine     []*testcluster.Node
 	open     []*model.Fault // that were begun and are not healed
+	hurt     []wounded      // whose clients may wait
+	instead  bool           // the node taken last is not as wanted
 }
 
 // leave lets other faults have what this one was at.
@@ -47,7 +49,7 @@ func (e *Env) take(wanted func(id, leader string) bool) *testcluster.Node {
 	}
 	for _, others := range [][]*testcluster.Node{free, e.up} {
 		if len(fit) == 0 {
-			fit = others
+			fit, e.instead = others, true
 		}
 	}
 	n := fit[e.Rng.IntN(len(fit))]
@@ -112,6 +114,10 @@ func (e *Env) Begin(name string, kind model.Kind, note string, hurts bool, nodes
 	for _, n := range nodes {
 		f.Nodes = append(f.Nodes, n.ID)
 	}
+	if e.instead {
+		remark(f, "another had the node that was wanted")
+		e.instead = false
+	}
 	if hurts {
 		f.Hurt = f.Nodes
 	}
@@ -123,8 +129,8 @@ func (e *Env) Begin(name string, kind model.Kind, note string, hurts bool, nodes
 	return f
 }
 
-// note adds to what a person reads of a fault.
-func note(f *model.Fault, text string) {
+// remark adds to what a person reads of a fault.
+func remark(f *model.Fault, text string) {
 	if f.Note != "" {
 		text = f.Note + ", " + text
 	}

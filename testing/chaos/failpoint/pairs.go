@@ -41,7 +41,11 @@ func (r *Run) Pair(a, b Fault, rng *rand.Rand) error {
 	first, second := rand.New(rand.NewPCG(rng.Uint64(), 1)), rand.New(rand.NewPCG(rng.Uint64(), 2))
 	later := time.Duration(rng.Int64N(int64(apart)))
 	done := make(chan error, 1)
-	go func() { done <- r.strike(a, first, true) }()
+	go func() {
+		var err error
+		defer func() { done <- err }() // whatever ends it
+		err = r.strike(a, first, true)
+	}()
 	time.Sleep(later)
 	return errors.Join(r.strike(b, second, true), <-done)
 }

@@ -188,7 +188,7 @@ func lostAnswers(e *Env) error {
 	e.Traffic.Deafen(true)
 	e.Hold(d)
 	e.Traffic.Deafen(false)
-	note(f, fmt.Sprintf("%d of them", e.Traffic.Missed()-before))
+	remark(f, fmt.Sprintf("%d of them", e.Traffic.Missed()-before))
 	return e.Settle(f)
 }
 

@@ -46,7 +46,12 @@ func (r *Run) Strike(f Fault, rng *rand.Rand) error { return r.strike(f, rng, fa
 func (r *Run) strike(f Fault, rng *rand.Rand, prepared bool) error {
 	e := &Env{Run: r, Rng: rng, prepared: prepared}
 	defer e.leave()
-	return f.Do(e)
+	err := f.Do(e)
+	_ = until(servedWithin, func() bool { e.serve(); return len(e.hurt) == 0 }) // else validate says so
+	for _, w := range e.hurt {
+		w.HurtUntil = e.Rec.Now()
+	}
+	return err
 }
 
 // Up returns the nodes that should be running.

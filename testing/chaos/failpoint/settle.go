@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"quorate/testing/chaos/model"
@@ -18,6 +19,7 @@ const (
 	stays        = 500 * time.Millisecond // that it is whole counts when it stays so
 	afterwards   = time.Second            // what is admitted when all is over counts too
 	powerless    = 3 * time.Second        // that too few are left is held
+	servedWithin = 5 * time.Second        // after all is whole
 	orderWithin  = 15 * time.Second       // each time that it is given
 )
 
@@ -28,7 +30,9 @@ func (e *Env) Settle(f *model.Fault) error { return e.settle(f, func() bool { re
 // is not over.
 func (e *Env) settle(f *model.Fault, hopeless func() bool) error {
 	e.Heal(f)
+	e.hurt = append(e.hurt, wounded{f, e.Rec.Now()})
 	for deadline, since := time.Now().Add(settleWithin), time.Duration(0); ; time.Sleep(20 * time.Millisecond) {
+		e.serve()
 		asked := e.Rec.Now()
 		err := e.whole()
 		if err != nil {
@@ -54,10 +58,28 @@ func (e *Env) settle(f *model.Fault, hopeless func() bool) error {
 			return fmt.Errorf("%s: not whole within %s: %w", f.Name, settleWithin, err)
 		}
 	}
-	if len(f.Hurt) > 0 {
-		f.HurtUntil = e.Rec.Now()
-	}
+	e.serve()
 	return nil
+}
+
+// wounded is a fault whose nodes keep their clients waiting, and since when they
+// need not: not before a check there was answered.
+type wounded struct {
+	*model.Fault
+	healed time.Duration
+}
+
+// serve notes whose nodes serve again.
+func (e *Env) serve() {
+	e.hurt = slices.DeleteFunc(e.hurt, func(w wounded) bool {
+		for _, n := range e.Backend.Nodes() {
+			if slices.Contains(w.Hurt, n.ID) && (!slices.Contains(e.Up(), n) || e.Rec.Answered(n.ID) <= w.healed) {
+				return false
+			}
+		}
+		w.HurtUntil = e.Rec.Now()
+		return true
+	})
 }
 
 // others reports whether the cause of another fault is not gone.
@@ -116,8 +138,10 @@ func (e *Env) back(f *model.Fault, nodes ...*testcluster.Node) error {
 		}
 		e.setUp(n, true)
 	}
+	for i := range e.hurt {
+		e.hurt[i].healed = e.Rec.Now()
+	}
 	err := e.Settle(g)
-	f.HurtUntil = e.Rec.Now()
 	if f.Over == 0 {
 		f.Over = g.Over
 	}

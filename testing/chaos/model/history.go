@@ -112,6 +112,7 @@ type Gap struct {
 // Second is what a node's clients saw in one second.
 type Second struct {
 	Checks, Failed, Degraded int
+	Beyond                   int // of those that failed: not among the failures
 	Slowest                  time.Duration
 	Sum                      time.Duration // of all checks' times
 	Writes                   int           // acknowledged entries, by the node that answered
@@ -140,7 +141,6 @@ type History struct {
 	Nodes    []string
 	Buckets  []*Bucket
 	Failures []Failure
-	Lost     int // failures beyond those that were kept
 	Gaps     []Gap
 	Seconds  map[string][]Second // by node
 	Views    []View

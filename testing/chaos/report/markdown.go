@@ -28,7 +28,7 @@ func (d *Document) WriteSummary(w io.Writer) error {
 		}
 		b.WriteString("\n| fault | times | whole after, s: median, most | no entry for, s | over-admitted, of |\n|---|---|---|---|---|\n")
 		for _, l := range r.Summary() {
-			fmt.Fprintf(&b, "| %s | %d | %.1f, %.1f | %.1f | %.1f of %.1f |\n", l.Name, l.Times, l.Median.Seconds(), l.Most.Seconds(), l.Still.Seconds(), max(0, l.Worst.Over), l.Worst.Bound)
+			fmt.Fprintf(&b, "| %s | %d | %.1f, %.1f | %.1f | %s |\n", l.Name, l.Times, l.Median.Seconds(), l.Most.Seconds(), l.Still.Seconds(), l.Worst.Seen())
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -60,7 +60,6 @@ var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"s":  func(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) },
-	"u":  func(units float64) string { return fmt.Sprintf("%.1f", max(0, units)) },
 	"s2": func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) },
 }).Parse(pageText))
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -50,7 +49,9 @@ func (t *Traffic) Audit(ctx context.Context) error {
 			for j := range jobs {
 				if err := t.audit(ctx, j.account, j.keys, index, &mu); err != nil {
 					mu.Lock()
-					failed = errors.Join(failed, err)
+					if failed == nil { // one says enough
+						failed = err
+					}
 					mu.Unlock()
 				}
 			}

@@ -12,7 +12,7 @@ import (
 
 // What is kept of a run.
 const (
-	keptFailures = 1000
+	keptFailures = 5                      // of a node in a second
 	keptGap      = 200 * time.Millisecond // shorter ones are not worth a line
 	keptStall    = 50 * time.Millisecond
 )
@@ -114,12 +114,12 @@ func (r *Recorder) check(a answer) {
 	s.Sum += a.answered - a.asked
 	s.Slowest = max(s.Slowest, a.answered-a.asked)
 	if a.failed != "" {
-		s.Failed++
-		if len(r.history.Failures) < keptFailures {
-			r.history.Failures = append(r.history.Failures, model.Failure{Node: a.node, Asked: a.asked, Answered: a.answered, What: a.failed})
-		} else {
-			r.history.Lost++
+		// Of those at a dead node, which are many, a few; of all others each.
+		if s.Failed++; s.Failed > keptFailures {
+			s.Beyond++
+			return
 		}
+		r.history.Failures = append(r.history.Failures, model.Failure{Node: a.node, Asked: a.asked, Answered: a.answered, What: a.failed})
 		return
 	}
 	r.closeGap(a.node, a.answered)
@@ -156,6 +156,17 @@ func (r *Recorder) closeGap(node string, at time.Duration) {
 		r.history.Gaps = append(r.history.Gaps, model.Gap{Node: node, From: last, To: at})
 	}
 	r.last[node] = max(at, r.last[node])
+}
+
+// Answered returns when a check at a node was last answered, at all times where
+// nobody asks there.
+func (r *Recorder) Answered(node string) time.Duration {
+	if !slices.Contains(r.history.Nodes, node) {
+		return r.Now()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last[node]
 }
 
 // forgetGaps begins anew: nobody has asked for a while.

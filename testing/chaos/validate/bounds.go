@@ -16,25 +16,36 @@ type allowance struct {
 	items  []item
 	events []event // by time
 
-	from   time.Duration
-	next   int     // event
-	sum    float64 // of the faults met so far
-	back   bool    // one of them has been paid back
-	meets  int
-	latest int // of the faults met
+	from     time.Duration
+	next     int     // event
+	sum      float64 // of the faults met so far
+	peak     float64 // of the interval before
+	forgiven float64 // by heals of faults that have been paid back
+	meets    int
+	latest   int // of the faults met
 }
 
 // item is what one fault may have cost.
 type item struct {
 	start, over   time.Duration
 	full, reduced float64 // before and after it has been paid back
+	peak          float64 // as it was when the fault was over
 }
 
 type event struct {
 	at   time.Duration
 	item int
-	paid bool // else it begins
+	what change
 }
+
+// change is what becomes of a fault.
+type change int
+
+const (
+	begins change = iota
+	over
+	paid
+)
 
 const forEver = time.Duration(1<<63 - 1)
 
@@ -45,10 +56,10 @@ func newAllowance(h *model.History, b *model.Bucket, faults []*model.Fault) *all
 		if it.over == 0 {
 			it.over = forEver
 		}
-		a.events = append(a.events, event{at: f.Start, item: i})
+		a.events = append(a.events, event{f.Start, i, begins})
 		if it.over < forEver && payable(faults, f) {
 			it.reduced = min(it.full, unstated(h, b))
-			a.events = append(a.events, event{at: f.Over + time.Duration(it.full/b.Rate*float64(time.Second)), item: i, paid: true})
+			a.events = append(a.events, event{f.Over, i, over}, event{f.Over + time.Duration(it.full/b.Rate*float64(time.Second)), i, paid})
 		}
 		a.items = append(a.items, it)
 	}
@@ -60,27 +71,27 @@ func newAllowance(h *model.History, b *model.Bucket, faults []*model.Fault) *all
 // most by which the bucket was above its ideal at any time of it.
 func (a *allowance) of(from, to time.Duration, peak float64) float64 {
 	if from != a.from {
-		a.from, a.next, a.sum, a.back, a.meets, a.latest = from, 0, 0, false, 0, -1
+		a.from, a.next, a.sum, a.peak, a.forgiven, a.meets, a.latest = from, 0, 0, 0, 0, 0, -1
 	}
 	for ; a.next < len(a.events) && a.events[a.next].at <= to; a.next++ {
 		e := a.events[a.next]
 		it := &a.items[e.item]
 		switch {
 		case it.over < from:
-		case !e.paid:
+		case e.what == begins:
 			a.sum += it.full
 			a.meets++
 			a.latest = e.item
+		case e.what == over:
+			it.peak = a.peak
 		case from < it.start:
 			a.sum += it.reduced - it.full
-			a.back = true
+			// At a heal a bucket owes two bursts at most: what was above is forgiven.
+			a.forgiven = max(a.forgiven, it.peak-a.burst)
 		}
 	}
-	// At a heal a bucket owes two bursts at most: what was above is forgiven.
-	if a.back {
-		return a.sum + max(0, peak-a.burst)
-	}
-	return a.sum
+	a.peak = peak
+	return a.sum + a.forgiven
 }
 
 // only is the position of the one fault that the interval meets that was last asked
@@ -110,22 +121,31 @@ func together(h *model.History, b *model.Bucket, faults []*model.Fault, i int) (
 		others++
 		from, to = min(from, g.Start), max(to, g.Over)
 		for _, node := range g.Nodes {
-			struck[node] = true
+			struck[node] = struck[node] || strikes(g)
 		}
 	}
 	if others == 0 {
 		return 0
 	}
 	interim := max(1, b.Burst/10) + b.Rate/n*(to-from).Seconds()
-	if strikesOwner(b, f) {
+	if strikes(f) && strikesOwner(b, f) {
 		more += b.Burst
 	} else {
 		more += interim
 	}
+	if !strikes(f) {
+		return more
+	}
 	for _, node := range f.Nodes {
 		struck[node] = true
 	}
-	if 2*(len(h.Nodes)-len(struck)) <= len(h.Nodes) { // each of those left may be alone
+	left := len(h.Nodes)
+	for _, yes := range struck {
+		if yes {
+			left--
+		}
+	}
+	if 2*left <= len(h.Nodes) { // each of those left may be alone
 		more += (n - 1) * interim
 	}
 	return more
@@ -135,11 +155,15 @@ func together(h *model.History, b *model.Bucket, faults []*model.Fault, i int) (
 // only the ledger feels, do not.
 func disturbs(f *model.Fault) bool {
 	switch f.Kind {
-	case model.Move, model.None, model.Clock:
+	case model.Move, model.None, model.Clock, model.Disk:
 		return false
 	}
 	return true
 }
+
+// strikes reports whether a fault takes its nodes away, and not only what they say
+// to each other.
+func strikes(f *model.Fault) bool { return f.Kind != model.Loss && f.Kind != model.OneLink }
 
 // payable reports whether what a fault let through is paid back, in an interval that
 // began before it and ends when all that the bound allows has come back since. What a

@@ -52,6 +52,9 @@ type Cost struct {
 	Over    float64 // at most 0: nothing
 	Bound   float64 // of that bucket; where there was nothing, the highest of all
 
+	// Measured: there were intervals that meet this fault and no other.
+	Measured bool
+
 	// Still is the longest time in the fault without an entry of the ledger.
 	Still time.Duration
 }
@@ -79,11 +82,15 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 		allowed := newAllowance(h, b, faults)
 		intervals(b.Admits, b.Burst, b.Rate, func(from, to time.Duration, over, peak float64) {
 			worst = max(worst, over)
+			c := Cost{Account: b.Account, Over: over, Bound: allowed.of(from, to, peak), Measured: true}
+			i := allowed.only()
+			if i >= 0 {
+				costs[i].Measured = true
+			}
 			if over <= 0 {
 				return
 			}
-			c := Cost{Account: b.Account, Over: over, Bound: allowed.of(from, to, peak)}
-			if i := allowed.only(); i >= 0 {
+			if i >= 0 {
 				c.Fault = faults[i]
 				if was := costs[i]; was.Over <= 0 || c.Over-c.Bound > was.Over-was.Bound {
 					costs[i] = c
@@ -135,8 +142,11 @@ func OneOwner(h *model.History) Result {
 		if f.Kind != model.CutOff && f.Kind != model.NoMajority {
 			continue
 		}
-		cut++
 		from, until := cmp.Or(f.Struck, f.Start), cmp.Or(f.Mending, f.Heal)
+		if until <= from+lease {
+			continue
+		}
+		cut++
 		for _, b := range h.Buckets {
 			for _, a := range b.Admits {
 				if !a.Degraded && slices.Contains(f.Nodes, a.By) && a.Asked > from+lease && a.Answered < until {
@@ -146,6 +156,6 @@ func OneOwner(h *model.History) Result {
 			}
 		}
 	}
-	r.Figure = fmt.Sprintf("%d times without a majority, %d admissions as owner after it", cut, admitted)
+	r.Figure = fmt.Sprintf("%d times without a majority for longer, %d admissions as owner after it", cut, admitted)
 	return r
 }

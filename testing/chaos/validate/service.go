@@ -18,9 +18,14 @@ const longestGap = time.Second
 func Service(h *model.History) Result {
 	r := Result{Invariant: "service", OK: true, Bound: fmt.Sprintf("no failed check at living nodes, no gap over %s", longestGap)}
 	checks, failed := 0, 0
-	for _, list := range h.Seconds {
-		for _, s := range list {
+	for node, list := range h.Seconds {
+		for i, s := range list {
 			checks += s.Checks
+			at := time.Duration(i) * time.Second
+			if s.Beyond > 0 && !hurt(h, node, at, at+time.Second) {
+				failed += s.Beyond
+				r.fail("%d more checks at %s failed from %.0f s on", s.Beyond, node, at.Seconds())
+			}
 		}
 	}
 	for _, f := range h.Failures {

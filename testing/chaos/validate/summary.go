@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -27,7 +28,7 @@ func Summary(costs []Cost) (lines []Line) {
 		l := &lines[at]
 		l.Times++
 		l.Still = max(l.Still, c.Still)
-		if c.Over > 0 && (l.Worst.Over <= 0 || c.Over-c.Bound > l.Worst.Over-l.Worst.Bound) {
+		if c.Measured && !l.Worst.Measured || c.Over > 0 && (l.Worst.Over <= 0 || c.Over-c.Bound > l.Worst.Over-l.Worst.Bound) {
 			l.Worst = c
 		}
 		whole[l.Name] = append(whole[l.Name], c.Fault.Over-c.Fault.Heal)
@@ -38,4 +39,15 @@ func Summary(costs []Cost) (lines []Line) {
 		lines[i].Median, lines[i].Most = all[len(all)/2], all[len(all)-1]
 	}
 	return lines
+}
+
+// Seen is what was admitted above the ideal of what was promised, in words.
+func (c Cost) Seen() string {
+	switch {
+	case !c.Measured:
+		return "never alone"
+	case c.Over <= 0:
+		return fmt.Sprintf("none of %.1f", c.Bound)
+	}
+	return fmt.Sprintf("%.1f of %.1f", c.Over, c.Bound)
 }

@@ -145,14 +145,14 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			fault(h, model.Flapping, 2*time.Second, 64*time.Second, "n1", "n2")
 			admit(h, 320, 10*time.Second)
 			admit(h, 300, 30*time.Second)
-			admit(h, 700, 64*time.Second)
+			admit(h, 700, 63*time.Second)
 			admit(h, 340, 150*time.Second)
 		}},
 		{"what is below is not", "over-admission", func(h *model.History) {
 			fault(h, model.Flapping, 2*time.Second, 64*time.Second, "n1", "n2")
 			admit(h, 320, 10*time.Second)
 			admit(h, 300, 30*time.Second)
-			admit(h, 700, 64*time.Second)
+			admit(h, 700, 63*time.Second)
 			admit(h, 380, 150*time.Second)
 		}},
 		{"a death whose copies were cut off", "", func(h *model.History) {
@@ -198,6 +198,19 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 		{"no entry for long beside a majority", "entries go on", func(h *model.History) {
 			fault(h, model.CutOff, 2*time.Second, 20*time.Second, "n2")
 		}},
+		{"no entry for long in two faults without one", "", func(h *model.History) {
+			fault(h, model.CutOff, 2*time.Second, 30*time.Second, "n2")
+			fault(h, model.Freeze, 2*time.Second, 30*time.Second, "n1")
+		}},
+		{"no entry for long in two faults of five nodes", "entries go on", func(h *model.History) {
+			for _, n := range []string{"n4", "n5"} {
+				h.Nodes, h.Content[n] = append(h.Nodes, n), "same"
+				h.Final = append(h.Final, model.FinalAccount{Node: n, Account: "a"})
+				h.Idle, h.End = append(h.Idle, model.Resources{Node: n}), append(h.End, model.Resources{Node: n})
+			}
+			fault(h, model.CutOff, 2*time.Second, 30*time.Second, "n2")
+			fault(h, model.Freeze, 2*time.Second, 30*time.Second, "n1")
+		}},
 		{"no entry for long without one", "", func(h *model.History) {
 			fault(h, model.NoMajority, 2*time.Second, 20*time.Second, "n1", "n2", "n3")
 		}},
@@ -211,6 +224,13 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 		}},
 		{"a check that failed", "service", func(h *model.History) {
 			h.Failures = []model.Failure{{Node: "n2", Asked: time.Second, Answered: 2 * time.Second, What: "refused"}}
+		}},
+		{"checks that failed beyond those that are kept", "service", func(h *model.History) {
+			h.Seconds["n2"] = []model.Second{{Checks: 9, Failed: 9, Beyond: 4}}
+		}},
+		{"the same at a dead node", "", func(h *model.History) {
+			fault(h, model.Kill, time.Second, 4*time.Second, "n2")
+			h.Seconds["n2"] = []model.Second{{}, {Checks: 9, Failed: 9, Beyond: 4}}
 		}},
 		{"a check that failed at a dead node", "", func(h *model.History) {
 			fault(h, model.Kill, time.Second, 4*time.Second, "n2")
@@ -285,9 +305,10 @@ func TestAllowance(t *testing.T) {
 		a := newAllowance(h, b, faults)
 		for range 5 {
 			from := time.Duration(rng.Int64N(int64(time.Minute)))
-			for to := from; to < 3*time.Minute; to += time.Duration(rng.Int64N(int64(20 * time.Second))) {
-				peak := float64(rng.IntN(200))
-				want, met, back := 0.0, []int(nil), false
+			peak, peaks := 0.0, map[time.Duration]float64{} // by interval's end
+			for to := from; to < 3*time.Minute; to += 1 + time.Duration(rng.Int64N(int64(20*time.Second))) {
+				peak = max(peak, float64(rng.IntN(200)))
+				want, met, forgiven := 0.0, []int(nil), 0.0
 				for i, f := range faults {
 					if !f.During(from, to) {
 						continue
@@ -295,20 +316,24 @@ func TestAllowance(t *testing.T) {
 					met = append(met, i)
 					one := Bound(h, b, f) + together(h, b, faults, i)
 					if from < f.Start && payable(faults, f) && to >= f.Over+time.Duration(one/b.Rate*float64(time.Second)) {
-						one, back = min(one, unstated(h, b)), true
+						one = min(one, unstated(h, b))
+						for end, p := range peaks {
+							if end < f.Over {
+								forgiven = max(forgiven, p-b.Burst)
+							}
+						}
 						paid++
 					}
 					want += one
 				}
-				if back {
-					want += max(0, peak-b.Burst)
-				}
+				want += forgiven
 				if got := a.of(from, to, peak); math.Abs(got-want) > 1e-6 {
 					t.Fatalf("from %s to %s: %.3f, want %.3f", from, to, got, want)
 				}
 				if got := a.only(); (len(met) == 1) != (got >= 0) || got >= 0 && got != met[0] {
 					t.Fatalf("from %s to %s: the only one is %d of %v", from, to, got, met)
 				}
+				peaks[to] = peak
 			}
 		}
 	}
