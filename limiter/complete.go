@@ -11,14 +11,11 @@ import (
 // allLack is of a partition of which no successor has a whole copy.
 const allLack = 1<<2 - 1
 
-// lacking returns which successors of a partition have no whole copy of it: all
-// but those that had one when this node owned it under the map before, in the
-// same life.
+// lacking returns which successors of a partition, which this node owned under the
+// map before, have no whole copy of it: all but those that had one then, in the same
+// life.
 func (s *state) lacking(node string, was *state, p int) uint8 {
-	before, had, _ := was.part(p)
-	if had != owner {
-		return allLack
-	}
+	before, _, _ := was.part(p)
 	var out uint8
 	held := before.copies(node)
 	for i, id := range s.Parts[p].copies(node) {

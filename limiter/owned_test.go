@@ -37,3 +37,42 @@ func BenchmarkOwn(b *testing.B) {
 		})
 	}
 }
+
+// TestAnOwnerThatMissedMapsKnowsThatItsStateIsOld: while it was cut off, others may
+// have owned the partition and lost it again. It must not decide by what it knew,
+// nor state it: copies go by the later owner's epoch.
+func TestAnOwnerThatMissedMapsKnowsThatItsStateIsOld(t *testing.T) {
+	back, moving := holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3")
+	moving.Moving = true
+	for name, c := range map[string]struct {
+		next    uint64 // epoch, after 1
+		part    Part
+		leased  bool // all the while
+		decides bool
+		takes   bool
+	}{
+		"the next map":                          {2, back, false, true, false},
+		"a later map, with the lease held":      {5, back, true, true, false},
+		"a later map, without a lease":          {5, back, false, false, true},
+		"a later map by which it comes back":    {5, moving, false, false, false},
+		"a later map, and it was never another": {5, holders4("n2", "n1", "n3"), false, false, false},
+	} {
+		g := &group{part: holders4("n1", "n2", "n3"), leased: true}
+		g.router(perMinute("llm", bucket.Requests, 600))
+		l := g.local
+		_, _, before := l.view.Load().part(0)
+		g.leased = c.leased
+		l.Adopt(&View{Epoch: c.next, Nodes: 4, Parts: []Part{c.part}})
+		g.leased = true
+		v, _ := l.Try(&bucket.Check{Account: "a", Requests: 1}, &bucket.Ruling{Tier: 1, Category: "llm"}, &bucket.Decision{})
+		if got := v == Decided; got != c.decides {
+			t.Errorf("%s: decides %v", name, got)
+		}
+		if got := len(l.Duties().Take) > 0; got != c.takes {
+			t.Errorf("%s: takes it %v", name, got)
+		}
+		if _, r, since := l.view.Load().part(0); r != stranger && !c.decides && since <= before {
+			t.Errorf("%s: it states as of %d, and did as of %d before", name, since, before)
+		}
+	}
+}

@@ -78,12 +78,17 @@ func (l *Local) Adopt(v *View) bool {
 	next := &state{View: v, roles: make([]role, len(v.Parts)), since: make([]uint64, len(v.Parts)), at: make([]time.Duration, len(v.Parts)), before: make([]Part, len(v.Parts)), lacks: make([]uint8, len(v.Parts))}
 	for p := range v.Parts {
 		before, had, since := was.part(p)
+		if !l.kept(was, v, p) {
+			had = stranger
+		}
 		now := turn(l.node, had, v.Parts[p])
 		next.roles[p], next.since[p], next.at[p] = now, since, was.began(p)
 		if now != had {
 			next.at[p] = l.now()
 		}
-		next.lacks[p] = next.lacking(l.node, was, p)
+		if next.lacks[p] = allLack; had == owner {
+			next.lacks[p] = next.lacking(l.node, was, p)
+		}
 		switch {
 		case now == had && had == taking:
 			next.before[p] = was.before[p]
@@ -99,6 +104,14 @@ func (l *Local) Adopt(v *View) bool {
 	l.forget(was, next)
 	l.stir()
 	return true
+}
+
+// kept reports whether nobody else can have decided on a partition since this node
+// did under the map before: that one was followed by this, or the lease held all the
+// while. Else another node may have come to own it and have lost it again, under maps
+// that this one has never seen: what it knows then is old.
+func (l *Local) kept(was *state, v *View, p int) bool {
+	return was != nil && (v.Epoch == was.Epoch+1 || l.cluster.Leases.Valid(p, l.now()))
 }
 
 // Duties returns what is still to be done. It is asked again until it is.
