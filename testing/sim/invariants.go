@@ -40,6 +40,10 @@ func (w *world) claimed(n *node, p int) {
 	now := claim{node: n}
 	for e := int(n.table.terms.Epoch); e > 0 && names(w.log[e], n, p); e-- {
 		now.epoch = e
+		// What it had handed over comes back: that is another claim.
+		if role(w.log[e], n, p) == 1 && role(w.log[e-1], n, p) == 0 {
+			break
+		}
 	}
 	last := w.claims[p]
 	switch {
@@ -53,15 +57,20 @@ func (w *world) claimed(n *node, p int) {
 
 // names reports whether a map has this life of a node decide on a partition,
 // now or when it is handed over.
-func names(t *table, n *node, p int) bool {
+func names(t *table, n *node, p int) bool { return role(t, n, p) >= 0 }
+
+// role is 0 for who decides on a partition by a map, 1 for whom it is handed over to,
+// else -1.
+func role(t *table, n *node, p int) int {
 	if p >= len(t.Places) {
-		return false
+		return -1
 	}
-	is := func(at uint16) bool {
-		return at != ring.Nobody && t.Members[at] == (ring.Life{ID: n.id, Boot: n.boot})
+	for at, k := range t.Places[p][:2] {
+		if k != ring.Nobody && t.Members[k] == (ring.Life{ID: n.id, Boot: n.boot}) && (at == 0 || p < len(t.Moving) && t.Moving[p]) {
+			return at
+		}
 	}
-	place := t.Places[p]
-	return is(place[0]) || p < len(t.Moving) && t.Moving[p] && is(place[1])
+	return -1
 }
 
 // look checks what every owner believes of its copies, and notes whether the

@@ -93,15 +93,24 @@ func (n *node) ready() bool { return n.w.Without == Restart || n.applied >= n.ha
 // only the last.
 func (n *node) learn(upto int) {
 	n.stored = max(n.stored, upto)
+	last := n.w.rng.IntN(2) == 0
 	for n.applied < upto {
 		n.applied++
-		if n.applied == upto || n.w.rng.IntN(2) == 0 {
+		if n.applied == upto || !last {
 			n.adopt(n.w.log[n.applied])
 		}
 	}
 	if n.w.rng.IntN(3) == 0 && !n.keeps {
 		n.snapshot = n.applied
 	}
+}
+
+// latest is the last map that a node knows of.
+func (n *node) latest() *table {
+	if t := n.w.log[n.applied]; t.terms.Epoch > n.table.terms.Epoch {
+		return t
+	}
+	return n.table
 }
 
 // adopt takes over the map in force.
@@ -158,10 +167,7 @@ func (n *node) renew() {
 		q := lease.Request{Life: lease.Life{ID: n.id, Boot: n.boot}, Epoch: n.holder.Epoch(), Sent: n.clock()}
 		life := n.boot
 		n.w.send(n, to, func() {
-			t := to.w.log[to.applied]
-			if to.table.terms.Epoch > t.terms.Epoch {
-				t = to.table
-			}
+			t := to.latest()
 			boot := uint64(0)
 			for _, m := range t.Members {
 				if m.ID == q.ID {
@@ -176,7 +182,7 @@ func (n *node) renew() {
 				if t.terms.Epoch > q.Epoch && to.ready() {
 					to.w.send(to, n, func() {
 						if n.boot == life {
-							n.after(n.lag, func() { n.adopt(t) })
+							n.after(n.lag, func() { n.adopt(to.latest()) }) // as it is when it is fetched
 						}
 					})
 				}

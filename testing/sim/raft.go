@@ -88,7 +88,13 @@ func (w *world) spread() {
 			upto := len(w.log) - 1
 			w.send(from, to, func() {
 				to.stored = max(to.stored, upto)
-				to.after(to.lag, func() { to.learn(upto) })
+				to.after(to.lag, func() {
+					if to.lag > 0 && to.stored > upto { // it comes in one piece
+						to.learn(to.stored)
+						return
+					}
+					to.learn(upto)
+				})
 			})
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -15,6 +16,8 @@ const (
 	healed   = 17 * time.Second
 	ended    = 26 * time.Second
 )
+
+var errUnsettled = errors.New("the cluster has not settled by the end")
 
 // Result is how a run went.
 type Result struct {
@@ -81,6 +84,9 @@ func Run(c Config) Result {
 	}
 	if w.broken != nil {
 		r.Violation = w.broken
+	}
+	if r.Violation == nil && !w.settled() {
+		r.Violation = errUnsettled
 	}
 	r.Stats.Over = w.stats.Over
 	return r
