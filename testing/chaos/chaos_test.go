@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,28 +42,44 @@ func TestChaos(t *testing.T) {
 		*seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
 	doc := &report.Document{Command: replay(), Version: strings.TrimSpace(testcluster.Run(t, time.Minute, "version").Stdout), Made: time.Now()}
+	var mu sync.Mutex
 	soaked := false
-	for _, p := range plans(t) {
-		// A soak is of one cluster, with as many of the faults as can be had.
-		if *only != "" && *only != p.title || *only == "" && soaked {
-			continue
-		}
+	run := func(t *testing.T, p *plan) {
 		p.seed, p.random = *seed, *soak
-		t.Run(p.title, func(t *testing.T) {
-			r := p.do(t)
-			soaked = *soak > 0 && r.Skipped == ""
-			doc.Runs = append(doc.Runs, r)
-			if err := write(doc); err != nil {
-				t.Error(err)
-			}
-			switch {
-			case r.Skipped != "":
-				t.Skip("skipped: " + r.Skipped)
-			case !r.OK():
-				t.Errorf("the run failed; again: %s", doc.Command)
-			}
-		})
+		r := p.do(t)
+		mu.Lock()
+		defer mu.Unlock()
+		soaked = *soak > 0 && r.Skipped == ""
+		doc.Runs = append(doc.Runs, r)
+		if err := write(doc); err != nil {
+			t.Error(err)
+		}
+		switch {
+		case r.Skipped != "":
+			t.Skip("skipped: " + r.Skipped)
+		case !r.OK():
+			t.Errorf("the run failed; again: %s", doc.Command)
+		}
 	}
+	var aside []*plan
+	for _, p := range plans(t) {
+		switch {
+		// A soak is of one cluster, with as many of the faults as can be had.
+		case *only != "" && *only != p.title, *only == "" && soaked:
+		case p.aside && *soak == 0:
+			aside = append(aside, p)
+		default:
+			t.Run(p.title, func(t *testing.T) { run(t, p) })
+		}
+	}
+	t.Run("aside", func(t *testing.T) {
+		for _, p := range aside {
+			t.Run(p.title, func(t *testing.T) {
+				t.Parallel()
+				run(t, p)
+			})
+		}
+	})
 	if !t.Failed() && !doc.OK() {
 		t.Error("nothing has run")
 	}
@@ -98,20 +115,20 @@ func plans(t *testing.T) []*plan {
 			},
 		},
 		{
-			title: "five", faults: chosen(t, "kill-two"),
+			title: "five", aside: true, faults: chosen(t, "kill-two"),
 			begin: func(tb testing.TB) (backend.Backend, error) {
 				return backend.NewProcesses(tb, 5, backend.Program{Args: voters(5)})
 			},
 		},
 		{
-			title: "clocks", faults: chosen(t, "clock-steps"),
+			title: "clocks", aside: true, faults: chosen(t, "clock-steps"),
 			begin: func(tb testing.TB) (backend.Backend, error) {
 				program := backend.Program{Path: testcluster.BinaryWith(tb, "broken"), Args: voters(n), Clocks: tb.TempDir()}
 				return backend.NewProcesses(tb, n, program)
 			},
 		},
 		{
-			title: "containers", faults: chosen(t, "kill-leader", "freeze-follower", "cut-off-follower"),
+			title: "containers", aside: true, faults: chosen(t, "kill-leader", "freeze-follower", "cut-off-follower"),
 			begin: func(tb testing.TB) (backend.Backend, error) { return backend.NewContainers(tb, n) },
 		},
 	}

@@ -20,6 +20,7 @@ import (
 // plan is one cluster and what strikes it.
 type plan struct {
 	title  string
+	aside  bool // it leaves room for another beside it
 	seed   uint64
 	begin  func(testing.TB) (backend.Backend, error)
 	faults []failpoint.Fault
@@ -32,6 +33,11 @@ type plan struct {
 // until it ends.
 func say(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
+// say is say with whose progress it is.
+func (p *plan) say(format string, args ...any) {
+	say("%-10s "+format, append([]any{p.title}, args...)...)
+}
+
 // do runs a plan and returns what is to be reported. What cannot run here says
 // why; what was found is in the report.
 func (p *plan) do(t *testing.T) *report.Run {
@@ -43,11 +49,11 @@ func (p *plan) do(t *testing.T) *report.Run {
 	}
 	if err != nil {
 		out.Skipped = err.Error()
-		say("%s: skipped: %v", p.title, err)
+		p.say("skipped: %v", err)
 		return out
 	}
 	out.Backend = b.Name()
-	say("%s on %s, seed %d", p.title, b.Name(), p.seed)
+	p.say("%s, seed %d", b.Name(), p.seed)
 	testcluster.Eventually(t, time.Minute, "the cluster is whole", func() error { return testcluster.Agree(b.Nodes()) })
 
 	var ids []string
@@ -79,7 +85,7 @@ func (p *plan) do(t *testing.T) *report.Run {
 	struck := p.all(hurt, rng, out)
 	if struck != nil {
 		out.Broken = struck.Error()
-		say("  stopped: %v", struck)
+		p.say("stopped: %v", struck)
 		for _, n := range hurt.Up() {
 			t.Logf("the end of %s's log:\n%s", n.ID, b.Log(n, 15))
 		}
@@ -88,7 +94,7 @@ func (p *plan) do(t *testing.T) *report.Run {
 	load.Stop()
 	stopWatching()
 	<-watched
-	say("  the clients have stopped; asking every node for all that was recorded")
+	p.say("the clients have stopped; asking every node for all that was recorded")
 	if err := load.Audit(t.Context()); err != nil {
 		out.Broken += fmt.Sprintf(" audit: %v", err)
 	}
@@ -100,18 +106,18 @@ func (p *plan) do(t *testing.T) *report.Run {
 	load.KeepEnd(end)
 	out.History = rec.History()
 	out.Report = validate.All(out.History)
-	say("  %-22s %5s %22s %13s %17s", "", "times", "whole after: med, most", "no entry for", "over-admitted, of")
+	p.say("%-22s %5s %22s %13s %17s", "", "times", "whole after: med, most", "no entry for", "over-admitted, of")
 	for _, l := range validate.Summary(out.Report.Cost) {
-		say("  %-22s %5d %12.2f s %5.2f s %11.2f s %17s", l.Name, l.Times, l.Median.Seconds(), l.Most.Seconds(), l.Still.Seconds(), l.Worst.Seen())
+		p.say("%-22s %5d %12.2f s %5.2f s %11.2f s %17s", l.Name, l.Times, l.Median.Seconds(), l.Most.Seconds(), l.Still.Seconds(), l.Worst.Seen())
 	}
 	for _, r := range out.Report.Results {
 		verdict := "ok  "
 		if !r.OK {
 			verdict = "FAIL"
 		}
-		say("  %s %-30s %s", verdict, r.Invariant, r.Figure)
+		p.say("%s %-30s %s", verdict, r.Invariant, r.Figure)
 		for _, d := range r.Details {
-			say("         %s", d)
+			p.say("       %s", d)
 		}
 	}
 	return out
@@ -138,7 +144,7 @@ func (p *plan) strike(hurt *failpoint.Run, rng *rand.Rand, out *report.Run, faul
 	for _, f := range faults {
 		if why := failpoint.Cannot(hurt.Backend, f); why != "" {
 			out.Skips = append(out.Skips, report.Skip{Fault: f.Name, Why: why})
-			say("  %7.1fs %-22s skipped: %s", hurt.Rec.Now().Seconds(), f.Name, why)
+			p.say("%7.1fs %-22s skipped: %s", hurt.Rec.Now().Seconds(), f.Name, why)
 			return nil
 		}
 	}
@@ -153,10 +159,10 @@ func (p *plan) strike(hurt *failpoint.Run, rng *rand.Rand, out *report.Run, faul
 		err = hurt.Strike(faults[0], own)
 	}
 	for _, done := range hurt.Rec.Faults()[before:] {
-		say("  %7.1fs %1s %-22s %v %s: whole %.2f s after its end", done.Start.Seconds(), mark, done.Name, done.Nodes, done.Note, (done.Over - done.Heal).Seconds())
+		p.say("%7.1fs %1s %-22s %v %s: whole %.2f s after its end", done.Start.Seconds(), mark, done.Name, done.Nodes, done.Note, (done.Over - done.Heal).Seconds())
 	}
 	for _, line := range validate.SoFar(hurt.Rec.Faults(), failed, hurt.Rec.Failed()) {
-		say("           FAIL %s", line)
+		p.say("         FAIL %s", line)
 	}
 	return err
 }

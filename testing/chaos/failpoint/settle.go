@@ -15,7 +15,7 @@ const (
 	// settleWithin is how long a cluster may take to be whole after a fault. It is
 	// here to end a run, not to praise one: the report has the figures.
 	settleWithin = 60 * time.Second
-	inUseWithin  = 3 * time.Second
+	inUseWithin  = 2 * time.Second
 	stays        = 500 * time.Millisecond // that it is whole counts when it stays so
 	afterwards   = time.Second            // what is admitted when all is over counts too
 	powerless    = 3 * time.Second        // that too few are left is held
