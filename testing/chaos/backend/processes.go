@@ -76,13 +76,6 @@ func (p *Processes) Name() string { return p.name }
 // Nodes is Backend.
 func (p *Processes) Nodes() []*testcluster.Node { return p.founders }
 
-// others are the nodes there are, but for one.
-func (p *Processes) others(n *testcluster.Node) []*testcluster.Node {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(p.cluster.Nodes), func(o *testcluster.Node) bool { return o == n })
-}
-
 // Start is Backend.
 func (p *Processes) Start(n *testcluster.Node) error { return n.Start("") }
 
