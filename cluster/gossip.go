@@ -101,6 +101,22 @@ func (n *Node) bindGossip() error {
 	return nil
 }
 
+// shutUnread ends a transport that nobody reads yet. It waits until what it has
+// received is taken, and others gossip to a node that they know.
+func shutUnread(t *memberlist.NetTransport) error {
+	done := make(chan error, 1)
+	go func() { done <- t.Shutdown() }()
+	for {
+		select {
+		case <-t.PacketCh():
+		case conn := <-t.StreamCh():
+			_ = conn.Close() // whoever it was dials again
+		case err := <-done:
+			return err
+		}
+	}
+}
+
 // openGossip begins to look for the others on the address that was bound.
 func (n *Node) openGossip() error {
 	c := memberlist.DefaultLANConfig()

@@ -1,6 +1,15 @@
 package cluster
 
-import "testing"
+import (
+	"io"
+	"log"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
 
 func TestOverlooks(t *testing.T) {
 	for _, c := range []struct {
@@ -19,5 +28,40 @@ func TestOverlooks(t *testing.T) {
 		if got := n.overlooks(); got != c.want {
 			t.Errorf("%s, %d beats missed: %t", c.state, c.missed, got)
 		}
+	}
+}
+
+// TestATransportThatNobodyReadsEnds: a node that cannot start must end all the same,
+// though others, which know it, gossip to it.
+func TestATransportThatNobodyReadsEnds(t *testing.T) {
+	tr, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{"127.0.0.1"}, Logger: log.New(io.Discard, "", 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(tr.GetAutoBindPort()))
+	udp, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	for range 3 { // one is taken from the socket and waits, the others keep it busy
+		if _, err := udp.Write([]byte("gossip")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tcp, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- shutUnread(tr) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it still waits")
 	}
 }

@@ -184,7 +184,7 @@ func (n *Node) shutdown() error {
 	} else if n.filtered != nil {
 		errs = append(errs, n.filtered.Shutdown())
 	} else if n.packets != nil {
-		errs = append(errs, n.packets.Shutdown())
+		errs = append(errs, shutUnread(n.packets))
 	}
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())

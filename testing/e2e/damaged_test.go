@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,6 +69,7 @@ func TestADamagedLogIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gossip(t, n.Gossip)
 	root, leaf := bolt(good).log(t)
 	for name, damage := range map[string]func(bolt) bolt{
 		"overflow of a leaf":            func(b bolt) bolt { b.page(leaf)[15] ^= 0x80; return b },
@@ -122,6 +124,30 @@ func TestADamagedLogIsRefused(t *testing.T) {
 		})
 	}
 	c.Restart(0) // what all of that was copied from is sound
+}
+
+// gossip sends packets to an address until the test ends, as nodes do to one that
+// they know: it must end in spite of them.
+func gossip(t *testing.T, addr string) {
+	conn, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_, _ = conn.Write([]byte("gossip")) // refused while nobody listens
+			case <-stop:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-stopped; _ = conn.Close() })
 }
 
 func tail(s string) string { return s[max(0, len(s)-400):] }

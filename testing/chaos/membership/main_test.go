@@ -74,9 +74,13 @@ func waitVoters(t *testing.T, c *testcluster.Cluster, want int) {
 func wantOne(t *testing.T, c *testcluster.Cluster, size int) {
 	t.Helper()
 	id := c.Nodes[0].Status(t).ClusterID
-	for _, n := range c.Nodes {
-		if s := n.Status(t); s.ClusterID != id || id == "" || len(s.Nodes) != size {
-			t.Errorf("%s is in cluster %q with %d nodes, want %q with %d", n.ID, s.ClusterID, len(s.Nodes), id, size)
+	// Who was turned away is listed until gossip has missed it for a while.
+	testcluster.Eventually(t, patience, "all list the same nodes", func() error {
+		for _, n := range c.Nodes {
+			if s := n.Status(t); s.ClusterID != id || id == "" || len(s.Nodes) != size {
+				return fmt.Errorf("%s is in cluster %q with %d nodes, want %q with %d", n.ID, s.ClusterID, len(s.Nodes), id, size)
+			}
 		}
-	}
+		return nil
+	})
 }
