@@ -100,7 +100,7 @@ func plans(t *testing.T) []*plan {
 	return []*plan{
 		{
 			title: "namespaces",
-			faults: chosen(t, "cut-off-leader", "cut-off-long", "deaf-leader", "mute-leader", "one-link", "flapping", "no-majority", "loss", "delay",
+			faults: chosen(t, "cut-off-leader", "cut-off-long", "deaf-leader", "mute-leader", "one-link", "flapping", "no-majority", "loss", "delay", "jitter",
 				"power-loss", "power-loss-all", "slow-disk", "hung-disk", "hung-disk-follower", "full-disk", "full-disk-follower"),
 			begin: func(tb testing.TB) (backend.Backend, error) {
 				return backend.NewNamespaces(tb, n, backend.Program{Args: voters(n)})
