@@ -107,8 +107,8 @@ func (l *Local) Adopt(v *View) bool {
 }
 
 // kept reports whether nobody else can have decided on a partition since this node
-// did under the map before: that one was followed by this, or the lease held all the
-// while. Else another node may have come to own it and have lost it again, under maps
+// did under the map before: this is the very next, or the lease by the former is good
+// still, for as long as which nobody else is given the partition. Else another node may have come to own it and have lost it again, under maps
 // that this one has never seen: what it knows then is old.
 func (l *Local) kept(was *state, v *View, p int) bool {
 	return was != nil && (v.Epoch == was.Epoch+1 || l.cluster.Leases.Valid(p, l.now()))
