@@ -27,9 +27,10 @@ type guard struct {
 	fault *fault
 	after time.Duration // how long an operation may take
 
-	mu   sync.Mutex
-	last uint64               // guarded by mu
-	busy map[uint64]time.Time // operations under way, since when; guarded by mu
+	mu     sync.Mutex
+	last   uint64               // guarded by mu
+	busy   map[uint64]time.Time // operations under way, since when; guarded by mu
+	looked time.Time            // when watch last looked at them; guarded by mu
 }
 
 func newGuard(s store, f *fault, after time.Duration) *guard {
@@ -38,12 +39,12 @@ func newGuard(s store, f *fault, after time.Duration) *guard {
 
 // watch looks for operations that hang, until done is closed.
 func (g *guard) watch(done <-chan struct{}) {
-	t := time.NewTicker(g.after / 10)
+	t := time.NewTicker(g.pace())
 	defer t.Stop()
 	for {
 		select {
-		case now := <-t.C:
-			if since := g.oldest(now); since > g.after {
+		case <-t.C:
+			if since := g.look(time.Now()); since > g.after {
 				g.fault.raise(fmt.Errorf("%w: one operation takes %s", ErrDiskStalled, since.Round(time.Millisecond)))
 				return
 			}
@@ -53,10 +54,25 @@ func (g *guard) watch(done <-chan struct{}) {
 	}
 }
 
-func (g *guard) oldest(now time.Time) (since time.Duration) {
+func (g *guard) pace() time.Duration { return g.after / 10 }
+
+// look returns how long the oldest operation has taken. Time in which nobody
+// looked is not held against the disk: the process stood still, not its disk.
+func (g *guard) look(now time.Time) (since time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, start := range g.busy {
+	late := now.Sub(g.looked) - 2*g.pace()
+	if g.looked.IsZero() {
+		late = 0
+	}
+	g.looked = now
+	for id, start := range g.busy {
+		if late > 0 {
+			if start = start.Add(late); start.After(now) {
+				start = now
+			}
+			g.busy[id] = start
+		}
 		since = max(since, now.Sub(start))
 	}
 	return since

@@ -426,6 +426,32 @@ func TestAfterAFaultNothingIsWritten(t *testing.T) {
 	}
 }
 
+// TestAProcessThatStoodStillHasNoHangingDisk: an operation under way when a
+// container is paused is not a disk that hangs, nor is one that is slow to end
+// afterwards given less time, or more.
+func TestAProcessThatStoodStillHasNoHangingDisk(t *testing.T) {
+	g := newGuard(nil, newFault(), time.Second)
+	defer g.begin()()
+	now := time.Now()
+	pass := func(d, pace time.Duration) (longest time.Duration) {
+		for end := now.Add(d); now.Before(end); {
+			now = now.Add(pace)
+			longest = max(longest, g.look(now))
+		}
+		return longest
+	}
+	if since := pass(500*time.Millisecond, g.pace()); since < 400*time.Millisecond || since > 600*time.Millisecond {
+		t.Errorf("after half a second: %s", since)
+	}
+	if since := pass(time.Minute, time.Minute); since > 900*time.Millisecond {
+		t.Errorf("a minute in which the process stood still: %s", since)
+	}
+	defer g.begin()()
+	if since := pass(time.Second, g.pace()); since <= time.Second {
+		t.Errorf("a disk that goes on not answering: %s", since)
+	}
+}
+
 // counting is a store that notes the ranges that are deleted.
 type counting struct {
 	*raft.InmemStore
