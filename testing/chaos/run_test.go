@@ -159,7 +159,7 @@ func (p *plan) strike(hurt *failpoint.Run, rng *rand.Rand, out *report.Run, faul
 		err = hurt.Strike(faults[0], own)
 	}
 	for _, done := range hurt.Rec.Faults()[before:] {
-		p.say("%7.1fs %1s %-22s %v %s: whole %.2f s after its end", done.Start.Seconds(), mark, done.Name, done.Nodes, done.Note, (done.Over - done.Heal).Seconds())
+		p.say("%7.1fs %1s %-22s %v %s: whole %.2f s after its end", done.Start.Seconds(), mark, done.Name, done.Nodes, done.Note, done.Recovery(hurt.Rec.Faults()).Seconds())
 	}
 	for _, line := range validate.SoFar(hurt.Rec.Faults(), failed, hurt.Rec.Failed()) {
 		p.say("         FAIL %s", line)

@@ -6,6 +6,7 @@
 package model
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -175,6 +176,25 @@ func (h *History) Faults() []*Fault {
 // During reports whether a fault lasts at some instant of an interval.
 func (f *Fault) During(from, to time.Duration) bool {
 	return f.Start <= to && (f.Over == 0 || f.Over >= from)
+}
+
+// Recovery is how long the cluster was not whole after a fault's cause was gone,
+// without the time in which the cause of another was still there.
+func (f *Fault) Recovery(all []*Fault) (took time.Duration) {
+	others := slices.SortedFunc(slices.Values(all), func(a, b *Fault) int { return cmp.Compare(a.Start, b.Start) })
+	at := f.Heal
+	for _, g := range others {
+		healed := g.Heal
+		if healed == 0 {
+			healed = f.Over
+		}
+		if g == f || healed <= at || g.Start >= f.Over {
+			continue
+		}
+		took += max(0, g.Start-at)
+		at = min(healed, f.Over)
+	}
+	return took + max(0, f.Over-at)
 }
 
 // Hurts reports whether a fault may keep a node's clients waiting at some instant

@@ -99,7 +99,7 @@ type Row struct {
 func (r *Run) Rows() (rows []Row) {
 	for _, c := range r.Report.Cost {
 		f := c.Fault
-		row := Row{Fault: f, Lasted: f.Heal - f.Start, Whole: f.Over - f.Heal, Cost: "none", Bound: "0"}
+		row := Row{Fault: f, Lasted: f.Heal - f.Start, Whole: c.Recovery, Cost: "none", Bound: "0"}
 		if c.Over > 0 {
 			row.Cost = fmt.Sprintf("%.1f", c.Over)
 		}

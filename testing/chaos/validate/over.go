@@ -55,6 +55,9 @@ type Cost struct {
 	// Measured: there were intervals that meet this fault and no other.
 	Measured bool
 
+	// Recovery is how long the cluster took to be whole after it.
+	Recovery time.Duration
+
 	// Still is the longest time in the fault without an entry of the ledger.
 	Still time.Duration
 }

@@ -47,7 +47,7 @@ func All(h *model.History) *Report {
 	over, cost := OverAdmission(h)
 	writes, still := Writes(h)
 	for i := range cost {
-		cost[i].Still = still[cost[i].Fault]
+		cost[i].Still, cost[i].Recovery = still[cost[i].Fault], cost[i].Fault.Recovery(h.Faults())
 	}
 	return &Report{
 		Results: []Result{over, OneOwner(h), Service(h), writes, Linearizable(h), ExactlyOnce(h), SameState(h), Whole(h), Leaks(h)},

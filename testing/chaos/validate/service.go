@@ -87,7 +87,7 @@ func Whole(h *model.History) Result {
 		if f.Unsettled != "" || f.Over == 0 {
 			r.fail("%s of %v at %.1f s: %s", f.Name, f.Nodes, f.Start.Seconds(), f.Unsettled)
 		}
-		last, longest = max(last, f.Over), max(longest, f.Over-f.Heal)
+		last, longest = max(last, f.Over), max(longest, f.Recovery(h.Faults()))
 	}
 	written := false
 	for _, op := range h.Ops {

@@ -31,7 +31,7 @@ func Summary(costs []Cost) (lines []Line) {
 		if c.Measured && !l.Worst.Measured || c.Over > 0 && (l.Worst.Over <= 0 || c.Over-c.Bound > l.Worst.Over-l.Worst.Bound) {
 			l.Worst = c
 		}
-		whole[l.Name] = append(whole[l.Name], c.Fault.Over-c.Fault.Heal)
+		whole[l.Name] = append(whole[l.Name], c.Recovery)
 	}
 	for i := range lines {
 		all := whole[lines[i].Name]

@@ -272,10 +272,33 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 	}
 }
 
+// TestRecovery wants the time of which no fault's cause is the reason.
+func TestRecovery(t *testing.T) {
+	fault := func(start, heal, over time.Duration) *model.Fault {
+		return &model.Fault{Start: start * time.Second, Heal: heal * time.Second, Over: over * time.Second}
+	}
+	join := fault(10, 12, 30)
+	for _, c := range []struct {
+		others []*model.Fault
+		want   time.Duration
+	}{
+		{nil, 18},
+		{[]*model.Fault{fault(1, 9, 11), fault(31, 33, 34)}, 18}, // before and after
+		{[]*model.Fault{fault(9, 15, 30)}, 15},                   // from the heal on
+		{[]*model.Fault{fault(14, 15, 30), fault(1, 13, 14)}, 16},
+		{[]*model.Fault{fault(14, 20, 30), fault(15, 19, 30), fault(18, 40, 41)}, 2}, // one in the other
+		{[]*model.Fault{fault(11, 0, 0)}, 0},                                         // never healed
+	} {
+		if got := join.Recovery(append(c.others, join)); got != c.want*time.Second {
+			t.Errorf("beside %d others: %s, want %d s", len(c.others), got, c.want)
+		}
+	}
+}
+
 // TestSummary wants a line a name, with the one that came closest to its bound.
 func TestSummary(t *testing.T) {
 	fault := func(name string, took time.Duration, over, bound float64) Cost {
-		return Cost{Fault: &model.Fault{Name: name, Heal: time.Second, Over: time.Second + took}, Over: over, Bound: bound}
+		return Cost{Fault: &model.Fault{Name: name}, Recovery: took, Over: over, Bound: bound}
 	}
 	got := Summary([]Cost{
 		fault("kill", 3*time.Second, -5, 30), fault("freeze", time.Second, 4, 100), fault("kill", 5*time.Second, 20, 30), fault("kill", 4*time.Second, 25, 90),
