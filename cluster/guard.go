@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,11 +22,14 @@ type store interface {
 // guard stops the node when its disk fails or hangs. Raft itself would have a
 // leader with a hanging disk lead for ever, since heartbeats need no disk, and
 // one with a failing disk be elected again and again (hashicorp/raft#503). After
-// the first failed write it refuses all further ones.
+// the first failed write it refuses all further ones. While an operation hangs the
+// transport keeps quiet, so that the others elect a leader before the node ends.
 type guard struct {
 	store
 	fault *fault
 	after time.Duration // how long an operation may take
+
+	hanging atomic.Bool // an operation takes a third of that: as leader, be replaced
 
 	mu     sync.Mutex
 	last   uint64               // guarded by mu
@@ -75,6 +79,7 @@ func (g *guard) look(now time.Time) (since time.Duration) {
 		}
 		since = max(since, now.Sub(start))
 	}
+	g.hanging.Store(since > g.after/3)
 	return since
 }
 

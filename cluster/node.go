@@ -20,6 +20,7 @@ import (
 type Node struct {
 	cfg       Config
 	disk      *disk
+	guard     *guard
 	mux       *mux
 	server    *peer.Server
 	transport *raft.NetworkTransport
@@ -57,6 +58,7 @@ type Node struct {
 	peers       peers
 	owners      owners
 	writes      chan *write
+	sent        atomic.Pointer[sent]
 	kick        chan struct{} // reconcile soon
 	metaChanged chan struct{} // gossip is to carry what has changed of this node
 	cancel      context.CancelFunc

@@ -52,10 +52,10 @@ func (n *Node) openRaft() (last uint64, err error) {
 	}
 	// Raft reads and writes through these, from the outside in: what a snapshot
 	// contradicts is hidden, the last entries are at hand, and the disk is watched.
-	guarded := newGuard(sealed{n.disk.log}, n.fault, n.cfg.Timing.DiskStall)
+	n.guard = newGuard(sealed{n.disk.log}, n.fault, n.cfg.Timing.DiskStall)
 	n.wg.Add(1)
-	go func() { defer n.wg.Done(); guarded.watch(n.ctx.Done()) }()
-	cache, err := raft.NewLogCache(1024, guarded)
+	go func() { defer n.wg.Done(); n.guard.watch(n.ctx.Done()) }()
+	cache, err := raft.NewLogCache(1024, n.guard)
 	if err != nil {
 		return 0, err
 	}
@@ -67,7 +67,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 	}
 	log.fault = n.fault
 	n.transport = newTransport(n.mux, addresses{n}, logger)
-	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: guarded}, followed{snapshots, log}, newSafe(n.transport, n.back))
+	n.raft, err = raft.NewRaft(c, n.cfg.FSM, log, &voteStore{StableStore: n.guard}, followed{snapshots, log}, newSafe(n.transport, n.back, n.guard.hanging.Load))
 	if err != nil {
 		return 0, fmt.Errorf("start raft: %w", err)
 	}

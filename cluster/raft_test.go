@@ -440,8 +440,14 @@ func TestAProcessThatStoodStillHasNoHangingDisk(t *testing.T) {
 		}
 		return longest
 	}
-	if since := pass(500*time.Millisecond, g.pace()); since < 400*time.Millisecond || since > 600*time.Millisecond {
+	if pass(300*time.Millisecond, g.pace()); g.hanging.Load() {
+		t.Error("a third of what it may take, and a leader would keep quiet")
+	}
+	if since := pass(200*time.Millisecond, g.pace()); since < 400*time.Millisecond || since > 600*time.Millisecond {
 		t.Errorf("after half a second: %s", since)
+	}
+	if !g.hanging.Load() {
+		t.Error("half of what it may take, and a leader would go on")
 	}
 	if since := pass(time.Minute, time.Minute); since > 900*time.Millisecond {
 		t.Errorf("a minute in which the process stood still: %s", since)

@@ -18,8 +18,9 @@ import (
 // caughtUp is how many entries a node may lack when it first gets partitions.
 const caughtUp = 100
 
-// leaderLoop keeps the cluster as it should be while this node leads: gather,
-// decide, apply one change, and look again.
+// leaderLoop looks after a write that is on its way to the leader, and keeps the
+// cluster as it should be while this node leads: gather, decide, apply one change, and
+// look again.
 func (n *Node) leaderLoop() {
 	t := time.NewTicker(n.cfg.Timing.Ping)
 	defer t.Stop()
@@ -35,6 +36,10 @@ func (n *Node) leaderLoop() {
 		case <-n.kick:
 		case <-n.ctx.Done():
 			return
+		}
+		if s := n.sent.Load(); s != nil {
+			_, leader := n.raft.LeaderWithID()
+			s.look(string(leader))
 		}
 		if n.raft.State() != raft.Leader {
 			if !led.IsZero() {

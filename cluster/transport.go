@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -20,11 +21,15 @@ type safeTransport struct {
 	// since.
 	back  func(id raft.ServerID, term uint64, heard func() bool)
 	beats *sync.Map // heartbeats that were answered, by id: *atomic.Uint64
+	quiet func() bool
 }
 
-// newSafe returns one that waits as back does.
-func newSafe(t *raft.NetworkTransport, back func(raft.ServerID, uint64, func() bool)) safeTransport {
-	return safeTransport{NetworkTransport: t, back: back, beats: new(sync.Map)}
+var errQuiet = errors.New("nothing is sent while the own disk hangs")
+
+// newSafe returns one that waits as back does, and sends nothing while it is to be
+// quiet.
+func newSafe(t *raft.NetworkTransport, back func(raft.ServerID, uint64, func() bool), quiet func() bool) safeTransport {
+	return safeTransport{NetworkTransport: t, back: back, beats: new(sync.Map), quiet: quiet}
 }
 
 // SetHeartbeatHandler does nothing, so that every request takes the main loop.
@@ -33,9 +38,14 @@ func (safeTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 // AppendEntries fails, where a follower is not reached, when it is again. Raft
 // waits after each failure for twice as long, up to 10 s, before it sends entries
 // again, and nothing wakes it: heartbeats that get through do not. They have a
-// wait of their own, half a time-out at most, and fail at once.
+// wait of their own, half a time-out at most, and fail at once. All fail unsent while
+// the leader's disk hangs: it could acknowledge nothing, and whoever hears of it waits
+// for it.
 func (t safeTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, q *raft.AppendEntriesRequest, a *raft.AppendEntriesResponse) error {
-	err := t.NetworkTransport.AppendEntries(id, target, q, a)
+	err := errQuiet
+	if !t.quiet() {
+		err = t.NetworkTransport.AppendEntries(id, target, q, a)
+	}
 	// As the transport itself tells heartbeats.
 	heartbeat := q.PrevLogEntry == 0 && q.PrevLogTerm == 0 && len(q.Entries) == 0 && q.LeaderCommitIndex == 0
 	switch {
@@ -77,7 +87,7 @@ func (n *Node) back(id raft.ServerID, term uint64, heard func() bool) {
 	defer t.Stop()
 	for range backWithin / n.cfg.Timing.Ping {
 		r, own := n.peers.get(string(id)), n.started.Load()
-		if r == nil || r.missed.Load() < unreachable || heard() || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
+		if r == nil || r.missed.Load() < unreachable && !n.guard.hanging.Load() || heard() || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
 			return
 		}
 		select {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,7 +68,7 @@ func TestAFailedFollowerIsWaitedFor(t *testing.T) {
 	trans := newSafe(from, func(id raft.ServerID, term uint64, heard func() bool) {
 		waiting <- fmt.Sprint(id, " in term ", term, ", heard ", heard())
 		<-back
-	})
+	}, func() bool { return false })
 	send := func(q raft.AppendEntriesRequest) chan error {
 		q.RPCHeader, q.Term = header("n2"), 7
 		failed := make(chan error, 1)
@@ -89,6 +90,36 @@ func TestAFailedFollowerIsWaitedFor(t *testing.T) {
 	close(back)
 	if err := <-failed; err == nil {
 		t.Error("entries to nobody have been taken")
+	}
+}
+
+// TestALeaderWhoseDiskHangsIsNotHeard: its heartbeats would have the others wait for
+// a leader that can acknowledge nothing.
+func TestALeaderWhoseDiskHangsIsNotHeard(t *testing.T) {
+	to, from := transportOn(t), transportOn(t)
+	var hangs atomic.Bool
+	waited := 0
+	trans := newSafe(from, func(raft.ServerID, uint64, func() bool) { waited++ }, hangs.Load)
+	heartbeat := &raft.AppendEntriesRequest{RPCHeader: header("n2"), Term: 7}
+	for _, q := range []*raft.AppendEntriesRequest{heartbeat, {RPCHeader: header("n2"), Term: 7, LeaderCommitIndex: 3}} {
+		hangs.Store(true)
+		if err := trans.AppendEntries("n1", to.LocalAddr(), q, &raft.AppendEntriesResponse{}); !errors.Is(err, errQuiet) {
+			t.Errorf("%v", err)
+		}
+		hangs.Store(false)
+		failed := make(chan error, 1)
+		go func() { failed <- trans.AppendEntries("n1", to.LocalAddr(), q, &raft.AppendEntriesResponse{}) }()
+		rpc := <-to.Consumer()
+		if got := rpc.Command.(*raft.AppendEntriesRequest).LeaderCommitIndex; got != q.LeaderCommitIndex {
+			t.Errorf("what was not to be sent arrived: %d", got)
+		}
+		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	if waited != 1 {
+		t.Errorf("entries waited %d times, heartbeats must fail at once", waited)
 	}
 }
 

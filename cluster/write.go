@@ -150,11 +150,35 @@ func (n *Node) tryCommit(ctx context.Context, ops []ledger.Op, encoded []byte) (
 	if r == nil {
 		return nil, 0, errNotLeader
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n.sent.Store(&sent{leader: string(leader), giveUp: cancel})
 	reply, err := r.client.Call(ctx, methodWrite, encoded)
+	n.sent.Store(nil)
 	if err != nil {
 		return nil, 0, err
 	}
 	return decodeReply(reply)
+}
+
+// sent is the write that is on its way to another node; there is one at most.
+type sent struct {
+	leader string
+	giveUp context.CancelFunc
+	others int // looks in a row at which another node led
+}
+
+// look gives a write up whose leader has been replaced and does not answer: what
+// waits behind it shall not wait for a leader whose disk hangs, or that is cut off. One
+// that has stepped down in order answers before the third look.
+func (s *sent) look(leader string) {
+	if leader == "" || leader == s.leader {
+		s.others = 0
+		return
+	}
+	if s.others++; s.others >= 3 {
+		s.giveUp()
+	}
 }
 
 // apply writes one entry of this node's log, which must be the leader's.
