@@ -8,9 +8,13 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// maxAppend is how many entries one request carries; times the largest command
-// it is what a request can weigh.
-const maxAppend = 64
+// What one request carries: so many entries, for a follower syncs its disk once for
+// each request, and so many bytes of them unless one alone has more, for a request has
+// 3 s on the slowest link.
+const (
+	maxAppend      = 256
+	maxAppendBytes = 4 << 20
+)
 
 // openRaft starts Raft on the disk and the stream layer. It returns the index
 // of the last entry in the log as the start found it.

@@ -42,6 +42,7 @@ func (safeTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 // the leader's disk hangs: it could acknowledge nothing, and whoever hears of it waits
 // for it.
 func (t safeTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, q *raft.AppendEntriesRequest, a *raft.AppendEntriesResponse) error {
+	q.Entries = fit(q.Entries) // Raft goes on behind those that are left
 	err := errQuiet
 	if !t.quiet() {
 		err = t.NetworkTransport.AppendEntries(id, target, q, a)
@@ -55,6 +56,17 @@ func (t safeTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress
 		t.await(id, q.Term)
 	}
 	return err
+}
+
+// fit returns those of some entries that fit into one request, one at least.
+func fit(entries []*raft.Log) []*raft.Log {
+	size := 0
+	for i, e := range entries {
+		if size += len(e.Data) + len(e.Extensions); size > maxAppendBytes && i > 0 {
+			return entries[:i]
+		}
+	}
+	return entries
 }
 
 func (t safeTransport) beatsOf(id raft.ServerID) *atomic.Uint64 {

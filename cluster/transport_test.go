@@ -130,3 +130,93 @@ func TestReplicationHasNoPipeline(t *testing.T) {
 		t.Errorf("a pipeline %v, %v", p, err)
 	}
 }
+
+// TestARequestFitsASlowLink: Raft counts entries only, and goes on behind those that
+// a request still has once it is sent.
+func TestARequestFitsASlowLink(t *testing.T) {
+	to, from := transportOn(t), transportOn(t)
+	trans := newSafe(from, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
+	for name, c := range map[string]struct{ entries, size, want int }{
+		"small ones": {maxAppend, 100, maxAppend},
+		"large ones": {20, 1 << 20, 4},
+		"a huge one": {2, maxAppendBytes + 1, 1},
+		"none":       {0, 0, 0},
+	} {
+		q := &raft.AppendEntriesRequest{RPCHeader: header("n2"), Term: 7, LeaderCommitIndex: 3}
+		for i := range c.entries {
+			q.Entries = append(q.Entries, &raft.Log{Index: uint64(i + 1), Data: make([]byte, c.size)})
+		}
+		failed := make(chan error, 1)
+		go func() { failed <- trans.AppendEntries("n1", to.LocalAddr(), q, &raft.AppendEntriesResponse{}) }()
+		rpc := <-to.Consumer()
+		got := len(rpc.Command.(*raft.AppendEntriesRequest).Entries)
+		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+		if err := <-failed; err != nil || got != c.want || len(q.Entries) != c.want {
+			t.Errorf("%s: %d arrived, %d are left, want %d: %v", name, got, len(q.Entries), c.want, err)
+		}
+	}
+}
+
+// BenchmarkCatchUp adds a node to a cluster whose log has 20,000 entries of 300 bytes.
+func BenchmarkCatchUp(b *testing.B) {
+	const entries = 20_000
+	for _, most := range []int{64, maxAppend} {
+		b.Run(fmt.Sprintf("entries=%d", most), func(b *testing.B) {
+			start := func(id string) (*raft.Raft, *raft.NetworkTransport) {
+				ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+				if err != nil {
+					b.Fatal(err)
+				}
+				d, err := openDisk(b.TempDir(), id)
+				if err != nil {
+					b.Fatal(err)
+				}
+				c := raft.DefaultConfig()
+				c.LocalID, c.Logger, c.MaxAppendEntries, c.TrailingLogs = raft.ServerID(id), hclog.NewNullLogger(), most, entries
+				c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+				tr := newTransport(pipe{ln}, nil, hclog.NewNullLogger())
+				safe := newSafe(tr, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
+				log := sealed{d.log}
+				snapshots := raft.NewInmemSnapshotStore()
+				if id == "n1" {
+					servers := raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: tr.LocalAddr()}}}
+					if err := raft.BootstrapCluster(c, log, log, snapshots, safe, servers); err != nil {
+						b.Fatal(err)
+					}
+				}
+				r, err := raft.NewRaft(c, &raft.MockFSM{}, log, log, snapshots, safe)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { _, _, _ = r.Shutdown().Error(), tr.Close(), d.log.Close() })
+				return r, tr
+			}
+			leader, _ := start("n1")
+			<-leader.LeaderCh()
+			var last raft.ApplyFuture
+			for range entries {
+				last = leader.Apply(make([]byte, 300), 0)
+			}
+			if err := last.Error(); err != nil {
+				b.Fatal(err)
+			}
+			for i := 0; b.Loop(); i++ {
+				b.StopTimer()
+				id := fmt.Sprint("f", i)
+				follower, tr := start(id)
+				b.StartTimer()
+				if err := leader.AddNonvoter(raft.ServerID(id), tr.LocalAddr(), 0, 0).Error(); err != nil {
+					b.Fatal(err)
+				}
+				for follower.AppliedIndex() < last.Index() {
+					time.Sleep(time.Millisecond)
+				}
+				b.StopTimer()
+				if err := leader.RemoveServer(raft.ServerID(id), 0, 0).Error(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
