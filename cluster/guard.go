@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,9 @@ type guard struct {
 	fault *fault
 	after time.Duration // how long an operation may take
 
-	hanging atomic.Bool // an operation takes a third of that: as leader, be replaced
+	// hanging is set while an operation takes more than a third of after: who leads
+	// had better be replaced.
+	hanging atomic.Bool
 
 	mu     sync.Mutex
 	last   uint64               // guarded by mu
@@ -38,17 +41,22 @@ type guard struct {
 }
 
 func newGuard(s store, f *fault, after time.Duration) *guard {
-	return &guard{store: s, fault: f, after: after, busy: map[uint64]time.Time{}}
+	return &guard{store: s, fault: f, after: after, busy: map[uint64]time.Time{}, looked: time.Now()}
 }
 
 // watch looks for operations that hang, until done is closed.
-func (g *guard) watch(done <-chan struct{}) {
+func (g *guard) watch(done <-chan struct{}, log *slog.Logger) {
 	t := time.NewTicker(g.pace())
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			if since := g.look(time.Now()); since > g.after {
+			was := g.hanging.Load()
+			since := g.look(time.Now())
+			if !was && g.hanging.Load() {
+				log.Warn("the disk does not answer: if this node leads, it falls silent", "for", since.Round(time.Millisecond))
+			}
+			if since > g.after {
 				g.fault.raise(fmt.Errorf("%w: one operation takes %s", ErrDiskStalled, since.Round(time.Millisecond)))
 				return
 			}
@@ -60,15 +68,12 @@ func (g *guard) watch(done <-chan struct{}) {
 
 func (g *guard) pace() time.Duration { return g.after / 10 }
 
-// look returns how long the oldest operation has taken. Time in which nobody
-// looked is not held against the disk: the process stood still, not its disk.
+// look returns how long the oldest operation has taken. Of the time in which nobody
+// looked, two paces count at most: the process stood still, not its disk.
 func (g *guard) look(now time.Time) (since time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	late := now.Sub(g.looked) - 2*g.pace()
-	if g.looked.IsZero() {
-		late = 0
-	}
 	g.looked = now
 	for id, start := range g.busy {
 		if late > 0 {
@@ -83,16 +88,18 @@ func (g *guard) look(now time.Time) (since time.Duration) {
 	return since
 }
 
-func (g *guard) begin() (end func()) {
+func (g *guard) begin(now time.Time) (end func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.last++
 	id := g.last
-	g.busy[id] = time.Now()
+	g.busy[id] = now
 	return func() {
 		g.mu.Lock()
-		delete(g.busy, id)
-		g.mu.Unlock()
+		defer g.mu.Unlock()
+		if delete(g.busy, id); len(g.busy) == 0 {
+			g.hanging.Store(false)
+		}
 	}
 }
 
@@ -101,7 +108,7 @@ func (g *guard) write(what string, fn func() error) error {
 	if err := g.fault.Err(); err != nil {
 		return err
 	}
-	end := g.begin()
+	end := g.begin(time.Now())
 	err := fn()
 	end()
 	if err != nil {
@@ -139,8 +146,32 @@ func (g *guard) SetUint64(key []byte, v uint64) error {
 
 // GetLog is raft.LogStore.
 func (g *guard) GetLog(index uint64, l *raft.Log) error {
-	defer g.begin()()
+	defer g.begin(time.Now())()
 	return g.store.GetLog(index, l)
+}
+
+// FirstIndex is raft.LogStore.
+func (g *guard) FirstIndex() (uint64, error) {
+	defer g.begin(time.Now())()
+	return g.store.FirstIndex()
+}
+
+// LastIndex is raft.LogStore.
+func (g *guard) LastIndex() (uint64, error) {
+	defer g.begin(time.Now())()
+	return g.store.LastIndex()
+}
+
+// Get is raft.StableStore.
+func (g *guard) Get(key []byte) ([]byte, error) {
+	defer g.begin(time.Now())()
+	return g.store.Get(key)
+}
+
+// GetUint64 is raft.StableStore.
+func (g *guard) GetUint64(key []byte) (uint64, error) {
+	defer g.begin(time.Now())()
+	return g.store.GetUint64(key)
 }
 
 // DeleteRange is raft.LogStore. A range that begins where the log begins is

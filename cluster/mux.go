@@ -167,8 +167,8 @@ func (m *mux) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, er
 }
 
 // raftLimits bound what another node's Raft sends. Nodes of earlier versions send 64
-// entries at most, of whatever size, and take 256.
-var raftLimits = filter.Limits{Entries: 256, Bytes: 64 * (ledger.MaxCommand + 1<<10), Stall: 10 * time.Second}
+// entries at most, of whatever size.
+var raftLimits = filter.Limits{Entries: maxAppend, Bytes: 64 * (ledger.MaxCommand + 1<<10), Stall: 10 * time.Second}
 
 // connectFor is how long a connection may take to be accepted. A first packet that
 // is lost the kernel sends again after 1 s, then 2 s, then 4 s: who dials anew finds a

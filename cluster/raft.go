@@ -8,9 +8,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// What one request carries: so many entries, for a follower syncs its disk once for
-// each request, and so many bytes of them unless one alone has more, for a request has
-// 3 s on the slowest link.
+// What one request carries at most: so many entries, for a follower syncs its disk once
+// for each request, and earlier versions take no more; so many bytes of them, for it
+// has 3 s on the slowest link.
 const (
 	maxAppend      = 256
 	maxAppendBytes = 4 << 20
@@ -58,7 +58,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 	// contradicts is hidden, the last entries are at hand, and the disk is watched.
 	n.guard = newGuard(sealed{n.disk.log}, n.fault, n.cfg.Timing.DiskStall)
 	n.wg.Add(1)
-	go func() { defer n.wg.Done(); n.guard.watch(n.ctx.Done()) }()
+	go func() { defer n.wg.Done(); n.guard.watch(n.ctx.Done(), n.cfg.Log) }()
 	cache, err := raft.NewLogCache(1024, n.guard)
 	if err != nil {
 		return 0, err

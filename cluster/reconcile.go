@@ -33,13 +33,13 @@ func (n *Node) leaderLoop() {
 	for {
 		select {
 		case <-t.C:
+			if s := n.sent.Load(); s != nil {
+				_, leader := n.raft.LeaderWithID()
+				s.look(string(leader))
+			}
 		case <-n.kick:
 		case <-n.ctx.Done():
 			return
-		}
-		if s := n.sent.Load(); s != nil {
-			_, leader := n.raft.LeaderWithID()
-			s.look(string(leader))
 		}
 		if n.raft.State() != raft.Leader {
 			if !led.IsZero() {

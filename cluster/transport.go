@@ -12,22 +12,23 @@ import (
 )
 
 // safeTransport keeps heartbeats off the transport's own goroutine, where they
-// would change the term beside Raft's main loop (hashicorp/raft#695), and does not
-// let Raft sleep over the return of a follower.
+// would change the term beside Raft's main loop (hashicorp/raft#695), does not let
+// Raft sleep over the return of a follower, sends no more at once than a slow link
+// takes, and neither heartbeats nor entries while the own disk hangs.
 type safeTransport struct {
 	*raft.NetworkTransport
-	// back waits until a node is reached, if it is not, or until who leads in a
-	// term need not wait for it. heard says whether a heartbeat has reached the node
-	// since.
+	// back waits until a node is reached and the own disk answers, or until who leads
+	// in a term need not wait for it. heard says whether a heartbeat has reached the
+	// node since.
 	back  func(id raft.ServerID, term uint64, heard func() bool)
-	beats *sync.Map // heartbeats that were answered, by id: *atomic.Uint64
-	quiet func() bool
+	beats *sync.Map   // heartbeats that were answered, by id: *atomic.Uint64
+	quiet func() bool // the own disk hangs
 }
 
-var errQuiet = errors.New("nothing is sent while the own disk hangs")
+var errQuiet = errors.New("neither heartbeats nor entries are sent while the own disk hangs")
 
-// newSafe returns one that waits as back does, and sends nothing while it is to be
-// quiet.
+// newSafe returns one that waits as back does, and sends no heartbeats and no entries
+// while it is to be quiet.
 func newSafe(t *raft.NetworkTransport, back func(raft.ServerID, uint64, func() bool), quiet func() bool) safeTransport {
 	return safeTransport{NetworkTransport: t, back: back, beats: new(sync.Map), quiet: quiet}
 }
@@ -39,8 +40,7 @@ func (safeTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 // waits after each failure for twice as long, up to 10 s, before it sends entries
 // again, and nothing wakes it: heartbeats that get through do not. They have a
 // wait of their own, half a time-out at most, and fail at once. All fail unsent while
-// the leader's disk hangs: it could acknowledge nothing, and whoever hears of it waits
-// for it.
+// the leader's disk hangs: it can store nothing, and whoever hears of it waits for it.
 func (t safeTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, q *raft.AppendEntriesRequest, a *raft.AppendEntriesResponse) error {
 	q.Entries = fit(q.Entries) // Raft goes on behind those that are left
 	err := errQuiet
@@ -99,7 +99,7 @@ func (n *Node) back(id raft.ServerID, term uint64, heard func() bool) {
 	defer t.Stop()
 	for range backWithin / n.cfg.Timing.Ping {
 		r, own := n.peers.get(string(id)), n.started.Load()
-		if r == nil || r.missed.Load() < unreachable && !n.guard.hanging.Load() || heard() || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
+		if r == nil || (r.missed.Load() < unreachable && !n.guard.hanging.Load()) || heard() || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
 			return
 		}
 		select {

@@ -170,7 +170,7 @@ type sent struct {
 
 // look gives a write up whose leader has been replaced and does not answer: what
 // waits behind it shall not wait for a leader whose disk hangs, or that is cut off. One
-// that has stepped down in order answers before the third look.
+// that has stepped down in order mostly answers before the third look.
 func (s *sent) look(leader string) {
 	if leader == "" || leader == s.leader {
 		s.others = 0

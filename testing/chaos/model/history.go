@@ -178,21 +178,18 @@ func (f *Fault) During(from, to time.Duration) bool {
 	return f.Start <= to && (f.Over == 0 || f.Over >= from)
 }
 
-// Recovery is how long the cluster was not whole after a fault's cause was gone,
-// without the time in which the cause of another was still there.
+// Recovery is how long the cluster was not whole after a fault's cause was gone. Until
+// the cause of another was gone too it does not count, unless the cluster was whole
+// before that.
 func (f *Fault) Recovery(all []*Fault) (took time.Duration) {
 	others := slices.SortedFunc(slices.Values(all), func(a, b *Fault) int { return cmp.Compare(a.Start, b.Start) })
 	at := f.Heal
 	for _, g := range others {
-		healed := g.Heal
-		if healed == 0 {
-			healed = f.Over
-		}
-		if g == f || healed <= at || g.Start >= f.Over {
+		if g == f || g.Heal <= at || g.Heal > f.Over {
 			continue
 		}
 		took += max(0, g.Start-at)
-		at = min(healed, f.Over)
+		at = g.Heal
 	}
 	return took + max(0, f.Over-at)
 }

@@ -11,7 +11,7 @@ type Line struct {
 	Name   string
 	Times  int
 	Worst  Cost          // the one that came closest to its bound, or went beyond it
-	Median time.Duration // from their end until the cluster was whole
+	Median time.Duration // how long the cluster took to be whole after them
 	Most   time.Duration // likewise
 	Still  time.Duration // the longest without an entry of the ledger
 }

@@ -286,8 +286,8 @@ func TestRecovery(t *testing.T) {
 		{[]*model.Fault{fault(1, 9, 11), fault(31, 33, 34)}, 18}, // before and after
 		{[]*model.Fault{fault(9, 15, 30)}, 15},                   // from the heal on
 		{[]*model.Fault{fault(14, 15, 30), fault(1, 13, 14)}, 16},
-		{[]*model.Fault{fault(14, 20, 30), fault(15, 19, 30), fault(18, 40, 41)}, 2}, // one in the other
-		{[]*model.Fault{fault(11, 0, 0)}, 0},                                         // never healed
+		{[]*model.Fault{fault(14, 20, 30), fault(15, 19, 30), fault(18, 22, 30)}, 10}, // one in the other
+		{[]*model.Fault{fault(14, 31, 32), fault(11, 0, 0)}, 18},                      // whole all the same
 	} {
 		if got := join.Recovery(append(c.others, join)); got != c.want*time.Second {
 			t.Errorf("beside %d others: %s, want %d s", len(c.others), got, c.want)
