@@ -71,8 +71,9 @@ type Admission struct {
 // Bucket is one limit of one account and what it admitted.
 type Bucket struct {
 	Account string
-	Burst   float64
-	Rate    float64 // units a second
+	Burst   float64       // of a sliding one its limit
+	Rate    float64       // units a second
+	Window  time.Duration // in any of which a sliding one admits its limit; zero: it does not slide
 	Admits  []Admission
 	Denials []time.Duration // the last answer of each run of denials by the owner
 	Owners  []Owner         // by who decided as owner, in time

@@ -24,6 +24,12 @@ const (
 // the same rate: small, so that what was let through is soon paid back.
 const keptBurst = 60
 
+// A few more have a sliding window.
+const (
+	slidingLimit  = 100
+	slidingWindow = 10 * time.Second
+)
+
 // Config says how much is asked.
 type Config struct {
 	Seed    uint64
@@ -33,13 +39,14 @@ type Config struct {
 	Cold    int           // accounts that nobody uses up
 	Hot     int           // buckets that are being used up, and as many that were
 	Kept    int           // buckets that are asked for all the while
+	Sliding int           // windows likewise
 	Writers int           // that make entries, on as many accounts as a third of them
 	Between time.Duration // the longest between two entries of a writer
 }
 
 // DefaultConfig is right for two cores.
 func DefaultConfig() Config {
-	return Config{Workers: 4, Pause: 6 * time.Millisecond, Cold: 2000, Hot: 8, Kept: 4, Writers: 9, Between: 80 * time.Millisecond}
+	return Config{Workers: 4, Pause: 6 * time.Millisecond, Cold: 2000, Hot: 8, Kept: 4, Sliding: 2, Writers: 9, Between: 80 * time.Millisecond}
 }
 
 // Traffic are clients that ask until they are stopped.
@@ -76,11 +83,22 @@ func Start(ctx context.Context, cfg Config, rec *Recorder) (*Traffic, error) {
 		return nil, err
 	}
 	for _, account := range t.kept {
-		if err := t.limit(ctx, account); err != nil {
+		if err := t.limit(ctx, account, fmt.Sprintf(`"limit":%d,"window":"1m","burst":%d`, int(Rate*60), keptBurst)); err != nil {
 			return nil, err
 		}
 		rec.addBucket(&model.Bucket{Account: account, Burst: keptBurst, Rate: Rate})
 	}
+	sliding, err := t.accounts(ctx, "sliding", cfg.Sliding)
+	if err != nil {
+		return nil, err
+	}
+	for _, account := range sliding {
+		if err := t.limit(ctx, account, fmt.Sprintf(`"limit":%d,"window":"%s","algorithm":"sliding_window"`, slidingLimit, slidingWindow)); err != nil {
+			return nil, err
+		}
+		rec.addBucket(&model.Bucket{Account: account, Burst: slidingLimit, Rate: slidingLimit / slidingWindow.Seconds(), Window: slidingWindow})
+	}
+	t.kept = append(t.kept, sliding...)
 	t.hot.Store(&[]string{})
 	if err := t.Rotate(ctx); err != nil {
 		return nil, err
@@ -245,9 +263,9 @@ func (t *Traffic) accounts(ctx context.Context, prefix string, count int) (names
 	return names, nil
 }
 
-// limit gives an account the small burst, and waits until every node knows of it.
-func (t *Traffic) limit(ctx context.Context, account string) error {
-	limits := fmt.Sprintf(`{"overrides":[{"category":"llm","limits":[{"unit":"requests","limit":%d,"window":"1m","burst":%d}]}]}`, int(Rate*60), keptBurst)
+// limit gives an account a limit of its own, and waits until every node knows of it.
+func (t *Traffic) limit(ctx context.Context, account, limit string) error {
+	limits := `{"overrides":[{"category":"llm","limits":[{"unit":"requests",` + limit + `}]}]}`
 	r, err := t.cfg.Nodes[0].Do(ctx, "PATCH", "/v1/accounts/"+account, limits)
 	if err != nil {
 		return err

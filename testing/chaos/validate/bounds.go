@@ -57,7 +57,7 @@ func newAllowance(h *model.History, b *model.Bucket, faults []*model.Fault) *all
 			it.over = forEver
 		}
 		a.events = append(a.events, event{f.Start, i, begins})
-		if it.over < forEver && payable(faults, f) {
+		if it.over < forEver && b.Window == 0 && payable(faults, f) {
 			it.reduced = min(it.full, unstated(h, b))
 			a.events = append(a.events, event{f.Over, i, over}, event{f.Over + time.Duration(it.full/b.Rate*float64(time.Second)), i, paid})
 		}

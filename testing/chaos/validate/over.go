@@ -15,14 +15,14 @@ import (
 // for a bucket that was never full.
 func Over(all []model.Admission, burst, rate float64) float64 {
 	worst := -burst
-	intervals(all, burst, rate, func(_, _ time.Duration, over, _ float64) { worst = max(worst, over) })
+	intervals(all, burst, rate, forEver, func(_, _ time.Duration, over, _ float64) { worst = max(worst, over) })
 	return worst
 }
 
 // intervals calls fn with what each interval between a request and a later
-// answer admitted above its ideal, and with the most of those that begin alike and
-// end no later.
-func intervals(all []model.Admission, burst, rate float64, fn func(from, to time.Duration, over, peak float64)) {
+// answer, no longer than longest, admitted above its ideal, and with the most of those
+// that begin alike and end no later.
+func intervals(all []model.Admission, burst, rate float64, longest time.Duration, fn func(from, to time.Duration, over, peak float64)) {
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b model.Admission) int { return int(a.Answered - b.Answered) })
 	asked := make([]time.Duration, len(all))
@@ -35,6 +35,9 @@ func intervals(all []model.Admission, burst, rate float64, fn func(from, to time
 		for _, a := range all {
 			if a.Asked < from {
 				continue
+			}
+			if a.Answered-from > longest {
+				break
 			}
 			sum += float64(a.Units)
 			over := sum - burst - rate*(a.Answered-from).Seconds()
@@ -68,7 +71,7 @@ const rounding = 1e-6
 // OverAdmission checks every interval of every bucket against its ideal and the
 // bounds of the faults that it meets.
 func OverAdmission(h *model.History) (Result, []Cost) {
-	r := Result{Invariant: "over-admission", OK: true, Bound: "burst + rate x time + the bounds of the faults met"}
+	r := Result{Invariant: "over-admission", OK: true, Bound: "burst + rate x time, or the limit in any window of a sliding one, + the bounds of the faults met"}
 	faults := h.Faults()
 	costs := make([]Cost, len(faults))
 	for i, f := range faults {
@@ -83,7 +86,11 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 	for _, b := range h.Buckets {
 		var bad *Cost
 		allowed := newAllowance(h, b, faults)
-		intervals(b.Admits, b.Burst, b.Rate, func(from, to time.Duration, over, peak float64) {
+		rate, longest := b.Rate, forEver
+		if b.Window > 0 {
+			rate, longest = 0, b.Window
+		}
+		intervals(b.Admits, b.Burst, rate, longest, func(from, to time.Duration, over, peak float64) {
 			worst = max(worst, over)
 			c := Cost{Account: b.Account, Over: over, Bound: allowed.of(from, to, peak), Measured: true}
 			i := allowed.only()

@@ -107,6 +107,20 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 		{"one unit too much", "over-admission", func(h *model.History) { admit(h, 1, time.Second) }},
 		{"what came back", "", func(h *model.History) { admit(h, 10, 2*time.Second) }},
 		{"more than came back", "over-admission", func(h *model.History) { admit(h, 12, 2*time.Second) }},
+		{"a window that has slid on", "", func(h *model.History) {
+			h.Buckets[0].Window = time.Minute
+			admit(h, burst, 61001*time.Millisecond)
+		}},
+		{"what would have come back, in a sliding window", "over-admission", func(h *model.History) {
+			h.Buckets[0].Window = time.Minute
+			admit(h, 1, 60*time.Second)
+		}},
+		{"more than a sliding window, long after a death", "over-admission", func(h *model.History) {
+			h.Buckets[0].Window = time.Minute
+			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
+			admit(h, 30, 4*time.Second)
+			admit(h, burst+1, 70*time.Second)
+		}},
 		{"the slack of an owner's death", "", func(h *model.History) {
 			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
 			admit(h, 30+30, 4*time.Second)
