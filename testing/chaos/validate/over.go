@@ -85,6 +85,7 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 	worst := -1e9
 	for _, b := range h.Buckets {
 		var bad *Cost
+		var badFrom, badTo time.Duration
 		allowed := newAllowance(h, b, faults)
 		rate, longest := b.Rate, forEver
 		if b.Window > 0 {
@@ -108,11 +109,11 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 			}
 			if over > c.Bound+rounding && (bad == nil || over-c.Bound > bad.Over-bad.Bound) {
 				c.Fault = last(faults, to)
-				bad = &c
+				bad, badFrom, badTo = &c, from, to
 			}
 		})
 		if bad != nil {
-			r.fail("%s admitted %.2f above its ideal, the faults allow %.2f (%s)", bad.Account, bad.Over, bad.Bound, name(bad.Fault))
+			r.fail("%s admitted %.2f above its ideal, the faults allow %.2f (%s; %s)", bad.Account, bad.Over, bad.Bound, name(bad.Fault), deciders(b, badFrom, badTo))
 		}
 	}
 	r.Figure = fmt.Sprintf("%.2f at most, of %d buckets", worst, len(h.Buckets))
@@ -120,6 +121,40 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 		r.fail("there was no bucket")
 	}
 	return r, costs
+}
+
+// deciders says who admitted what in an interval.
+func deciders(b *model.Bucket, from, to time.Duration) string {
+	type decider struct {
+		by       string
+		degraded bool
+	}
+	type span struct {
+		units       int64
+		first, last time.Duration
+	}
+	all := map[decider]span{}
+	for _, a := range b.Admits {
+		if a.Asked < from || a.Answered > to {
+			continue
+		}
+		k := decider{a.By, a.Degraded}
+		s, ok := all[k]
+		if !ok {
+			s.first = a.Answered
+		}
+		s.units, s.first, s.last = s.units+a.Units, min(s.first, a.Answered), max(s.last, a.Answered)
+		all[k] = s
+	}
+	out := fmt.Sprintf("from %.3f to %.3f s", from.Seconds(), to.Seconds())
+	for k, s := range all {
+		what := "as owner"
+		if k.degraded {
+			what = "in its place"
+		}
+		out += fmt.Sprintf(", %s %s %d at %.3f to %.3f s", k.by, what, s.units, s.first.Seconds(), s.last.Seconds())
+	}
+	return out
 }
 
 func name(f *model.Fault) string {
