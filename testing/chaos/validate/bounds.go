@@ -231,8 +231,22 @@ func Bound(h *model.History, b *model.Bucket, f *model.Fault) float64 {
 		// stand-ins judge beside it. Who should has one budget, all others together
 		// another.
 		return 2 * interim
+	case model.Move:
+		// Exact, but where neither who hands over nor who takes answers within a hop's
+		// time a stand-in judges beside them.
+		return min(interim, inPlace(b, f))
 	}
-	return 0 // planned moves, one link, a slow disk, wrong clocks, nothing at all
+	return 0 // one link, a slow disk, wrong clocks, nothing at all
+}
+
+// inPlace is what was admitted in the owner's place while a fault lasted.
+func inPlace(b *model.Bucket, f *model.Fault) (units float64) {
+	for _, a := range b.Admits {
+		if a.Degraded && f.During(a.Asked, a.Answered) {
+			units += float64(a.Units)
+		}
+	}
+	return units
 }
 
 // strikesOwner reports whether a fault strikes the bucket's owner, as far as is

@@ -47,6 +47,14 @@ func admit(h *model.History, units int, at time.Duration) {
 	}
 }
 
+// standIn has the last admissions be in the owner's place.
+func standIn(h *model.History, units int) {
+	all := h.Buckets[0].Admits
+	for i := range units {
+		all[len(all)-1-i].Degraded = true
+	}
+}
+
 func fault(h *model.History, kind model.Kind, start, over time.Duration, nodes ...string) {
 	h.AddFault(&model.Fault{Name: string(kind), Kind: kind, Nodes: nodes, Hurt: nodes, Start: start, Heal: over, Over: over, HurtUntil: over})
 	// An entry after it.
@@ -120,6 +128,28 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
 			admit(h, 30, 4*time.Second)
 			admit(h, burst+1, 70*time.Second)
+		}},
+		{"what a stand-in admitted while a handover took long", "", func(h *model.History) {
+			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
+			admit(h, 2, 2500*time.Millisecond)
+			standIn(h, 2)
+			admit(h, 30, 4*time.Second)
+		}},
+		{"more than a stand-in admitted in a handover", "over-admission", func(h *model.History) {
+			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
+			admit(h, 2, 2500*time.Millisecond)
+			standIn(h, 2)
+			admit(h, 31, 4*time.Second)
+		}},
+		{"more than a stand-in may in a handover", "over-admission", func(h *model.History) {
+			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
+			admit(h, 20+60+5, 3*time.Second-time.Millisecond)
+			standIn(h, 20+60+5)
+		}},
+		{"what a stand-in admitted after a handover", "over-admission", func(h *model.History) {
+			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
+			admit(h, 32, 4*time.Second)
+			standIn(h, 2)
 		}},
 		{"the slack of an owner's death", "", func(h *model.History) {
 			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
