@@ -58,9 +58,9 @@ type Node struct {
 	peers       peers
 	owners      owners
 	writes      chan *write
-	sent        atomic.Pointer[sent]
-	kick        chan struct{} // reconcile soon
-	metaChanged chan struct{} // gossip is to carry what has changed of this node
+	sent        atomic.Pointer[sent] // on its way to the leader; nil: none
+	kick        chan struct{}        // reconcile soon
+	metaChanged chan struct{}        // gossip is to carry what has changed of this node
 	cancel      context.CancelFunc
 	ctx         context.Context
 	wg          sync.WaitGroup

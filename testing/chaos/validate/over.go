@@ -3,6 +3,7 @@ package validate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -123,7 +124,7 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 	return r, costs
 }
 
-// deciders says who admitted what in an interval.
+// deciders says who admitted what in an interval, in the order in which they began.
 func deciders(b *model.Bucket, from, to time.Duration) string {
 	type decider struct {
 		by       string
@@ -147,8 +148,9 @@ func deciders(b *model.Bucket, from, to time.Duration) string {
 		all[k] = s
 	}
 	out := fmt.Sprintf("from %.3f to %.3f s", from.Seconds(), to.Seconds())
-	for k, s := range all {
-		what := "as owner"
+	order := slices.SortedFunc(maps.Keys(all), func(x, y decider) int { return cmp.Compare(all[x].first, all[y].first) })
+	for _, k := range order {
+		s, what := all[k], "as owner"
 		if k.degraded {
 			what = "in its place"
 		}
