@@ -245,7 +245,7 @@ func (n *node) ask(s limiter.Step, c *bucket.Check, done answer) {
 	n.after(s.Hop, func() { finish(bucket.Decision{}, errNoAnswer) })
 	n.w.send(n, to, func() {
 		to.serve(s.How, epoch, c, func(d bucket.Decision, err error) {
-			refuser := to.table
+			refuser := to.m
 			to.w.send(to, n, func() {
 				if n.boot != life || err == nil {
 					finish(d, err)

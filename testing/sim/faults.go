@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"quorate/cluster/ring"
+	"quorate/fsm/ledger"
 )
 
 // Kind is a kind of fault.
@@ -215,10 +215,10 @@ func (w *world) incomplete(owner *node, p int) bool {
 	have := 0
 	lacks := owner.local.Duties().Copy
 	for _, at := range place[1:] {
-		if at == ring.Nobody {
+		if at == ledger.Nobody {
 			continue
 		}
-		if id := owner.table.Members; int(at) < len(id) && !slices.Contains(lacks[id[at].ID], p) {
+		if id := owner.m.Members; int(at) < len(id) && !slices.Contains(lacks[id[at].ID], p) {
 			have++
 		}
 	}
@@ -250,7 +250,7 @@ func (w *world) drained(n *node, looks int) {
 func (w *world) owns(n *node) bool {
 	t := w.log[len(w.log)-1]
 	for p, place := range t.Places {
-		if place[0] != ring.Nobody && t.Members[place[0]].ID == n.id || p < len(t.Moving) && t.Moving[p] && t.Members[place[1]].ID == n.id {
+		if place[0] != ledger.Nobody && t.Members[place[0]].ID == n.id || p < len(t.Moving) && t.Moving[p] && t.Members[place[1]].ID == n.id {
 			return true
 		}
 	}
@@ -274,7 +274,7 @@ func (w *world) sever(links [][2]int, end func(func())) {
 func (w *world) ownerOf(b *bucketRun) int {
 	t := w.log[len(w.log)-1]
 	p := partition(b.account)
-	if p >= len(t.Places) || t.Places[p][0] == ring.Nobody {
+	if p >= len(t.Places) || t.Places[p][0] == ledger.Nobody {
 		return -1
 	}
 	return w.byID[t.Members[t.Places[p][0]].ID].index

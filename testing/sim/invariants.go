@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"quorate/cluster/ring"
+	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
 
@@ -38,7 +38,7 @@ type claim struct {
 // that the maps name, and none by an earlier owner than the last one's.
 func (w *world) claimed(n *node, p int) {
 	now := claim{node: n}
-	for e := int(n.table.terms.Epoch); e > 0 && names(w.log[e], n, p); e-- {
+	for e := int(n.m.Epoch); e > 0 && names(w.log[e], n, p); e-- {
 		now.epoch = e
 		// What it had handed over comes back: that is another claim.
 		if role(w.log[e], n, p) == 1 && role(w.log[e-1], n, p) == 0 {
@@ -48,7 +48,7 @@ func (w *world) claimed(n *node, p int) {
 	last := w.claims[p]
 	switch {
 	case now.epoch == 0:
-		w.breaks("%s, boot %d, admits of %d in epoch %d, which does not name it", n.id, n.boot, p, n.table.terms.Epoch)
+		w.breaks("%s, boot %d, admits of %d in epoch %d, which does not name it", n.id, n.boot, p, n.m.Epoch)
 	case now.epoch < last.epoch:
 		w.breaks("%s admits of %d, its own since epoch %d, after %s did, whose it is since epoch %d", n.id, p, now.epoch, last.node.id, last.epoch)
 	}
@@ -57,16 +57,16 @@ func (w *world) claimed(n *node, p int) {
 
 // names reports whether a map has this life of a node decide on a partition,
 // now or when it is handed over.
-func names(t *table, n *node, p int) bool { return role(t, n, p) >= 0 }
+func names(t *ledger.Map, n *node, p int) bool { return role(t, n, p) >= 0 }
 
 // role is 0 for who decides on a partition by a map, 1 for whom it is handed over to,
 // else -1.
-func role(t *table, n *node, p int) int {
+func role(t *ledger.Map, n *node, p int) int {
 	if p >= len(t.Places) {
 		return -1
 	}
 	for at, k := range t.Places[p][:2] {
-		if k != ring.Nobody && t.Members[k] == (ring.Life{ID: n.id, Boot: n.boot}) && (at == 0 || p < len(t.Moving) && t.Moving[p]) {
+		if k != ledger.Nobody && t.Members[k] == (ledger.Member{ID: n.id, Boot: n.boot}) && (at == 0 || p < len(t.Moving) && t.Moving[p]) {
 			return at
 		}
 	}
@@ -171,7 +171,7 @@ func (w *world) believed(n *node) {
 		at := map[string]map[bucket.ID]bucket.State{}
 		n.local.Acknowledged(p, func(id bucket.ID, name string, least bucket.State) {
 			to := w.byID[name]
-			if least.Idle() || !to.alive || !slices.Contains(n.table.Members, ring.Life{ID: to.id, Boot: to.boot}) {
+			if least.Idle() || !to.alive || !slices.Contains(n.m.Members, ledger.Member{ID: to.id, Boot: to.boot}) {
 				return // what was lost with an earlier life is its own fault
 			}
 			if at[name] == nil {
@@ -198,7 +198,7 @@ func (w *world) settled() bool {
 	}
 	last := w.log[len(w.log)-1]
 	for p, place := range last.Places {
-		if place[0] == ring.Nobody || p < len(last.Moving) && last.Moving[p] {
+		if place[0] == ledger.Nobody || p < len(last.Moving) && last.Moving[p] {
 			return false
 		}
 		m := last.Members[place[0]]
@@ -216,8 +216,8 @@ func (w *world) settled() bool {
 }
 
 // rests reports whether a node has nothing to do.
-func (w *world) rests(n *node, last *table) bool {
-	if n.paused > w.now || n.leaving || !n.ready() || n.table != last || w.Without != Counters && len(n.local.Tallies()) > 0 {
+func (w *world) rests(n *node, last *ledger.Map) bool {
+	if n.paused > w.now || n.leaving || !n.ready() || n.m != last || w.Without != Counters && len(n.local.Tallies()) > 0 {
 		return false
 	}
 	d := n.local.Duties()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"quorate/cluster/lease"
+	"quorate/fsm/ledger"
 	"quorate/limiter"
 	"quorate/limiter/bucket"
 )
@@ -30,7 +31,7 @@ type node struct {
 	snapshot, stored, applied int  // epochs: of the snapshot, on disk, in force
 	had                       int  // on disk when this life began
 
-	table   *table // adopted last
+	m       *ledger.Map // adopted last
 	local   *limiter.Local
 	holder  *lease.Holder
 	held    *lease.Held
@@ -71,7 +72,7 @@ func (n *node) start() {
 	for i := range n.reached {
 		n.reached[i] = -time.Hour
 	}
-	n.waiting, n.busy, n.table = nil, map[string]bool{}, n.w.log[0]
+	n.waiting, n.busy, n.m = nil, map[string]bool{}, n.w.log[0]
 	n.local = limiter.NewLocal(n.id, rules{n.w}, n.clock)
 	n.local.Join(limiter.Cluster{
 		Leases: leases{n}, Outbox: outbox{n},
@@ -106,19 +107,19 @@ func (n *node) learn(upto int) {
 }
 
 // latest is the last map that a node knows of.
-func (n *node) latest() *table {
-	if t := n.w.log[n.applied]; t.terms.Epoch > n.table.terms.Epoch {
+func (n *node) latest() *ledger.Map {
+	if t := n.w.log[n.applied]; t.Epoch > n.m.Epoch {
 		return t
 	}
-	return n.table
+	return n.m
 }
 
 // adopt takes over the map in force.
-func (n *node) adopt(t *table) {
-	if t.terms.Epoch == 0 || !n.ready() {
+func (n *node) adopt(t *ledger.Map) {
+	if t.Epoch == 0 || !n.ready() {
 		return
 	}
-	v := &limiter.View{Epoch: t.terms.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts), Lives: map[string]uint64{}}
+	v := &limiter.View{Epoch: t.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts), Lives: map[string]uint64{}}
 	for _, m := range t.Members {
 		v.Lives[m.ID] = m.Boot
 	}
@@ -140,15 +141,20 @@ func (n *node) adopt(t *table) {
 			}
 		}
 	}
-	if !n.holder.Adopt(t.terms, owned) {
+	if !n.holder.Adopt(terms(t), owned) {
 		return
 	}
 	n.held = n.holder.Held()
-	n.table = t
+	n.m = t
 	n.local.Adopt(v)
 	n.renew()
 	n.dutiesDue()
 	n.stir()
+}
+
+// terms are a map's terms of leases.
+func terms(m *ledger.Map) lease.Terms {
+	return lease.Terms{Epoch: m.Epoch, Grantors: m.Grantors, Retiring: m.Retiring, Length: m.Lease, Drift: m.Drift}
 }
 
 // holding lists the partitions that this node holds by a handover.
@@ -177,9 +183,9 @@ func (n *node) renew() {
 			if n.w.Without == Boot && boot != 0 {
 				boot = q.Boot
 			}
-			if !lease.Grant(q, t.terms.Epoch, boot, to.ready()) {
+			if !lease.Grant(q, t.Epoch, boot, to.ready()) {
 				// A refusal carries the map: the owner may hear of it here first.
-				if t.terms.Epoch > q.Epoch && to.ready() {
+				if t.Epoch > q.Epoch && to.ready() {
 					to.w.send(to, n, func() {
 						if n.boot == life {
 							n.after(n.lag, func() { n.adopt(to.latest()) }) // as it is when it is fetched

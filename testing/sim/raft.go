@@ -6,6 +6,7 @@ import (
 
 	"quorate/cluster/lease"
 	"quorate/cluster/ring"
+	"quorate/fsm/ledger"
 )
 
 // leader is a node while it leads: what it has gathered since.
@@ -102,9 +103,9 @@ func (w *world) spread() {
 
 // propose commits a map if the leader still is one and its map is the next. A
 // majority has it on disk from then on.
-func (w *world) propose(l *leader, t *table) {
+func (w *world) propose(l *leader, t *ledger.Map) {
 	w.after(2*time.Millisecond, func() {
-		if w.leader != l || !w.reaches(l.n) || t.terms.Epoch != uint64(len(w.log)) {
+		if w.leader != l || !w.reaches(l.n) || t.Epoch != uint64(len(w.log)) {
 			return
 		}
 		w.log = append(w.log, t)
@@ -113,14 +114,14 @@ func (w *world) propose(l *leader, t *table) {
 				v.stored = len(w.log) - 1
 			}
 		}
-		w.logf("epoch %d: %v", t.terms.Epoch, describe(t))
+		w.logf("epoch %d: %v", t.Epoch, describe(t))
 		w.spread()
 	})
 }
 
-func describe(t *table) (out []string) {
+func describe(t *ledger.Map) (out []string) {
 	name := func(at uint16) string {
-		if at == ring.Nobody {
+		if at == ledger.Nobody {
 			return "-"
 		}
 		return t.Members[at].ID
@@ -153,11 +154,11 @@ func (w *world) lead() {
 		return
 	}
 	was := w.log[l.n.applied]
-	if l.over == nil || l.over.Epoch() != was.terms.Epoch {
-		l.over = lease.NewHandover(was.terms)
+	if l.over == nil || l.over.Epoch() != was.Epoch {
+		l.over = lease.NewHandover(terms(was))
 	}
 	applied := map[string]uint64{l.n.id: uint64(l.n.applied)}
-	v := ring.View{Table: was.Table, Released: make([]bool, Parts)}
+	v := ring.View{Table: tableOf(was), Released: make([]bool, Parts)}
 	missing := 0
 	for _, m := range w.nodes {
 		if !m.member {
@@ -169,46 +170,62 @@ func (w *world) lead() {
 		}
 		node := ring.Node{Life: ring.Life{ID: m.id, Boot: h.boot}, Leaving: m.leaving}
 		node.Lost = h.boot == 0 || w.now-h.at > lostAfter && !l.vouched(m)
-		named := slices.Contains(was.Members, node.Life)
+		named := slices.Contains(was.Members, ledger.Member(node.Life))
 		node.Unfit = !h.ready && !named
 		if node.Lost || node.Unfit {
 			missing++
 		}
 		v.Nodes = append(v.Nodes, node)
 		applied[m.id] = h.epoch
-		if h.epoch == was.terms.Epoch {
+		if h.epoch == was.Epoch {
 			for p := range h.holds {
 				v.Released[p] = v.Released[p] || h.holds[p]
 			}
 		}
 	}
-	if was.terms.Epoch == 0 && missing > 0 {
+	if was.Epoch == 0 && missing > 0 {
 		return
 	}
 	if w.Without == Drain {
 		for id := range applied {
-			applied[id] = was.terms.Epoch
+			applied[id] = was.Epoch
 		}
 	}
 	v.Passed = l.over.Observe(applied, w.now)
-	next, changed := ring.Next(v, Parts)
-	terms := was.terms
-	terms.Epoch++
-	terms.Length, terms.Drift = leaseLength, leaseDrift
+	table, changed := ring.Next(v, Parts)
+	next := mapOf(table)
+	next.Epoch, next.Lease, next.Drift = was.Epoch+1, leaseLength, leaseDrift
+	next.Grantors, next.Retiring = was.Grantors, was.Retiring
 	if w.Without == Drain {
-		terms.Drift = 0
+		next.Drift = 0
 	}
 	var grantors []string
 	for _, m := range w.voters() {
 		grantors = append(grantors, m.id)
 	}
 	switch {
-	case len(terms.Retiring) > 0 && v.Passed:
-		terms.Retiring, changed = nil, true
-	case len(terms.Retiring) == 0 && !slices.Equal(terms.Grantors, grantors):
-		terms.Grantors, terms.Retiring, changed = grantors, terms.Grantors, true
+	case len(next.Retiring) > 0 && v.Passed:
+		next.Retiring, changed = nil, true
+	case len(next.Retiring) == 0 && !slices.Equal(next.Grantors, grantors):
+		next.Grantors, next.Retiring, changed = grantors, next.Grantors, true
 	}
 	if changed {
-		w.propose(l, &table{next, terms})
+		w.propose(l, next)
 	}
+}
+
+func tableOf(m *ledger.Map) ring.Table {
+	t := ring.Table{Places: m.Places, Moving: m.Moving}
+	for _, k := range m.Members {
+		t.Members = append(t.Members, ring.Life(k))
+	}
+	return t
+}
+
+func mapOf(t ring.Table) *ledger.Map {
+	m := &ledger.Map{Places: t.Places, Moving: t.Moving}
+	for _, k := range t.Members {
+		m.Members = append(m.Members, ledger.Member(k))
+	}
+	return m
 }

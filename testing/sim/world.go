@@ -12,8 +12,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"quorate/cluster/lease"
-	"quorate/cluster/ring"
+	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
 
@@ -71,7 +70,7 @@ type world struct {
 
 	nodes  []*node
 	byID   map[string]*node
-	log    []*table // by epoch; log[0] is the empty one
+	log    []*ledger.Map // by epoch; log[0] is the empty one
 	leader *leader
 
 	cut   map[[2]int]int // messages from, to: how many faults cut them
@@ -91,12 +90,6 @@ type world struct {
 	buckets []*bucketRun
 	faults  []*Fault
 	stats   Stats
-}
-
-// table is one committed ownership map.
-type table struct {
-	ring.Table
-	terms lease.Terms
 }
 
 // Stats counts what a run saw.
