@@ -44,10 +44,10 @@ sim: ## simulate 4000 seeded runs of faults and check the bounds
 	go test -count=1 -timeout 30m -v ./testing/sim -run Bounds -seeds 4000
 
 owners: ## kill, freeze and move owners of real processes, 20 times each, and check what it cost
-	go test -count=1 -timeout 30m -v ./testing/chaos/owners -faults 20
+	go test -count=1 -timeout 30m -v ./testing/e2e/owners -faults 20
 
 lifecycle: ## back up, restart, upgrade, replace and recover clusters of real processes, with a million accounts
-	go test -count=1 -timeout 30m -v ./testing/chaos/lifecycle -accounts 1000000 -long
+	go test -count=1 -timeout 30m -v ./testing/e2e/lifecycle -accounts 1000000 -long
 
 # Both take SEED (the same faults again), ONLY (namespaces, processes, five, clocks
 # or containers), NODES and FAULTS (by name, with commas).
