@@ -11,7 +11,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"quorate/cluster/filter"
-	"quorate/cluster/pages"
+	"quorate/cluster/storage/boltcheck"
 )
 
 // The buckets of raft-boltdb.
@@ -81,7 +81,7 @@ func openError(err error) error {
 }
 
 func checkPages(file *os.File, length int64) error {
-	err := pages.Check(file, length, func(bucket string, key, value []byte) error {
+	err := boltcheck.Check(file, length, func(bucket string, key, value []byte) error {
 		switch bucket {
 		case bucketLogs:
 			// Its decoder allocates what a length claims.
@@ -100,7 +100,7 @@ func checkPages(file *os.File, length int64) error {
 		}
 		return nil
 	})
-	if errors.Is(err, pages.ErrDamaged) {
+	if errors.Is(err, boltcheck.ErrDamaged) {
 		err = fmt.Errorf("%w: %w", ErrLogDamaged, err)
 	}
 	return err

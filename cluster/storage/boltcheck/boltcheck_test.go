@@ -1,4 +1,4 @@
-package pages
+package boltcheck
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// content is what a file holds: bucket and key to value.
+// content returns the contents of a file: bucket and key to value.
 func content(b []byte) (map[string]string, error) {
 	got := map[string]string{}
 	err := Check(bytes.NewReader(b), int64(len(b)), func(bucket string, key, value []byte) error {
@@ -27,7 +27,7 @@ func content(b []byte) (map[string]string, error) {
 
 func index(i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
 
-// grown is a log as raft-boltdb keeps one, with all that it should hold.
+// grown is a log like that of raft-boltdb, with its expected contents.
 type grown struct {
 	db          *bbolt.DB
 	path        string
@@ -84,7 +84,7 @@ func (g *grown) append(tb testing.TB, rng *rand.Rand, n, size int) {
 	})
 }
 
-// drop deletes entries from one to before another, in one transaction.
+// drop deletes the entries in [from, before), in one transaction.
 func (g *grown) drop(tb testing.TB, from, before int) {
 	tb.Helper()
 	g.update(tb, func(tx *bbolt.Tx) error {
@@ -108,9 +108,9 @@ func (g *grown) bytes(tb testing.TB) []byte {
 	return b
 }
 
-// TestWhatBboltWroteIsSound changes logs at random, and wants each to be found as
-// bbolt has it.
-func TestWhatBboltWroteIsSound(t *testing.T) {
+// TestBboltFilesAreValid changes logs at random with bbolt. Check must accept each
+// and return the same contents as bbolt.
+func TestBboltFilesAreValid(t *testing.T) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		o := &bbolt.Options{PageSize: 1024 << rng.IntN(3), NoFreelistSync: seed%3 != 0}
@@ -160,8 +160,8 @@ func TestWhatBboltWroteIsSound(t *testing.T) {
 	}
 }
 
-// sample is a small file with two levels, a page of several, an inline bucket and
-// free pages.
+// sample returns a small file with two levels, an overflow page, an inline bucket
+// and free pages.
 func sample(tb testing.TB) []byte {
 	tb.Helper()
 	g := grow(tb, &bbolt.Options{PageSize: 1024, NoFreelistSync: true})
@@ -175,9 +175,10 @@ func sample(tb testing.TB) []byte {
 	return g.bytes(tb)
 }
 
-// TestEveryBitThatGuidesCounts flips each bit of the metas, of each page's head, and
-// of each element but for what only a key's or a value's reader can tell.
-func TestEveryBitThatGuidesCounts(t *testing.T) {
+// TestEveryStructuralBitIsChecked flips each bit of the metas, of the page headers,
+// and of the elements, except for those that only a reader of the key or the value
+// can check.
+func TestEveryStructuralBitIsChecked(t *testing.T) {
 	b := sample(t)
 	reached := map[int]bool{}
 	w := &walk{}
@@ -232,11 +233,11 @@ func TestEveryBitThatGuidesCounts(t *testing.T) {
 		id += more
 	}
 	if branches < 4 || long == 0 {
-		t.Fatalf("%d branches and %d long pages: this shows nothing", branches, long)
+		t.Fatalf("%d branches and %d long pages: the sample is too small", branches, long)
 	}
 }
 
-func TestFilesThatAreNone(t *testing.T) {
+func TestOtherFilesAreDamaged(t *testing.T) {
 	b := sample(t)
 	cut := func(n int) []byte { return b[:n] }
 	for name, file := range map[string][]byte{
@@ -262,8 +263,8 @@ type unreadable struct{ err error }
 
 func (u unreadable) ReadAt([]byte, int64) (int, error) { return 0, u.err }
 
-// FuzzCheck lays bytes over a good file, whose metas are made to fit again: whatever
-// comes of it, it ends, and without a panic.
+// FuzzCheck overwrites bytes of a valid file and corrects the checksums of its metas:
+// Check must return, without a panic.
 func FuzzCheck(f *testing.F) {
 	good := sample(f)
 	f.Add(uint32(16), []byte{0, 0, 0, 0}, uint32(2060), []byte{0xff})

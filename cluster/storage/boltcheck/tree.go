@@ -1,15 +1,16 @@
-package pages
+package boltcheck
 
 import "bytes"
 
-// bounds are what a parent says of its child's keys: from, and before; nil: no bound.
+// bounds limit the keys of a page: not less than from, less than before. Nil is no
+// bound.
 type bounds struct{ from, before []byte }
 
-// each is told of every element of a leaf.
+// each is called for every element of a leaf.
 type each func(flags uint32, key, value []byte) error
 
-// tree walks what is below a page. A leaf with nothing in it is right only at the
-// root of a bucket, which is what a page is without bounds.
+// tree walks a page and those below it. An empty leaf is valid only as the root of a
+// bucket, which is the page without bounds.
 func (w *walk) tree(id uint64, depth int, in bounds, fn each) error {
 	b, err := w.read(id, depth)
 	if err != nil {
@@ -63,16 +64,16 @@ func last(keys [][]byte) []byte {
 	return keys[len(keys)-1]
 }
 
-// leaf goes through a leaf's elements, and returns where their data end.
+// leaf checks the elements of a leaf and returns the offset at which their data end.
 func leaf(id uint64, b []byte, in bounds, fn each) (end int, err error) {
 	count := int(order.Uint16(b[10:]))
 	at := header + element*count
 	if at > len(b) || count == 0 && in.from != nil {
 		return 0, damaged(id, "%d keys", count)
 	}
-	// bbolt zeroes a page before it writes it: where no element is, no number was lost.
+	// Bbolt zeroes a page before it fills it: zeros show that the count was not lost.
 	if count == 0 && len(b) >= header+element && !zero(b[header:header+element]) {
-		return 0, damaged(id, "no key, but data")
+		return 0, damaged(id, "data, but a count of 0")
 	}
 	var previous []byte
 	for i := range count {
@@ -103,8 +104,8 @@ func zero(b []byte) bool {
 	return true
 }
 
-// data returns an element's key with its value, which begin where what was before
-// them ended, and where they end.
+// data returns the key and value of an element, and the offset at which they end.
+// They must begin at offset at, where the data of the previous element ended.
 func data(id uint64, b []byte, from int, pos, key, value uint32, at int) ([]byte, int, error) {
 	end := uint64(at) + uint64(key) + uint64(value)
 	if uint64(from)+uint64(pos) != uint64(at) || key == 0 || end > uint64(len(b)) {
@@ -120,7 +121,7 @@ func ordered(id uint64, key, previous []byte, in bounds) error {
 	return nil
 }
 
-// bucket walks one bucket, which a small one's value holds whole.
+// bucket walks one bucket. The value of a small bucket is its only page.
 func (w *walk) bucket(in uint64, name string, value []byte) error {
 	fn := func(flags uint32, key, value []byte) error {
 		if flags != 0 {
@@ -139,7 +140,7 @@ func (w *walk) bucket(in uint64, name string, value []byte) error {
 	}
 	b := value[header:]
 	if len(b) < header || order.Uint64(b) != 0 || order.Uint16(b[8:]) != isLeaf || order.Uint32(b[12:]) != 0 {
-		return damaged(in, "bucket %q within a page is no leaf", name)
+		return damaged(in, "inline bucket %q is not a leaf", name)
 	}
 	end, err := leaf(in, b, bounds{}, fn)
 	if err == nil && end != len(b) {

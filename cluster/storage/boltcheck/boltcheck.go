@@ -1,11 +1,14 @@
-// Package pages reads a bbolt file before bbolt does, which maps it and trusts it:
-// a changed byte in a page's head makes it panic in a goroutine of its own, fault,
-// fill the memory, or take an older state for the last one without a word.
+// Package boltcheck verifies the structure of a bbolt file before bbolt opens it.
 //
-// From the two meta pages it walks the B+tree by plain reads. Each page is where it
-// is named, within the file, reached once; its elements lie one after another with
-// nothing between them, as bbolt writes them; keys ascend within what the parent says.
-package pages
+// Bbolt maps the file and trusts it: a changed byte in a page header makes bbolt
+// panic in a goroutine of its own, fault, allocate without bound, or silently
+// return an older state.
+//
+// Check walks the B+tree from the two meta pages with plain reads. It requires that
+// each page lies within the file, carries its own number and is referenced once;
+// that the elements of a page follow each other without gaps, as bbolt writes them;
+// and that keys ascend within the bounds that the parent page gives.
+package boltcheck
 
 import (
 	"encoding/binary"
@@ -15,8 +18,8 @@ import (
 	"io"
 )
 
-// ErrDamaged is wrapped by every error about what a file holds. Others are those of
-// reading it, and of visit.
+// ErrDamaged is wrapped by every error that Check returns about the contents of a
+// file. Errors that do not wrap it come from reading the file or from visit.
 var ErrDamaged = errors.New("damaged page")
 
 func damaged(id uint64, format string, args ...any) error {
@@ -42,26 +45,26 @@ const (
 
 var order = binary.NativeEndian
 
-// meta is what one of the first two pages says.
+// meta is the contents of a meta page: one of the first two pages.
 type meta struct{ size, root, freelist, end, tx uint64 }
 
-// walk is one look at a file.
+// walk is one traversal of a file.
 type walk struct {
 	file  io.ReaderAt
 	size  uint64 // of a page
 	end   uint64 // no page has this number or a higher one
 	seen  []uint64
-	bufs  [maxDepth][]byte // a page for each level, of which the buckets' is 0: a parent is at hand while its children are read
+	bufs  [maxDepth][]byte // one page for each level, 0 for the page of buckets: a parent stays readable while its children are read
 	visit func(bucket string, key, value []byte) error
 }
 
-// Check reads all that the last transaction of a file of that length left, and hands
-// visit each key of the buckets at the top, in order; there may be no others. What
-// visit is given is only valid until it returns.
+// Check reads everything that the last transaction left in a file of the given
+// length, and calls visit for each key of each top-level bucket, in order. A nested
+// bucket is an error. The slices that visit receives are valid until it returns.
 //
-// Both meta pages must be good. bbolt goes by the older one where the newer is not,
-// and so forgets a transaction that was acknowledged; one that was cut off by a crash
-// is not the reason, since a meta lies within a sector.
+// Both meta pages must be valid. Bbolt falls back to the older one if the newer is
+// not, and so loses a transaction that was acknowledged. A crash does not leave an
+// invalid meta page, because a meta lies within one sector.
 func Check(file io.ReaderAt, length int64, visit func(bucket string, key, value []byte) error) error {
 	return (&walk{visit: visit}).check(file, length)
 }
@@ -90,7 +93,8 @@ func (w *walk) check(file io.ReaderAt, length int64) error {
 	return w.top(last.root)
 }
 
-// top walks the page with the buckets, which few of them never fill.
+// top walks the root page, which holds the buckets. There are too few of them for
+// more than one page.
 func (w *walk) top(id uint64) error {
 	b, err := w.read(id, 0)
 	if err != nil {
@@ -108,7 +112,7 @@ func (w *walk) top(id uint64) error {
 	return err
 }
 
-// readMeta reads one of the first two pages.
+// readMeta reads the meta page with the given number, 0 or 1.
 func readMeta(file io.ReaderAt, id, size uint64) (meta, error) {
 	var b [header + metaSum + 8]byte
 	if _, err := file.ReadAt(b[:], int64(id*size)); errors.Is(err, io.EOF) {
@@ -123,9 +127,9 @@ func readMeta(file io.ReaderAt, id, size uint64) (meta, error) {
 	case order.Uint32(m) != magic || order.Uint32(m[4:]) != version:
 		return meta{}, damaged(id, "not the head of a bbolt file of version %d", version)
 	case order.Uint64(m[metaSum:]) != sum.Sum64():
-		return meta{}, damaged(id, "its checksum is another")
+		return meta{}, damaged(id, "wrong checksum")
 	case order.Uint64(b[:]) != id || order.Uint16(b[8:]) != isMeta:
-		return meta{}, damaged(id, "it says that it is page %d with flags %#x", order.Uint64(b[:]), order.Uint16(b[8:]))
+		return meta{}, damaged(id, "the header names page %d with flags %#x", order.Uint64(b[:]), order.Uint16(b[8:]))
 	}
 	out := meta{
 		size: uint64(order.Uint32(m[8:])), root: order.Uint64(m[16:]),
@@ -137,21 +141,21 @@ func readMeta(file io.ReaderAt, id, size uint64) (meta, error) {
 	return out, nil
 }
 
-// reach notes that n pages are reached from an id on, each for the first time.
+// reach marks n pages from id on as referenced. A second reference is damage.
 func (w *walk) reach(id, n uint64) error {
 	if id < 2 || id >= w.end || n > w.end-id {
-		return damaged(id, "%d pages from there, but there are %d", n, w.end)
+		return damaged(id, "%d pages from here, in a file of %d", n, w.end)
 	}
 	for i := id; i < id+n; i++ {
 		if w.seen[i/64]&(1<<(i%64)) != 0 {
-			return damaged(i, "two places name it")
+			return damaged(i, "referenced twice")
 		}
 		w.seen[i/64] |= 1 << (i % 64)
 	}
 	return nil
 }
 
-// read reads a page with what it has of further ones into a level's buffer.
+// read reads a page and its overflow pages into the buffer of a level.
 func (w *walk) read(id uint64, depth int) ([]byte, error) {
 	if depth >= maxDepth {
 		return nil, damaged(id, "more than %d levels", maxDepth)
@@ -164,7 +168,7 @@ func (w *walk) read(id uint64, depth int) ([]byte, error) {
 		return nil, err
 	}
 	if got := order.Uint64(b); got != id {
-		return nil, damaged(id, "it says that it is page %d", got)
+		return nil, damaged(id, "the header names page %d", got)
 	}
 	if more := uint64(order.Uint32(b[12:])); more > 0 {
 		if err := w.reach(id+1, more); err != nil {
@@ -175,7 +179,7 @@ func (w *walk) read(id uint64, depth int) ([]byte, error) {
 	return b, nil
 }
 
-// fill reads n pages that are known to be within the file.
+// fill reads n pages, which must lie within the file.
 func (w *walk) fill(id, n uint64, depth int) ([]byte, error) {
 	if uint64(cap(w.bufs[depth])) < n*w.size {
 		w.bufs[depth] = make([]byte, n*w.size)
@@ -184,12 +188,12 @@ func (w *walk) fill(id, n uint64, depth int) ([]byte, error) {
 	if _, err := w.file.ReadAt(b, int64(id*w.size)); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read page %d: %w", id, err)
 	} else if err != nil {
-		return nil, damaged(id, "the file ends before it does")
+		return nil, damaged(id, "the file ends within it")
 	}
 	return b, nil
 }
 
-// freelist looks at the list of free pages, where the file has one.
+// freelist checks the list of free pages, if the file has one.
 func (w *walk) freelist(id uint64) error {
 	if id == noFreelist {
 		return nil
