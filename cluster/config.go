@@ -7,7 +7,6 @@ package cluster
 
 import (
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -99,11 +98,3 @@ func DefaultTiming() Timing {
 // lostBeats is Lost in pings: what this node stood still for adds none to those
 // that it has missed.
 func (t *Timing) lostBeats() int { return int(t.Lost / t.Ping) }
-
-// logWriter hands the lines of a library's logger to slog.
-type logWriter struct {
-	log     *slog.Logger
-	sparing *sparing // of warnings and errors
-}
-
-var _ io.Writer = logWriter{}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"quorate/cluster/logs"
 )
 
 // ErrWiped is what a node ends with whose id the cluster knows with another
@@ -36,7 +38,7 @@ func (n *Node) enterLoop() {
 
 // entering is what a node without a cluster remembers from look to look.
 type entering struct {
-	said   sparing
+	warned logs.Limiter
 	seen   []string  // ids
 	since  time.Time // that the same were seen
 	asked  time.Time
@@ -68,7 +70,7 @@ func (n *Node) enter(e *entering) {
 		return
 	}
 	if err := n.found(members, ids); err != nil {
-		if _, due := e.said.now(time.Now()); due {
+		if _, ok := e.warned.Allow(time.Now()); ok {
 			n.cfg.Log.Warn("no cluster was formed; trying again", "err", err)
 		}
 	}
@@ -94,7 +96,7 @@ func (n *Node) join(e *entering, members map[string]member, clusters []string) {
 	}
 	e.asked = time.Now()
 	if len(clusters) > 1 {
-		if _, due := e.said.now(time.Now()); due {
+		if _, ok := e.warned.Allow(time.Now()); ok {
 			n.cfg.Log.Error("nodes of several clusters are seen, and this one will choose none: see --join", "clusters", strings.Join(clusters, ", "))
 		}
 		return

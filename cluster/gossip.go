@@ -16,6 +16,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"quorate/cluster/filter"
+	"quorate/cluster/logs"
 	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
@@ -157,14 +158,14 @@ func (n *Node) openGossip() error {
 
 // gossipLogger writes memberlist's lines to the node's log.
 func (n *Node) gossipLogger() *log.Logger {
-	return log.New(logWriter{n.cfg.Log.With("part", "gossip"), &sparing{most: gossipLines}}, "", 0)
+	return logs.Gossip(n.cfg.Log.With("part", "gossip"))
 }
 
 // refusedGossip is told of what the filter does not let through. Anybody can
 // send a packet, so there is not a line for each.
 func (n *Node) refusedGossip(from net.Addr, err error) {
-	if left, due := n.refused.now(time.Now()); due {
-		n.cfg.Log.Warn("gossip refused", "from", from.String(), "err", err, "others", left)
+	if suppressed, ok := n.refused.Allow(time.Now()); ok {
+		n.cfg.Log.Warn("gossip refused", "from", from.String(), "err", err, "suppressed", suppressed)
 	}
 }
 
@@ -277,7 +278,7 @@ func (n *Node) stranger(b []byte) error {
 	}
 	if own := n.seat.of(); n.formed.Load() && m.Formed && m.Cluster != "" && own != "" && m.Cluster != own {
 		err := fmt.Errorf("node %s is of cluster %s, this one of cluster %s", m.ID, m.Cluster, own)
-		if _, due := n.foreign.now(time.Now()); due {
+		if _, ok := n.foreign.Allow(time.Now()); ok {
 			n.cfg.Log.Warn("a node of another cluster is kept out; see --join", "err", err)
 		}
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/filter"
+	"quorate/cluster/logs"
 	"quorate/cluster/peer"
 	"quorate/fsm/ledger"
 )
@@ -28,7 +29,7 @@ type mux struct {
 	tls     *PeerTLS
 	door    *seat
 	log     *slog.Logger
-	refused sparing
+	refused logs.Limiter
 	server  *peer.Server
 	raft    chan net.Conn
 	closed  chan struct{}
@@ -114,8 +115,8 @@ func (m *mux) refuse(conn net.Conn, err error) {
 	if errors.Is(err, io.EOF) {
 		return // somebody only looked whether the port is open
 	}
-	if left, due := m.refused.now(time.Now()); due {
-		m.log.Warn("a connection to the peer port was refused", "from", conn.RemoteAddr(), "err", err, "others", left)
+	if suppressed, ok := m.refused.Allow(time.Now()); ok {
+		m.log.Warn("a connection to the peer port was refused", "from", conn.RemoteAddr(), "err", err, "suppressed", suppressed)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/filter"
+	"quorate/cluster/logs"
 	"quorate/cluster/peer"
 )
 
@@ -31,8 +32,8 @@ type Node struct {
 	gossip    *memberlist.Memberlist
 	keys      *memberlist.Keyring // nil: gossip is plain
 	seen      sightings
-	refused   sparing // of gossip
-	foreign   sparing // nodes of other clusters
+	refused   logs.Limiter // of gossip
+	foreign   logs.Limiter // nodes of other clusters
 	seat      *seat
 
 	gossipAddr string // as others see it

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"quorate/cluster/logs"
 )
 
 // What one request carries at most: so many entries, for a follower syncs its disk once
@@ -28,8 +29,7 @@ func (n *Node) openRaft() (last uint64, err error) {
 	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 30*time.Second, 20_000, 50_000
 	c.ShutdownOnRemove = false
 	c.NoLegacyTelemetry = true
-	logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: discard, Level: hclog.Info})
-	logger.RegisterSink(hclogSink{n.cfg.Log.With("part", "raft")})
+	logger := logs.Raft(n.cfg.Log.With("part", "raft"))
 	c.Logger = logger
 
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, 2, logger)

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -52,7 +50,7 @@ func handshake(ctx context.Context, conn *tls.Conn) (net.Conn, error) {
 
 // Refused counts the connections to the peer port and the packets of gossip that
 // were refused before anything was made of them.
-func (n *Node) Refused() uint64 { return n.mux.refused.all.Load() + n.refused.all.Load() }
+func (n *Node) Refused() uint64 { return n.mux.refused.Total() + n.refused.Total() }
 
 // keyring returns memberlist's, nil without keys.
 func keyring(keys [][]byte) (*memberlist.Keyring, error) {
@@ -95,37 +93,4 @@ func replaceKeys(ring *memberlist.Keyring, keys [][]byte) error {
 		}
 	}
 	return nil
-}
-
-// sparing lets a few lines through now and then: who knocks at a port must not
-// fill the log. The zero sparing lets one through.
-type sparing struct {
-	most int // in a span of time
-
-	all atomic.Uint64 // lines so far, let through or not
-
-	mu      sync.Mutex
-	until   time.Time // end of the span; guarded by mu
-	through int       // lines in it; guarded by mu
-	left    uint64    // lines left out; guarded by mu
-}
-
-// span is how long.
-const span = 10 * time.Second
-
-// now reports whether a line is due, and how many were left out before it.
-func (s *sparing) now(at time.Time) (left uint64, due bool) {
-	s.all.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !at.Before(s.until) {
-		s.until, s.through = at.Add(span), 0
-	}
-	if s.through >= max(s.most, 1) {
-		s.left++
-		return 0, false
-	}
-	s.through++
-	left, s.left = s.left, 0
-	return left, true
 }

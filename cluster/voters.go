@@ -5,9 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"quorate/cluster/logs"
 )
 
 // maxLag is how many entries a node may lack that is to vote.
@@ -17,8 +18,7 @@ const maxLag = 5000
 // while. It never takes one away, and never removes a node: a dead voter comes
 // back, or an operator removes it.
 func (n *Node) newAutopilot() *autopilot.Autopilot {
-	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: discard, Level: hclog.Info})
-	log.RegisterSink(hclogSink{n.cfg.Log.With("part", "autopilot")})
+	log := logs.Raft(n.cfg.Log.With("part", "autopilot"))
 	return autopilot.New(noted{n.raft, n}, pilot{n}, autopilot.WithPromoter(promoter{n}), autopilot.WithLogger(log),
 		autopilot.WithUpdateInterval(time.Second), autopilot.WithReconcileInterval(time.Second))
 }
