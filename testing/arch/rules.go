@@ -55,6 +55,7 @@ var Rules = []Rule{
 	}},
 	{"cmd/quorate", []string{"cmd/node", "api/client", "api/wire", "testing/bench"}},
 	{"testing/arch", nil},
+	{"testing/golden", nil},
 	{"testing/testcluster", []string{anything}},
 	{"testing/faultnet", []string{anything}},
 	{"testing/sim", []string{anything}},
