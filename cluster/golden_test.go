@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"quorate/fsm/ledger"
+	"quorate/testing/golden"
+)
+
+// TestMessagesStay: the bytes of what nodes send each other are those of earlier
+// versions.
+func TestMessagesStay(t *testing.T) {
+	f := golden.Open(t, "testdata/messages.txt")
+	for name, m := range map[string]meta{
+		"meta/zero": {},
+		"meta/full": {
+			ID: "n1", Boot: 300, HTTP: "10.0.0.1:7900", Peer: "10.0.0.1:7800", Version: "v1.2.3", Expect: 3, Formed: true,
+			Cluster: "0123456789abcdef0123456789abcdef",
+		},
+	} {
+		b, err := m.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := decodeMeta(f.Compare(name, b)); err != nil || got != m {
+			t.Errorf("%s is read as %+v, %v", name, got, err)
+		}
+	}
+	proposal := founding{cluster: "0123456789abcdef0123456789abcdef", ids: []string{"n1", "n2", "n3"}}
+	b, err := proposal.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodeFounding(f.Compare("founding", b)); err != nil || !reflect.DeepEqual(got, proposal) {
+		t.Errorf("founding is read as %+v, %v", got, err)
+	}
+
+	results := []ledger.Result{{Err: ledger.ErrUpgrade}, {Entry: ledger.Entry{Key: "k", Amount: 7, Index: 9}, Account: ledger.NewAccount("acme")}}
+	if b, err = encodeReply(results, 1<<40+300); err != nil {
+		t.Fatal(err)
+	}
+	if got, index, err := decodeReply(f.Compare("write/done", b)); err != nil || index != 1<<40+300 || !reflect.DeepEqual(got, results) {
+		t.Errorf("the reply is read as %+v, %d, %v", got, index, err)
+	}
+	f.Compare("write/codes", []byte{replyDone, replyNotSent, replyUnknown})
+	if _, _, err := decodeReply([]byte{1}); !notSent(err) {
+		t.Errorf("a reply that nothing was sent is read as %v", err)
+	}
+	if _, _, err := decodeReply([]byte("\x02text")); err == nil || notSent(err) {
+		t.Errorf("a reply that the outcome is not known is read as %v", err)
+	}
+	f.Compare("admit/codes", []byte{admitUnsure, admitFree, admitKnown, admitRemoved})
+	f.Compare("methods", []byte{
+		methodPing, methodWrite, methodReadIndex, methodSettle, methodMap, methodExchange, methodRemove, methodFound, methodAdmit, methodTransfer, methodTerm,
+	})
+	order, err := ledger.EncodeOps([]ledger.Op{Removal{ID: "n4", By: "ops"}.op()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Compare("remove", order)
+}
+
+// TestAnswersKeepTheirCodes: the position of an error in these lists is its code on
+// the wire.
+func TestAnswersKeepTheirCodes(t *testing.T) {
+	for code, err := range []error{nil, ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, errNotLeader, ErrUnderWay, ledger.ErrUpgrade, ledger.ErrNoQuorum} {
+		if !errors.Is(removals[code], err) {
+			t.Errorf("removal %d is %v, want %v", code, removals[code], err)
+		}
+	}
+	for code, err := range []error{nil, ErrUnknownNode, ErrLastVoter, ErrUnfit, errNotLeader} {
+		if !errors.Is(transfers[code], err) {
+			t.Errorf("transfer %d is %v, want %v", code, transfers[code], err)
+		}
+	}
+	if got := fmt.Sprint(len(removals), len(transfers)); got != "8 5" {
+		t.Errorf("%s codes of removals and transfers: add those that are new to this test", got)
+	}
+}
