@@ -38,6 +38,7 @@ var Rules = []Rule{
 	{"fsm", []string{"fsm/ledger", "limiter/bucket"}},
 	{"cluster/ring", nil},
 	{"cluster/lease", nil},
+	{"cluster/ownership", []string{"fsm/ledger", "limiter/bucket", "limiter/codec"}},
 	{"cluster/filter", nil},
 	{"cluster/storage/boltcheck", nil},
 	{"cluster/logs", nil},

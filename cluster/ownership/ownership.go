@@ -1,0 +1,384 @@
+// Package ownership is what each node decides about itself and about the
+// others: which map it adopts, which partitions this boot may own and for how
+// long, which nodes are alive, whether a majority is reached, and through
+// which node another can be relayed to.
+//
+// A node pings every other at each beat. A ping asks for a lease, the answer
+// grants it or not, and says how the other node is. An owner holds a partition
+// while a majority of the grantors that the map names granted its epoch, each
+// grant counted from the sending of its ping on the owner's own monotonic
+// clock. A grantor grants the last epoch that it knows to be committed, and
+// none before it has applied its log as it stood when it started. So once a
+// majority of the grantors has applied a map without the owner, and one lease
+// more has passed, the owner holds nothing: any majority that it could have
+// renewed with meets the one that refuses.
+//
+// The package is pure: it has no goroutine, no lock and no clock. Events and
+// the time go in, what to send and what has changed comes out. The process
+// (package cluster) and the simulator drive the same code.
+package ownership
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"quorate/fsm/ledger"
+)
+
+// Timing is how quickly a node notices things. What is counted in beats is
+// not counted in time: a node that stood still has missed no answers.
+type Timing struct {
+	Beat        time.Duration // between the pings of a node
+	Lost        time.Duration // a ping without an answer for so long is lost
+	Retry       time.Duration // until a node that has not applied the map yet is pinged again
+	Pings       int           // pings in a row, the retries included; the next beat pings anyway
+	InFlight    int           // pings of one node under way: a slow link must not look like a cut one
+	Unreachable int           // missed beats after which a node is not asked to decide any more
+	// CutOff is the missed beats after which a grantor counts as cut off. Loss
+	// and delay must not look like it, or many nodes would admit shares beside an
+	// owner. It is a lease's length: until then no other node can own anything.
+	CutOff int
+}
+
+// DefaultTiming suits nodes that are milliseconds apart.
+func DefaultTiming() Timing {
+	return Timing{
+		Beat:        100 * time.Millisecond,
+		Lost:        time.Second,
+		Retry:       10 * time.Millisecond,
+		Pings:       10,
+		InFlight:    8,
+		Unreachable: 4,
+		CutOff:      20,
+	}
+}
+
+// LostBeats is Lost in beats.
+func (t *Timing) LostBeats() int { return int(t.Lost / t.Beat) }
+
+// Node is one boot of one node. Its methods must not overlap; what Held, Routes
+// and Adopt return is immutable and may be read by any goroutine.
+type Node struct {
+	self   ledger.Member
+	timing Timing
+
+	adopted *ledger.Map // the newest committed map that this node knows; never nil
+	applied *ledger.Map // by the state machine, perhaps not adopted yet; never nil
+	ready   bool        // the log as it stood at the start is applied
+	heardOf uint64      // the newest epoch that Heard has pinged for
+
+	holder holder
+	peers  map[string]*Peer
+	order  []string // ids of peers, in the order of the ids, from the one that follows self's
+
+	everHadQuorum bool
+	majorityBeats int
+
+	routes *Routes
+}
+
+// Peer is what a node knows of another by its pings.
+type Peer struct {
+	ID       string
+	Pong     Pong          // the last; zero before the first
+	Heard    time.Duration // when the ping was sent that Pong answers
+	Answered bool          // Pong and Heard are set
+	Missed   int           // beats since an answer
+
+	inFlight []time.Duration // when each ping under way was sent
+}
+
+// Ping asks a node how it is, and for a lease.
+type Ping struct {
+	From  ledger.Member
+	Epoch uint64        // of the map that the sender has adopted
+	Sent  time.Duration // on the sender's clock; it stays with the sender
+	Try   int           // retries before this one; likewise
+}
+
+// Message is a ping to send.
+type Message struct {
+	To   string
+	Ping Ping
+}
+
+// New returns a node that has adopted no map and knows no other.
+func New(self ledger.Member, t Timing) *Node {
+	n := &Node{self: self, timing: t, adopted: &ledger.Map{}, applied: &ledger.Map{}, peers: map[string]*Peer{}}
+	n.holder = newHolder()
+	n.route()
+	return n
+}
+
+// Self returns the boot of the node.
+func (n *Node) Self() ledger.Member { return n.self }
+
+// Map returns the map adopted last; its epoch is 0 before the first.
+func (n *Node) Map() *ledger.Map { return n.adopted }
+
+// Epoch returns that of the map adopted last.
+func (n *Node) Epoch() uint64 { return n.adopted.Epoch }
+
+// Applied notes the map that the state machine has in force, and whether it has
+// applied the log as it stood at the start. The node grants by it from now on.
+func (n *Node) Applied(m *ledger.Map, ready bool) { n.applied, n.ready = m, ready }
+
+// SetPeers names all other nodes; those that it does not name are forgotten.
+func (n *Node) SetPeers(ids []string) {
+	changed := false
+	for id := range n.peers {
+		if !slices.Contains(ids, id) {
+			delete(n.peers, id)
+			changed = true
+		}
+	}
+	for _, id := range ids {
+		if n.peers[id] == nil && id != n.self.ID {
+			n.peers[id] = &Peer{ID: id}
+			changed = true
+		}
+	}
+	if !changed {
+		return
+	}
+	// Each node begins with another one, so that not all relay by the same.
+	var before, after []string
+	for id := range n.peers {
+		if id < n.self.ID {
+			before = append(before, id)
+		} else {
+			after = append(after, id)
+		}
+	}
+	slices.Sort(before)
+	slices.Sort(after)
+	n.order = append(after, before...)
+	n.route()
+}
+
+// Adopt takes over a map that is committed, whether it is applied here or not,
+// and returns it as this boot sees it; nil if it is not newer than the last.
+//
+// The limiter must see the view, and the leases as they are now, before Renew
+// is called: a lease that is valid then has held since before this map, and so
+// no other node can have owned the partition under a map that this one missed.
+func (n *Node) Adopt(m *ledger.Map) *View {
+	if m.Epoch <= n.adopted.Epoch {
+		return nil
+	}
+	v := NewView(m, n.self)
+	n.holder.adopt(m, v, n.self.ID)
+	n.adopted = m
+	n.route()
+	return v
+}
+
+// Tick is the beat, every Timing.Beat. It renews the leases; a beat counts as
+// missed by each node until that answers.
+func (n *Node) Tick(now time.Duration) []Message {
+	n.noteQuorum()
+	if n.majority(n.timing.LostBeats()) {
+		n.majorityBeats++
+	} else {
+		n.majorityBeats = 0
+	}
+	for _, p := range n.peers {
+		p.Missed++
+	}
+	n.reroute()
+	return n.Renew(now)
+}
+
+// Renew asks this node itself and all others for leases.
+func (n *Node) Renew(now time.Duration) (out []Message) {
+	own := n.ping(now)
+	if n.grants(&own) {
+		n.holder.granted(n.self.ID, own.Epoch, own.Sent)
+	}
+	for _, id := range n.order {
+		p := n.peers[id]
+		p.inFlight = slices.DeleteFunc(p.inFlight, func(sent time.Duration) bool { return now-sent > n.timing.Lost })
+		if len(p.inFlight) < n.timing.InFlight {
+			p.inFlight = append(p.inFlight, now)
+			out = append(out, Message{id, own})
+		}
+	}
+	return out
+}
+
+// Heard notes that another node goes by the map of an epoch. It returns pings
+// for the first that is later than this node's, and whose answers name a node
+// that has it: a check that waits for the map does not wait for the next beat.
+func (n *Node) Heard(epoch uint64, now time.Duration) []Message {
+	if epoch <= n.heardOf || epoch <= n.adopted.Epoch {
+		return nil
+	}
+	n.heardOf = epoch
+	return n.Renew(now)
+}
+
+func (n *Node) ping(now time.Duration) Ping {
+	return Ping{From: n.self, Epoch: n.adopted.Epoch, Sent: now}
+}
+
+// Answer completes the answer to a ping: what it does not set is as the caller
+// knows it.
+func (n *Node) Answer(q *Ping, now time.Duration, p *Pong) {
+	p.Boot, p.Ready = n.self.Boot, n.ready
+	p.AppliedEpoch, p.Epoch = n.applied.Epoch, n.adopted.Epoch
+	p.Reaches = n.reaches(now)
+	p.Granted = n.grants(q)
+}
+
+// grants reports whether this node, as a grantor, grants a lease: by the newest
+// map that it knows to be committed, which may not be applied here yet. A node
+// that has not applied its log as it stood at the start may have promised more
+// than it knows.
+func (n *Node) grants(q *Ping) bool {
+	m := n.applied
+	if n.adopted.Epoch > m.Epoch {
+		m = n.adopted
+	}
+	return n.ready && q.Epoch == m.Epoch && q.From.Boot == m.Boot(q.From.ID) && q.From.Boot != 0
+}
+
+// Outcome is what follows from an answer to a ping.
+type Outcome struct {
+	Retry   bool // call Retry in Timing.Retry: the node has not applied the map yet
+	Fetch   bool // fetch the node's map and adopt it: it is newer
+	Changed bool // the leader may decide otherwise
+	Removed bool // this node was removed from the cluster
+}
+
+// Pong takes the answer to a ping. One that comes too late counts as lost.
+func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Outcome) {
+	p := n.peers[from]
+	if p == nil || now-q.Sent > n.timing.Lost {
+		n.Lost(from, q)
+		return o
+	}
+	last := &p.Pong
+	o.Changed = answer.Boot != last.Boot || answer.Ready != last.Ready || answer.Leaving != last.Leaving ||
+		answer.AppliedEpoch != last.AppliedEpoch || !bytes.Equal(answer.Imported, last.Imported)
+	reaches := !slices.Equal(answer.Reaches, last.Reaches)
+	if !p.Answered || q.Sent >= p.Heard {
+		p.Pong, p.Heard = *answer, q.Sent
+	}
+	first := !p.Answered
+	p.Answered, p.Missed = true, 0
+	if reaches || first {
+		n.route()
+	} else {
+		n.reroute()
+	}
+	n.noteQuorum()
+	if answer.Granted {
+		n.holder.granted(from, q.Epoch, q.Sent)
+	}
+	o.Removed = answer.Removed
+	o.Fetch = answer.Epoch > n.adopted.Epoch
+	if o.Retry = answer.AppliedEpoch < q.Epoch && q.Try+1 < n.timing.Pings; !o.Retry {
+		n.Lost(from, q)
+	}
+	return o
+}
+
+// Retry returns the ping that follows one whose answer asked for it; ok is
+// false if the node is not known any more.
+func (n *Node) Retry(to string, q Ping, now time.Duration) (next Ping, ok bool) {
+	n.Lost(to, q)
+	p := n.peers[to]
+	if p == nil {
+		return next, false
+	}
+	next = n.ping(now)
+	next.Try = q.Try + 1
+	p.inFlight = append(p.inFlight, now)
+	return next, true
+}
+
+// Lost ends a ping that will not be answered.
+func (n *Node) Lost(to string, q Ping) {
+	if p := n.peers[to]; p != nil {
+		if i := slices.Index(p.inFlight, q.Sent); i >= 0 {
+			p.inFlight = slices.Delete(p.inFlight, i, i+1)
+		}
+	}
+}
+
+// noteQuorum notes that a majority is reached.
+func (n *Node) noteQuorum() {
+	n.everHadQuorum = n.everHadQuorum || n.majority(n.timing.CutOff)
+}
+
+// EverHadQuorum reports whether this boot has reached a majority. One that
+// knows no other node yet must not take itself for cut off.
+func (n *Node) EverHadQuorum() bool { return n.everHadQuorum }
+
+// MajorityBeats returns for how many beats in a row a majority of the grantors
+// has answered one of the last Timing.LostBeats.
+func (n *Node) MajorityBeats() int { return n.majorityBeats }
+
+// majority reports whether a majority of the grantors, this node among them,
+// has answered one of the last beats.
+func (n *Node) majority(beats int) bool {
+	have := 0
+	for _, id := range n.adopted.Grantors {
+		if p := n.peers[id]; id == n.self.ID || p != nil && p.Answered && p.Missed < beats {
+			have++
+		}
+	}
+	return have >= len(n.adopted.Grantors)/2+1
+}
+
+// reaches returns the nodes that have answered within two beats.
+func (n *Node) reaches(now time.Duration) (ids []string) {
+	for _, id := range n.order {
+		if p := n.peers[id]; p.Answered && now-p.Heard < 2*n.timing.Beat && len(ids) < maxNodes {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Peer returns what is known of a node; ok is false if it was never named.
+func (n *Node) Peer(id string) (p Peer, ok bool) {
+	if p := n.peers[id]; p != nil {
+		return *p, true
+	}
+	return p, false
+}
+
+// Peers returns what is known of all other nodes.
+func (n *Node) Peers() []Peer {
+	out := make([]Peer, 0, len(n.order))
+	for _, id := range n.order {
+		out = append(out, *n.peers[id])
+	}
+	return out
+}
+
+// Silent reports whether a node has not answered for Lost. Time alone does not
+// tell: this node may have stood still.
+func (p *Peer) Silent(now time.Duration, t *Timing) bool {
+	return (!p.Answered || now-p.Heard >= t.Lost) && p.Missed >= t.LostBeats()
+}
+
+// Leases counts the partitions held at the instant now.
+func (n *Node) Leases(now time.Duration) (count int) {
+	held := n.Held()
+	for p := range n.adopted.Places {
+		if held.Valid(p, now) {
+			count++
+		}
+	}
+	return count
+}
+
+// Held returns the leases as of the last grant.
+func (n *Node) Held() *Held { return n.holder.held() }
+
+// Routes returns what is reached as of the last event.
+func (n *Node) Routes() *Routes { return n.routes }
