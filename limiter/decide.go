@@ -46,19 +46,19 @@ func (l *Local) Own(ctx context.Context, c *bucket.Check, d *bucket.Decision, on
 		turned := l.turned(once)
 		v, wake := l.Try(c, &r, d)
 		now, every := l.now(), time.Duration(0)
-		if v == Uncovered && stated == 0 {
+		if v == Unreplicated && stated == 0 {
 			stated = now // the wait for a copy begins here, not with the wait for the bucket
 		}
 		switch p := l.cluster.Partition(c.Account); {
 		case v == Decided:
 			return nil
 		// No copy answers, or not all is known yet: as one of many, not blindly.
-		case v == Uncovered && now-stated >= coverFor, v == NotOwner && l.Takes(p):
+		case v == Unreplicated && now-stated >= coverFor, v == NotOwner && l.Recovering(p):
 			l.stand(c, &r, d)
 			return nil
-		case v == Uncovered:
+		case v == Unreplicated:
 			every = coverEvery
-		case (l.Awaits(p) || l.Holds(p) || l.New(p)) && now-began < comeFor:
+		case (l.Importing(p) || l.Imported(p) || l.RecentOwner(p)) && now-began < comeFor:
 			every, wake = comeEvery, turned
 		default:
 			return ErrNotOwner
@@ -124,7 +124,7 @@ func (l *Local) StandIn(ctx context.Context, c *bucket.Check, d *bucket.Decision
 func (l *Local) stand(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) {
 	*d = fresh(d)
 	d.Degraded = true
-	if !l.Judge(c, r, d) {
+	if !l.DecideFallback(c, r, d) {
 		d.Reason = bucket.Unavailable
 	}
 }

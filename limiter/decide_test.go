@@ -28,7 +28,7 @@ func timed(lease time.Duration) (*Router, *group) {
 	g.local.cluster.Leases = &leasing{g, lease}
 	g.local.Adopt(&View{Epoch: 2, Nodes: 4, Parts: []Part{holders4("n2", "n1", "n3")}})
 	g.local.Adopt(&View{Epoch: 3, Nodes: 4, Parts: []Part{holders4("n1", "n2", "n3")}})
-	g.local.Taken(3, []int{0})
+	g.local.FinishRecovery(3, []int{0})
 	return r, g
 }
 
@@ -85,7 +85,7 @@ func TestServeWaitsForTheMapOfWhoAsks(t *testing.T) {
 		go func() {
 			time.Sleep(adoptFor / 2)
 			g.local.Adopt(&View{Epoch: 5, Nodes: 4, Parts: []Part{holders4("n1", "n2", "n3")}})
-			g.local.Taken(5, []int{0})
+			g.local.FinishRecovery(5, []int{0})
 		}()
 		asked = time.Now()
 		if err := r.Serve(t.Context(), bucket.Ask{Epoch: 5}, &c, &d, false); err != nil || d.DecidedBy != "n1" || time.Since(asked) > adoptFor {

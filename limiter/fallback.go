@@ -7,41 +7,41 @@ import (
 	"quorate/limiter/replica"
 )
 
-// judged is what this node knows, and has done, as a judge of a bucket that it
+// fallback is what this node knows, and has done, as a fallback node of a bucket that it
 // does not own.
-type judged struct {
-	limit   bucket.Limit // as it was judged by last
-	mine    *replica.StandIn
-	reports []report // of other judges
+type fallback struct {
+	limit  bucket.Limit // as it was decided by fallback by last
+	mine   *replica.Fallback
+	others []receivedUsage // of other fallback nodes
 }
 
-// report is another judge's count and when it came.
-type report struct {
-	replica.Report
+// receivedUsage is another fallback node's usage and when it came.
+type receivedUsage struct {
+	replica.FallbackUsage
 	at time.Duration
 }
 
-// at returns the reports as they are at now.
-func (j *judged) at(now time.Duration) []replica.Report {
+// usages returns the reports as they are at now.
+func (j *fallback) usages(now time.Duration) []replica.FallbackUsage {
 	if j == nil {
 		return nil
 	}
-	var out []replica.Report
-	for _, r := range j.reports {
+	var out []replica.FallbackUsage
+	for _, r := range j.others {
 		out = append(out, r.Aged(j.limit, now-r.at))
 	}
 	if j.mine != nil {
-		if r, ok := j.mine.Report(now); ok {
+		if r, ok := j.mine.Usage(now); ok {
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// Judge decides a check though this node is not its owner, because nobody can
-// reach him: as a stand-in, or when a majority is out of reach too as the
+// DecideFallback decides a check though this node is not its owner, because nobody can
+// reach him: as a fallback, or when a majority is out of reach too as the
 // policy says. ok is false where it may not.
-func (l *Local) Judge(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (ok bool) {
+func (l *Local) DecideFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (ok bool) {
 	v := l.view.Load()
 	if v == nil {
 		return false
@@ -56,43 +56,43 @@ func (l *Local) Judge(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (ok
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	a := &judgement{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes), among: 1}
-	// The owner judges where no copy answers, the first successor in his place.
+	a := &fallbackAttempt{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes), sharers: 1}
+	// The owner fallback nodes where no copy answers, the first successor in his place.
 	// Anyone else who is asked may be one of many.
 	if part, _, _ := v.part(l.cluster.Partition(c.Account)); part.Holders[0] != l.node && part.Holders[1] != l.node {
-		a.among = max(1, a.nodes-1)
+		a.sharers = max(1, a.nodes-1)
 	}
 	a.decide(c, r.Limits, d)
 	return true
 }
 
-// judgement is one check as a judge sees it.
-type judgement struct {
-	l     *Local
-	sh    *shard
-	now   time.Duration
-	cut   bool
-	rule  bucket.Replication
-	nodes int64
-	among int64 // who share a stand-in's part
+// fallbackAttempt is one check as a fallback node sees it.
+type fallbackAttempt struct {
+	l       *Local
+	sh      *shard
+	now     time.Duration
+	cut     bool
+	rule    bucket.Replication
+	nodes   int64
+	sharers int64 // who share a fallback's part
 }
 
-func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
-	var room [maxLimits]*judged
-	var seen [maxLimits]replica.Judged
+func (a *fallbackAttempt) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
+	var room [maxLimits]*fallback
+	var seen [maxLimits]replica.FallbackBucket
 	parts, looks := room[:0], seen[:0]
 	for i := range limits {
 		l := &limits[i]
-		part := a.l.judge(a.sh, idOf(c.Account, l))
+		part := a.l.ownFallback(a.sh, idOf(c.Account, l))
 		part.limit = l.Limit
 		parts = append(parts, part)
-		k := a.l.known(a.sh, idOf(c.Account, l), a.now)
+		k := a.l.snapshot(a.sh, idOf(c.Account, l), a.now)
 		see := k.State
-		look := replica.Judged{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.at(a.now), k.Absorbed), Nodes: a.nodes, Among: a.among, Fork: k.fork}
+		look := replica.FallbackBucket{Limit: l.Limit, Copy: see, Pending: replica.Pending(part.usages(a.now), k.Absorbed), Nodes: a.nodes, Sharers: a.sharers, Fork: k.fork}
 		all := a.slide(part, &k, &look)
 		looks = append(looks, look)
 		cost := c.Cost(l.Unit)
-		if !a.room(part.mine, look, cost) {
+		if !a.fits(part.mine, look, cost) {
 			d.Reason, d.NeverFits = bucket.RateLimited, d.NeverFits || cost > l.Burst
 			wait := max(waitFor(all, &look, cost), part.mine.Wait(look, a.cut, cost, a.now))
 			if wait > d.RetryAfter {
@@ -109,24 +109,24 @@ func (a *judgement) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.De
 	}
 	for i := range limits {
 		if cost := c.Cost(limits[i].Unit); cost > 0 {
-			a.l.Judged.Add(uint64(cost))
+			a.l.FallbackUnits.Add(uint64(cost))
 			a.admit(parts[i].mine, looks[i], cost)
 			d.Limits[i].Remaining = max(0, d.Limits[i].Remaining-cost)
 		}
 	}
 }
 
-func (a *judgement) room(s *replica.StandIn, look replica.Judged, cost int64) bool {
+func (a *fallbackAttempt) fits(s *replica.Fallback, look replica.FallbackBucket, cost int64) bool {
 	switch {
 	case !a.cut:
-		return s.Stand(look, cost, a.now)
+		return s.Fits(look, cost, a.now)
 	case a.rule.CutOff == bucket.Full:
 		return look.Copy.Add(look.Pending).Room(look.Limit, cost)
 	}
-	return s.Share(look, cost, a.now)
+	return s.ShareFits(look, cost, a.now)
 }
 
-func (a *judgement) admit(s *replica.StandIn, look replica.Judged, cost int64) {
+func (a *fallbackAttempt) admit(s *replica.Fallback, look replica.FallbackBucket, cost int64) {
 	switch {
 	case !a.cut:
 		s.Admit(look, cost, a.now)
@@ -137,79 +137,79 @@ func (a *judgement) admit(s *replica.StandIn, look replica.Judged, cost int64) {
 	}
 }
 
-// judge returns this node's part in judging a bucket.
-func (l *Local) judge(sh *shard, id bucket.ID) *judged {
-	j := l.heard(sh, id)
+// ownFallback returns this node's part in judging a bucket.
+func (l *Local) ownFallback(sh *shard, id bucket.ID) *fallback {
+	j := l.fallbackOf(sh, id)
 	if j.mine == nil {
-		j.mine = replica.NewStandIn(l.sources.Add(1))
+		j.mine = replica.NewFallback(l.sources.Add(1))
 	}
 	return j
 }
 
-func (l *Local) heard(sh *shard, id bucket.ID) *judged {
-	j := sh.judged[id]
+func (l *Local) fallbackOf(sh *shard, id bucket.ID) *fallback {
+	j := sh.fallbacks[id]
 	if j == nil {
-		if sh.judged == nil {
-			sh.judged = map[bucket.ID]*judged{}
+		if sh.fallbacks == nil {
+			sh.fallbacks = map[bucket.ID]*fallback{}
 		}
-		j = &judged{limit: id.Limit()}
-		sh.judged[clone(id)] = j
+		j = &fallback{limit: id.Limit()}
+		sh.fallbacks[clone(id)] = j
 	}
 	return j
 }
 
-// Tally is a judge's count on its way.
-type Tally struct {
+// FallbackUsage is a fallback node's usage on its way.
+type FallbackUsage struct {
 	bucket.ID
 	Limit bucket.Limit
-	replica.Report
+	replica.FallbackUsage
 }
 
-// Tallies returns what this node has admitted as a judge and the owners have
+// FallbackUsages returns what this node has admitted as a fallback node and the owners have
 // not absorbed yet.
-func (l *Local) Tallies() []Tally {
-	var out []Tally
+func (l *Local) FallbackUsages() []FallbackUsage {
+	var out []FallbackUsage
 	for i := range l.parts {
 		sh := &l.parts[i]
 		sh.mu.Lock()
 		now := l.now()
-		for id, j := range sh.judged {
+		for id, j := range sh.fallbacks {
 			if j.mine == nil {
 				continue
 			}
-			if r, ok := j.mine.Report(now); ok {
-				out = append(out, Tally{ID: id, Limit: j.limit, Report: r})
+			if r, ok := j.mine.Usage(now); ok {
+				out = append(out, FallbackUsage{ID: id, Limit: j.limit, FallbackUsage: r})
 			}
 		}
-		out = append(out, l.left(sh, now)...)
+		out = append(out, l.formerOwnerUsages(sh, now)...)
 		sh.mu.Unlock()
 	}
 	return out
 }
 
-// left returns what this node admitted as the owner of buckets that it owns no
+// formerOwnerUsages returns what this node admitted as the owner of buckets that it owns no
 // more, and their owners do not know.
-func (l *Local) left(sh *shard, now time.Duration) (out []Tally) {
-	for id, h := range sh.hot {
-		if _, role, _ := l.view.Load().part(l.cluster.Partition(id.Account)); role != stranger {
+func (l *Local) formerOwnerUsages(sh *shard, now time.Duration) (out []FallbackUsage) {
+	for id, h := range sh.tracked {
+		if _, role, _ := l.view.Load().part(l.cluster.Partition(id.Account)); role != remote {
 			continue
 		}
 		e := l.entry(sh, id)
-		if r, ok := h.stream.Left(e.state.Units, e.spent, now-e.state.At); ok && e.state.Rate > 0 {
+		if r, ok := h.stream.FormerOwnerUsage(e.state.Units, e.spent, now-e.state.At); ok && e.state.Rate > 0 {
 			limit := id.Limit()
 			limit.Limit, limit.Burst = e.state.Rate, e.state.Rate
 			if e.sliding != nil {
-				r.Sliding = e.sliding.Newest(r.Units).Sent(limit, now)
+				r.Sliding = e.sliding.Newest(r.Units).Relative(limit, now)
 			}
-			out = append(out, Tally{ID: id, Limit: limit, Report: r})
+			out = append(out, FallbackUsage{ID: id, Limit: limit, FallbackUsage: r})
 		}
 	}
 	return out
 }
 
-// Hear takes another judge's tally, or this node's own, and returns how much of
+// ReceiveUsage takes another fallback node's fallback usage, or this node's own, and returns how much of
 // it the owner has absorbed as far as this node knows. An owner absorbs it.
-func (l *Local) Hear(t Tally) int64 {
+func (l *Local) ReceiveUsage(t FallbackUsage) int64 {
 	sh := l.shard(t.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -218,66 +218,66 @@ func (l *Local) Hear(t Tally) int64 {
 	// Without a lease somebody else may own it by now: it would absorb for nobody.
 	v := l.view.Load()
 	if _, role, since := v.part(p); role == owner && l.cluster.Leases.Valid(p, now) {
-		o := &ownership{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
+		o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
 		o.absorb(t, now)
 		return t.Units
 	}
-	j := l.heard(sh, t.ID)
+	j := l.fallbackOf(sh, t.ID)
 	j.limit = t.Limit
-	j.put(t.Report, now)
+	j.record(t.FallbackUsage, now)
 	if c := sh.copies[t.ID]; c != nil {
-		return replica.Known(c.Absorbed, t.Source)
+		return replica.UnitsOf(c.Absorbed, t.Source)
 	}
 	return 0
 }
 
-// put replaces what was known of the source's count. This node's own comes back
+// record replaces what was known of the source's count. This node's own comes back
 // from others.
-func (j *judged) put(r replica.Report, now time.Duration) {
+func (j *fallback) record(r replica.FallbackUsage, now time.Duration) {
 	if j.mine != nil && j.mine.Source == r.Source {
 		return
 	}
-	for i := range j.reports {
-		if j.reports[i].Source == r.Source {
-			if r.Units >= j.reports[i].Units {
-				j.reports[i] = report{r, now}
+	for i := range j.others {
+		if j.others[i].Source == r.Source {
+			if r.Units >= j.others[i].Units {
+				j.others[i] = receivedUsage{r, now}
 			}
 			return
 		}
 	}
-	j.reports = append(j.reports, report{r, now})
-	j.reports = j.reports[max(0, len(j.reports)-replica.MaxSources+1):] // and its own
+	j.others = append(j.others, receivedUsage{r, now})
+	j.others = j.others[max(0, len(j.others)-replica.MaxSources+1):] // and its own
 }
 
-// Absorbed notes how much of a count of this node's own the owner has absorbed.
-func (l *Local) Absorbed(t Tally, units int64) {
+// MarkAbsorbed notes how much of a count of this node's own the owner has absorbed.
+func (l *Local) MarkAbsorbed(t FallbackUsage, units int64) {
 	sh := l.shard(t.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if j := sh.judged[t.ID]; j != nil && j.mine != nil && j.mine.Source == t.Source {
-		j.mine.Absorbed(units)
+	if j := sh.fallbacks[t.ID]; j != nil && j.mine != nil && j.mine.Source == t.Source {
+		j.mine.MarkAbsorbed(units)
 	}
-	if h := sh.hot[t.ID]; h != nil {
-		h.stream.Told(t.Source, units)
+	if h := sh.tracked[t.ID]; h != nil {
+		h.stream.MarkAbsorbed(t.Source, units)
 	}
 }
 
-// absorb adds a judge's tally to the owner's bucket.
-func (o *ownership) absorb(t Tally, now time.Duration) {
+// absorb adds a fallback node's fallback usage to the owner's bucket.
+func (o *ownerAttempt) absorb(t FallbackUsage, now time.Duration) {
 	l := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
 	left := o.l.entry(o.sh, t.ID)
-	own := replica.Owned{Limit: t.Limit, Use: left.state.Decay(t.Limit, now), Empty: replica.Empty(left.state, t.Window, now), Spent: left.spent}
+	own := replica.OwnedBucket{Limit: t.Limit, Use: left.state.Decay(t.Limit, now), Empty: replica.Empty(left.state, t.Window, now), Spent: left.spent}
 	own.Use.At = now
 	if t.Algorithm == bucket.SlidingWindow {
 		w := left.slid()
 		own.Window = &w
 	}
-	h := o.heat(&l)
-	use, missing := h.stream.Absorb(own, t.Report)
+	h := o.track(&l)
+	use, missing := h.stream.Absorb(own, t.FallbackUsage)
 	if missing == 0 {
 		return
 	}
-	o.l.Absorption.Add(uint64(missing))
+	o.l.AbsorbedUnits.Add(uint64(missing))
 	o.l.setEntry(o.sh, t.ID, entry{state: use, spent: left.spent + missing, sliding: own.Window})
-	o.state(&l, use, 0)
+	o.publish(&l, use, 0)
 }

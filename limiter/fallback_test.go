@@ -22,14 +22,14 @@ func (g *locked) Majority(time.Duration) bool {
 }
 
 // A map is adopted under the lock under which a majority is counted, and takes the
-// locks of buckets in turn: a judge that asked with one held stopped both for ever.
+// locks of buckets in turn: a fallback node that asked with one held stopped both for ever.
 func TestAMajorityIsCountedWithoutALock(t *testing.T) {
 	g := newTrio(perMinute("llm", bucket.Requests, 10))
 	leases := &locked{trio: g}
 	g.nodes[1].cluster.Leases = leases
 	c, d := bucket.Check{Account: "a", Requests: 1}, bucket.Decision{}
 	r, _, err := g.nodes[1].open(t.Context(), &c, &d)
-	if err != nil || !g.nodes[1].Judge(&c, &r, &d) || !leases.free {
+	if err != nil || !g.nodes[1].DecideFallback(&c, &r, &d) || !leases.free {
 		t.Errorf("%v %+v, free %v", err, d, leases.free)
 	}
 }

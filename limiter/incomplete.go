@@ -8,34 +8,34 @@ import (
 	"quorate/limiter/replica"
 )
 
-// allLack is of a partition of which no successor has a whole copy.
-const allLack = 1<<2 - 1
+// allIncomplete is of a partition of which no successor has a whole copy.
+const allIncomplete = 1<<2 - 1
 
-// lacking returns which successors of a partition, which this node owned under the
+// incompleteCopies returns which successors of a partition, which this node owned under the
 // map before, have no whole copy of it: all but those that had one then, in the same
 // life.
-func (s *state) lacking(node string, was *state, p int) uint8 {
+func (s *localView) incompleteCopies(node string, was *localView, p int) uint8 {
 	before, _, _ := was.part(p)
 	var out uint8
 	held := before.copies(node)
 	for i, id := range s.Parts[p].copies(node) {
 		k := slices.Index(held[:], id)
-		if k < 0 || was.lacks[p]>>k&1 == 1 || s.Lives[id] != was.Lives[id] {
+		if k < 0 || was.incomplete[p]>>k&1 == 1 || s.Boots[id] != was.Boots[id] {
 			out |= 1 << i
 		}
 	}
 	return out
 }
 
-// forget drops what successors acknowledged in lives that are over.
-func (l *Local) forget(was, now *state) {
+// forgetAcks drops what successors acknowledged in lives that are over.
+func (l *Local) forgetAcks(was, now *localView) {
 	if was == nil {
 		return
 	}
 	over := map[string]bool{}
-	for id, boot := range now.Lives {
+	for id, boot := range now.Boots {
 		// One that was no member for a while may have been a successor before it.
-		if was.Lives[id] != boot {
+		if was.Boots[id] != boot {
 			over[id] = true
 		}
 	}
@@ -45,25 +45,25 @@ func (l *Local) forget(was, now *state) {
 	for p := range now.Parts {
 		for _, id := range now.Parts[p].copies(l.node) {
 			if over[id] {
-				l.forgetAll(p, id)
+				l.forgetAcksOf(p, id)
 			}
 		}
 	}
 }
 
-func (l *Local) forgetAll(p int, node string) {
+func (l *Local) forgetAcksOf(p int, node string) {
 	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for _, h := range sh.hot {
+	for _, h := range sh.tracked {
 		h.stream.Forget(node)
 	}
 }
 
-// Restate returns statements of all that a successor must know of a partition
+// Republish returns usage bounds of all that a successor must know of a partition
 // that this node owns, to be sent and confirmed as any others. What was never
-// stated is far below its limit, and need not be known.
-func (l *Local) Restate(p int, node string) []Statement {
+// published is far below its limit, and need not be known.
+func (l *Local) Republish(p int, node string) []UsageBound {
 	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -73,14 +73,14 @@ func (l *Local) Restate(p int, node string) []Statement {
 	if role != owner {
 		return nil
 	}
-	o := &ownership{l: l, sh: sh, since: since, part: &v.Parts[p]}
-	var out []Statement
-	for id, h := range sh.hot {
+	o := &ownerAttempt{l: l, sh: sh, since: since, part: &v.Parts[p]}
+	var out []UsageBound
+	for id, h := range sh.tracked {
 		use := l.used(sh, id, now)
 		limit := id.Limit()
 		limit.Limit = max(1, use.Rate)
-		if s, ok := h.stream.Restate(node, limit, use, l.entry(sh, id).spent, o.successors(), l.number); ok {
-			out = append(out, Statement{ID: id, Epoch: since, Statement: s})
+		if s, ok := h.stream.Republish(node, limit, use, l.entry(sh, id).spent, o.successors(), l.nextSeq); ok {
+			out = append(out, UsageBound{ID: id, Epoch: since, UsageBound: s})
 		}
 	}
 	return out
@@ -99,9 +99,9 @@ func (l *Local) used(sh *shard, id bucket.ID, now time.Duration) (use replica.Us
 	return use
 }
 
-// Copied notes that a successor has a whole copy of a partition, if the map is
+// MarkCopied notes that a successor has a whole copy of a partition, if the map is
 // still the one of the epoch.
-func (l *Local) Copied(epoch uint64, partitions []int, node string) {
+func (l *Local) MarkCopied(epoch uint64, partitions []int, node string) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	was := l.view.Load()
@@ -109,11 +109,11 @@ func (l *Local) Copied(epoch uint64, partitions []int, node string) {
 		return
 	}
 	next := *was
-	next.lacks = slices.Clone(was.lacks)
+	next.incomplete = slices.Clone(was.incomplete)
 	for _, p := range partitions {
 		ids := was.Parts[p].copies(l.node)
 		if i := slices.Index(ids[:], node); i >= 0 {
-			next.lacks[p] &^= 1 << i
+			next.incomplete[p] &^= 1 << i
 		}
 	}
 	l.view.Store(&next)

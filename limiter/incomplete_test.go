@@ -11,11 +11,11 @@ import (
 // adopts has n1 adopt the next map, with its members' lives.
 func (g *trio) adopts(p Part, nodes int64, lives map[string]uint64) {
 	g.epoch++
-	g.nodes[0].Adopt(&View{Epoch: g.epoch, Nodes: nodes, Parts: []Part{p}, Lives: lives})
+	g.nodes[0].Adopt(&View{Epoch: g.epoch, Nodes: nodes, Parts: []Part{p}, Boots: lives})
 }
 
 // Which successors lack a whole copy, map by map.
-func TestSuccessorsThatLackACopy(t *testing.T) {
+func TestSuccessorsWithoutAWholeCopy(t *testing.T) {
 	g := newTrio(perMinute("llm", bucket.Requests, 600))
 	l := g.nodes[0]
 	lives := func(n2, n3, n4 uint64) map[string]uint64 {
@@ -28,26 +28,26 @@ func TestSuccessorsThatLackACopy(t *testing.T) {
 		places int // partitions that lack a copy or a successor
 	}{
 		{"new", func() {}, []string{"n2", "n3"}, 1},
-		{"copied by an older map", func() { l.Copied(g.epoch-1, []int{0}, "n2") }, []string{"n2", "n3"}, 1},
-		{"copied to nobody of these", func() { l.Copied(g.epoch, []int{0}, "n9") }, []string{"n2", "n3"}, 1},
-		{"one is whole", func() { l.Copied(g.epoch, []int{0}, "n2") }, []string{"n3"}, 1},
-		{"both are", func() { l.Copied(g.epoch, []int{0}, "n3") }, nil, 0},
+		{"copied by an older map", func() { l.MarkCopied(g.epoch-1, []int{0}, "n2") }, []string{"n2", "n3"}, 1},
+		{"copied to nobody of these", func() { l.MarkCopied(g.epoch, []int{0}, "n9") }, []string{"n2", "n3"}, 1},
+		{"one is whole", func() { l.MarkCopied(g.epoch, []int{0}, "n2") }, []string{"n3"}, 1},
+		{"both are", func() { l.MarkCopied(g.epoch, []int{0}, "n3") }, nil, 0},
 		{"lives become known", func() { g.adopts(holders4("n1", "n2", "n3"), 4, lives(1, 1, 1)) }, []string{"n2", "n3"}, 1},
-		{"both again", func() { l.Copied(g.epoch, []int{0}, "n3"); l.Copied(g.epoch, []int{0}, "n2") }, nil, 0},
+		{"both again", func() { l.MarkCopied(g.epoch, []int{0}, "n3"); l.MarkCopied(g.epoch, []int{0}, "n2") }, nil, 0},
 		{"they change places", func() { g.adopts(holders4("n1", "n3", "n2"), 4, lives(1, 1, 1)) }, nil, 0},
 		{"one has begun anew", func() { g.adopts(holders4("n1", "n3", "n2"), 4, lives(2, 1, 1)) }, []string{"n2"}, 1},
 		{"another comes in its place", func() { g.adopts(holders4("n1", "n3", "n4"), 4, lives(2, 1, 1)) }, []string{"n4"}, 1},
 		{"and lacks it under the next map too", func() { g.adopts(holders4("n1", "n3", "n4"), 4, lives(2, 1, 1)) }, []string{"n4"}, 1},
-		{"and is whole", func() { l.Copied(g.epoch, []int{0}, "n4") }, nil, 0},
+		{"and is whole", func() { l.MarkCopied(g.epoch, []int{0}, "n4") }, nil, 0},
 		{"it goes", func() { g.adopts(holders4("n1", "n3"), 4, lives(2, 1, 1)) }, nil, 1},
 		{"and comes back", func() { g.adopts(holders4("n1", "n4", "n3"), 4, lives(2, 1, 1)) }, []string{"n4"}, 1},
 		{"there are two nodes", func() { g.adopts(holders4("n1", "n3"), 2, lives(2, 1, 1)) }, nil, 0},
 		{"it is somebody else's", func() { g.adopts(holders4("n3", "n1"), 2, lives(2, 1, 1)) }, nil, 0},
 		{"it comes back, and is being taken", func() { g.adopts(holders4("n1", "n3"), 2, lives(2, 1, 1)) }, nil, 0},
-		{"taken", func() { l.Taken(g.epoch, []int{0}) }, []string{"n3"}, 1},
+		{"taken", func() { l.FinishRecovery(g.epoch, []int{0}) }, []string{"n3"}, 1},
 	} {
 		step.do()
-		got := slices.Sorted(maps.Keys(l.Duties().Copy))
+		got := slices.Sorted(maps.Keys(l.Tasks().Copy))
 		if !slices.Equal(got, step.lack) || l.Incomplete() != step.places {
 			t.Errorf("%s: %v lack a copy, want %v; %d partitions, want %d", step.what, got, step.lack, l.Incomplete(), step.places)
 		}
@@ -55,8 +55,8 @@ func TestSuccessorsThatLackACopy(t *testing.T) {
 }
 
 // A node that has begun anew remembers nothing: what it had acknowledged covers
-// nothing, until it is stated again.
-func TestAnewLifeHasForgottenWhatItAcknowledged(t *testing.T) {
+// nothing, until it is published again.
+func TestNewBootHasForgottenItsCopies(t *testing.T) {
 	for name, algorithm := range map[string]bucket.Algorithm{"token bucket": bucket.TokenBucket, "sliding window": bucket.SlidingWindow} {
 		limit := perMinute("llm", bucket.Requests, 600)
 		limit.Algorithm = algorithm
@@ -67,15 +67,15 @@ func TestAnewLifeHasForgottenWhatItAcknowledged(t *testing.T) {
 		for _, life := range []uint64{1, 2} {
 			g.adopts(holders4("n1", "n2"), 2, map[string]uint64{"n1": 1, "n2": life})
 			ok, v := g.try(t, 0, bucket.Check{Account: "a", Requests: 1})
-			if forgotten := v == Uncovered; forgotten != (life == 2) || ok == forgotten {
+			if forgotten := v == Unreplicated; forgotten != (life == 2) || ok == forgotten {
 				t.Fatalf("%s: in life %d of n2: verdict %d", name, life, v)
 			}
 			g.sent = nil
 		}
-		// All that copies knew is stated, as it is, by who owns it since when.
-		all := g.nodes[0].Restate(0, "n2")
-		if len(all) != 2 || len(g.nodes[0].Restate(0, "n3")) != 0 || len(g.nodes[1].Restate(0, "n1")) != 0 {
-			t.Fatalf("%s: %d statements", name, len(all))
+		// All that copies knew is published, as it is, by who owns it since when.
+		all := g.nodes[0].Republish(0, "n2")
+		if len(all) != 2 || len(g.nodes[0].Republish(0, "n3")) != 0 || len(g.nodes[1].Republish(0, "n1")) != 0 {
+			t.Fatalf("%s: %d usage bounds", name, len(all))
 		}
 		for _, s := range all {
 			units := s.State.Units
@@ -88,7 +88,7 @@ func TestAnewLifeHasForgottenWhatItAcknowledged(t *testing.T) {
 			g.deliver(s, true)
 		}
 		if ok, _ := g.try(t, 0, bucket.Check{Account: "b", Requests: 1}); !ok {
-			t.Errorf("%s: not covered when all was stated again", name)
+			t.Errorf("%s: not replicated after all was published again", name)
 		}
 	}
 }

@@ -35,32 +35,32 @@ type Local struct {
 
 	reservations Reservations
 	live         atomic.Int64  // reservations
-	settled      atomic.Uint64 // settlements that changed something
+	settlements  atomic.Uint64 // settlements that changed something
 
 	cluster  Cluster       // its Leases are nil before Join
-	sequence atomic.Uint64 // of statements
-	sources  atomic.Uint64 // of judges' counts
-	view     atomic.Pointer[state]
+	sequence atomic.Uint64 // of usage bounds
+	sources  atomic.Uint64 // of fallback usage
+	view     atomic.Pointer[localView]
 
-	Judged     atomic.Uint64 // units admitted in the place of owners
-	Absorption atomic.Uint64 // units that judges admitted and this owner has added
-	turn       sync.Mutex    // held while the view is replaced
+	FallbackUnits atomic.Uint64 // units admitted in the place of owners
+	AbsorbedUnits atomic.Uint64 // units that fallback nodes admitted and this owner has added
+	turn          sync.Mutex    // held while the view is replaced
 
 	stirred  sync.Mutex
 	stirring chan struct{} // guarded by stirred
 }
 
 type shard struct {
-	mu       sync.Mutex
-	accounts map[string]*held            // nil: none; guarded by mu
-	hot      map[bucket.ID]*hot          // as owner; guarded by mu
-	copies   map[bucket.ID]*replica.Copy // of other owners'; guarded by mu
-	judged   map[bucket.ID]*judged       // as a judge; guarded by mu
-	reserved map[string]*reservation     // by id; guarded by mu
+	mu        sync.Mutex
+	accounts  map[string]*accountBuckets  // nil: none; guarded by mu
+	tracked   map[bucket.ID]*tracked      // as owner; guarded by mu
+	copies    map[bucket.ID]*replica.Copy // of other owners'; guarded by mu
+	fallbacks map[bucket.ID]*fallback     // as a fallback node; guarded by mu
+	reserved  map[string]*reservation     // by id; guarded by mu
 }
 
-// held is the buckets of one account.
-type held struct{ entries []entry }
+// accountBuckets is the buckets of one account.
+type accountBuckets struct{ entries []entry }
 
 // entry is one bucket of an account. The value of its limit is not part of its
 // identity: a changed limit keeps what was used. A changed algorithm starts
@@ -117,7 +117,7 @@ type Cluster struct {
 	Partitions  int
 	Partition   func(account string) int
 	Replication func() bucket.Replication // what the policy says
-	Sources     uint64                    // random: the numbers of this life's counts follow it
+	FirstSource uint64                    // random: the numbers of this boot's counts follow it
 }
 
 // Join makes the node one of a cluster. It decides nothing before it has
@@ -125,7 +125,7 @@ type Cluster struct {
 func (l *Local) Join(c Cluster) {
 	l.cluster = c
 	l.parts = make([]shard, c.Partitions)
-	l.sources.Store(c.Sources)
+	l.sources.Store(c.FirstSource)
 }
 
 // maxLimits bounds the limits of one category that are decided without an
@@ -138,21 +138,21 @@ func (l *Local) takeAll(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decis
 	sh := l.shard(c.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	l.commit(sh, c, limits, d, l.weigh(sh, c, limits, d, room[:0], l.now()))
+	l.commit(sh, c, limits, d, l.evaluate(sh, c, limits, d, room[:0], l.now()))
 }
 
 func (l *Local) shard(account string) *shard { return &l.parts[l.cluster.Partition(account)] }
 
-// weigh decides over all limits and changes nothing. It returns the states at
+// evaluate decides over all limits and changes nothing. It returns the states at
 // now.
-func (l *Local) weigh(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, states []bucket.State, now time.Duration) []bucket.State {
+func (l *Local) evaluate(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, states []bucket.State, now time.Duration) []bucket.State {
 	var have []entry
 	if account := sh.accounts[c.Account]; account != nil {
 		have = account.entries
 	}
 	for i := range limits {
 		cost := c.Cost(limits[i].Unit)
-		s, wait := look(have, &limits[i], cost, now)
+		s, wait := usageOf(have, &limits[i], cost, now)
 		states = append(states, s)
 		if wait > 0 || cost > limits[i].Burst {
 			d.Reason = bucket.RateLimited
@@ -195,14 +195,14 @@ func (l *Local) commit(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bu
 		account.entries = have
 	case len(have) > 0:
 		// The check's strings are the caller's, who may write over them.
-		sh.keep(strings.Clone(c.Account), &held{have})
+		sh.addAccount(strings.Clone(c.Account), &accountBuckets{have})
 	}
 }
 
-// keep adds an account's buckets.
-func (sh *shard) keep(account string, h *held) {
+// addAccount adds an account's buckets.
+func (sh *shard) addAccount(account string, h *accountBuckets) {
 	if sh.accounts == nil {
-		sh.accounts = map[string]*held{}
+		sh.accounts = map[string]*accountBuckets{}
 	}
 	sh.accounts[account] = h
 }
@@ -220,9 +220,9 @@ func find(have []entry, l *bucket.Scoped) *entry {
 	return nil
 }
 
-// look returns what is used of a limit at now and how long cost must wait. Of a
+// usageOf returns what is used of a limit at now and how long cost must wait. Of a
 // sliding window the state holds no more than the units.
-func look(have []entry, l *bucket.Scoped, cost int64, now time.Duration) (s bucket.State, wait time.Duration) {
+func usageOf(have []entry, l *bucket.Scoped, cost int64, now time.Duration) (s bucket.State, wait time.Duration) {
 	e := find(have, l)
 	if l.Algorithm == bucket.SlidingWindow {
 		s.At = now

@@ -16,25 +16,25 @@ type Verdict uint8
 const (
 	Decided Verdict = iota
 	NotOwner
-	Uncovered
+	Unreplicated
 )
 
-// hot is a bucket whose copies know of it.
-type hot struct {
+// tracked is a bucket whose copies know of it.
+type tracked struct {
 	stream replica.Stream
 	wake   chan struct{} // closed when a copy has acknowledged; nil: nobody waits
 }
 
-// Statement is a statement with the bucket that it is about.
-type Statement struct {
+// UsageBound is a usage bound with the bucket that it is about.
+type UsageBound struct {
 	bucket.ID
 	Epoch uint64 // orders the owners of all times
-	replica.Statement
+	replica.UsageBound
 }
 
-// Outbox sends statements. It must not block, and is called with a lock held.
+// Outbox sends usage bounds. It must not block, and is called with a lock held.
 type Outbox interface {
-	State(s Statement)
+	Publish(s UsageBound)
 }
 
 // Try decides a check as owner, if this node is. After Uncovered, wake is
@@ -51,12 +51,12 @@ func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Verd
 	if role != owner || !l.cluster.Leases.Valid(p, now) {
 		return NotOwner, nil
 	}
-	o := &ownership{l: l, sh: sh, id: bucket.ID{Account: c.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
+	o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: c.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
 	return o.take(c, r.Limits, d, now)
 }
 
-// ownership is one attempt of an owner to decide.
-type ownership struct {
+// ownerAttempt is one attempt of an owner to decide.
+type ownerAttempt struct {
 	l     *Local
 	sh    *shard
 	id    bucket.ID // Account
@@ -71,28 +71,28 @@ type ownership struct {
 
 // take decides over all limits, makes sure that a copy knows of all, and then
 // commits all or none.
-func (o *ownership) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (Verdict, <-chan struct{}) {
+func (o *ownerAttempt) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (Verdict, <-chan struct{}) {
 	var room [maxLimits]bucket.State
-	states := o.l.weigh(o.sh, c, limits, d, room[:0], now)
+	states := o.l.evaluate(o.sh, c, limits, d, room[:0], now)
 	if d.Reason == bucket.OK && !c.DryRun {
-		if wake := o.cover(c, limits, states); wake != nil {
-			return Uncovered, wake
+		if wake := o.ensureReplicated(c, limits, states); wake != nil {
+			return Unreplicated, wake
 		}
 	}
 	o.l.commit(o.sh, c, limits, d, states)
 	if !c.DryRun {
 		for i := range limits {
-			if h := o.hot(&limits[i]); h != nil && d.Reason == bucket.OK {
-				h.stream.Took(c.Cost(limits[i].Unit))
+			if h := o.tracked(&limits[i]); h != nil && d.Reason == bucket.OK {
+				h.stream.Admitted(c.Cost(limits[i].Unit))
 			}
-			o.state(&limits[i], states[i], 0)
+			o.publish(&limits[i], states[i], 0)
 		}
 	}
 	return Decided, nil
 }
 
 // successors returns who keeps copies.
-func (o *ownership) successors() []string {
+func (o *ownerAttempt) successors() []string {
 	if o.known {
 		return o.others[:o.n]
 	}
@@ -104,9 +104,9 @@ func (o *ownership) successors() []string {
 	return o.others[:o.n]
 }
 
-// cover returns nil when copies know enough for every limit. Else it has stated
+// ensureReplicated returns nil when copies know enough for every limit. Else it has published
 // what they lack, and returns what is closed when one has answered.
-func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []bucket.State) <-chan struct{} {
+func (o *ownerAttempt) ensureReplicated(c *bucket.Check, limits []bucket.Scoped, states []bucket.State) <-chan struct{} {
 	var wake chan struct{}
 	for i := range limits {
 		l := &limits[i]
@@ -115,16 +115,16 @@ func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []buck
 			continue
 		}
 		use := o.use(l, states[i])
-		h := o.hot(l)
+		h := o.tracked(l)
 		var s *replica.Stream
 		if h != nil {
 			s = &h.stream
 		}
-		if s.Covered(o.rule, l.Limit, use, cost, o.successors()) {
+		if s.Replicated(o.rule, l.Limit, use, cost, o.successors()) {
 			continue
 		}
-		h = o.heat(l)
-		o.send(l, h.stream.State(o.rule, l.Limit, use, o.spent(l), cost, o.successors(), o.l.number))
+		h = o.track(l)
+		o.send(l, h.stream.Publish(o.rule, l.Limit, use, o.spent(l), cost, o.successors(), o.l.nextSeq))
 		if wake == nil {
 			if h.wake == nil {
 				h.wake = make(chan struct{})
@@ -138,27 +138,27 @@ func (o *ownership) cover(c *bucket.Check, limits []bucket.Scoped, states []buck
 	return wake
 }
 
-// state states a bucket that has passed what its copies know.
-func (o *ownership) state(l *bucket.Scoped, use bucket.State, cost int64) {
-	h := o.hot(l)
+// publish states a bucket that has passed what its copies know.
+func (o *ownerAttempt) publish(l *bucket.Scoped, use bucket.State, cost int64) {
+	h := o.tracked(l)
 	if h == nil {
 		if len(o.successors()) == 0 || !replica.Due(o.rule, l.Limit, use, o.spent(l)) {
 			return
 		}
-		h = o.heat(l)
+		h = o.track(l)
 	}
-	o.send(l, h.stream.State(o.rule, l.Limit, o.use(l, use), o.spent(l), cost, o.successors(), o.l.number))
+	o.send(l, h.stream.Publish(o.rule, l.Limit, o.use(l, use), o.spent(l), cost, o.successors(), o.l.nextSeq))
 }
 
 // spent returns the units ever taken of a bucket.
-func (o *ownership) spent(l *bucket.Scoped) int64 {
+func (o *ownerAttempt) spent(l *bucket.Scoped) int64 {
 	if e := o.entry(l); e != nil {
 		return e.spent
 	}
 	return 0
 }
 
-func (o *ownership) entry(l *bucket.Scoped) *entry {
+func (o *ownerAttempt) entry(l *bucket.Scoped) *entry {
 	if account := o.sh.accounts[o.id.Account]; account != nil {
 		return find(account.entries, l)
 	}
@@ -169,7 +169,7 @@ func (o *ownership) entry(l *bucket.Scoped) *entry {
 var empty bucket.Window
 
 // use returns what is used of a bucket, with the sliding window as it is.
-func (o *ownership) use(l *bucket.Scoped, s bucket.State) replica.Use {
+func (o *ownerAttempt) use(l *bucket.Scoped, s bucket.State) replica.Use {
 	use := replica.Use{State: s}
 	if l.Algorithm != bucket.SlidingWindow {
 		return use
@@ -181,44 +181,46 @@ func (o *ownership) use(l *bucket.Scoped, s bucket.State) replica.Use {
 	return use
 }
 
-func (o *ownership) send(l *bucket.Scoped, out []replica.Statement) {
+func (o *ownerAttempt) send(l *bucket.Scoped, out []replica.UsageBound) {
 	for _, s := range out {
-		o.l.cluster.Outbox.State(Statement{ID: o.name(l), Epoch: o.since, Statement: s})
+		o.l.cluster.Outbox.Publish(UsageBound{ID: o.bucketID(l), Epoch: o.since, UsageBound: s})
 	}
 }
 
-// name returns the bucket's id with strings that are nobody else's.
-func (o *ownership) name(l *bucket.Scoped) bucket.ID { return clone(idOf(o.id.Account, l)) }
+// bucketID returns the bucket's id with strings that are nobody else's.
+func (o *ownerAttempt) bucketID(l *bucket.Scoped) bucket.ID { return clone(idOf(o.id.Account, l)) }
 
-func (o *ownership) hot(l *bucket.Scoped) *hot {
-	if len(o.sh.hot) == 0 {
+func (o *ownerAttempt) tracked(l *bucket.Scoped) *tracked {
+	if len(o.sh.tracked) == 0 {
 		return nil
 	}
-	return o.sh.hot[idOf(o.id.Account, l)]
+	return o.sh.tracked[idOf(o.id.Account, l)]
 }
 
-func (o *ownership) heat(l *bucket.Scoped) *hot { return o.l.heat(o.sh, idOf(o.id.Account, l)) }
+func (o *ownerAttempt) track(l *bucket.Scoped) *tracked {
+	return o.l.track(o.sh, idOf(o.id.Account, l))
+}
 
-// heat returns what is kept of a bucket that copies know of.
-func (l *Local) heat(sh *shard, id bucket.ID) *hot {
-	h := sh.hot[id]
+// track returns what is kept of a bucket that copies know of.
+func (l *Local) track(sh *shard, id bucket.ID) *tracked {
+	h := sh.tracked[id]
 	if h == nil {
-		h = &hot{}
+		h = &tracked{}
 		h.stream.Begin(l.sources.Add(1))
-		if sh.hot == nil {
-			sh.hot = map[bucket.ID]*hot{}
+		if sh.tracked == nil {
+			sh.tracked = map[bucket.ID]*tracked{}
 		}
-		sh.hot[clone(id)] = h
+		sh.tracked[clone(id)] = h
 	}
 	return h
 }
 
-// Acked notes that a copy has taken a statement over.
+// Acked notes that a copy has taken a usage bound over.
 func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
 	sh := l.shard(id.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	h := sh.hot[id]
+	h := sh.tracked[id]
 	if h == nil {
 		return
 	}
@@ -229,13 +231,13 @@ func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
 	}
 }
 
-// number returns the number of the next statement.
-func (l *Local) number() uint64 { return l.sequence.Add(1) }
+// nextSeq returns the number of the next usage bound.
+func (l *Local) nextSeq() uint64 { return l.sequence.Add(1) }
 
-// Acknowledged calls fn with what this owner of a partition goes by of its
+// LowerBounds calls fn with what this owner of a partition goes by of its
 // copies: the successor owes at least so much of the bucket now, if it has not
 // restarted.
-func (l *Local) Acknowledged(p int, fn func(id bucket.ID, node string, least bucket.State)) {
+func (l *Local) LowerBounds(p int, fn func(id bucket.ID, node string, least bucket.State)) {
 	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -243,7 +245,7 @@ func (l *Local) Acknowledged(p int, fn func(id bucket.ID, node string, least buc
 		return
 	}
 	now := l.now()
-	for id, h := range sh.hot {
-		h.stream.Least(id.Window, now, func(node string, least bucket.State) { fn(id, node, least) })
+	for id, h := range sh.tracked {
+		h.stream.LowerBounds(id.Window, now, func(node string, least bucket.State) { fn(id, node, least) })
 	}
 }

@@ -38,10 +38,10 @@ func BenchmarkOwn(b *testing.B) {
 	}
 }
 
-// TestAnOwnerThatMissedMapsKnowsThatItsStateIsOld: while it was cut off, others may
+// TestOwnerThatMissedMapsRecoversItsPartition: while it was cut off, others may
 // have owned the partition and lost it again. It must not decide by what it knew,
 // nor state it: copies go by the later owner's epoch.
-func TestAnOwnerThatMissedMapsKnowsThatItsStateIsOld(t *testing.T) {
+func TestOwnerThatMissedMapsRecoversItsPartition(t *testing.T) {
 	back, moving := holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3")
 	moving.Moving = true
 	for name, c := range map[string]struct {
@@ -68,11 +68,11 @@ func TestAnOwnerThatMissedMapsKnowsThatItsStateIsOld(t *testing.T) {
 		if got := v == Decided; got != c.decides {
 			t.Errorf("%s: decides %v", name, got)
 		}
-		if got := len(l.Duties().Take) > 0; got != c.takes {
+		if got := len(l.Tasks().Fetch) > 0; got != c.takes {
 			t.Errorf("%s: takes it %v", name, got)
 		}
-		if _, r, since := l.view.Load().part(0); r != stranger && !c.decides && since <= before {
-			t.Errorf("%s: it states as of %d, and did as of %d before", name, since, before)
+		if _, r, since := l.view.Load().part(0); r != remote && !c.decides && since <= before {
+			t.Errorf("%s: it publishes as of %d, and did as of %d before", name, since, before)
 		}
 	}
 }

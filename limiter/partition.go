@@ -2,21 +2,21 @@ package limiter
 
 import "quorate/limiter/bucket"
 
-// Move is a partition that moves here, exactly as its owner left it.
-type Move struct {
-	Partition int
-	Known     []Known
-	Reserved  []Reserved
+// PartitionSnapshot is a partition that moves here, exactly as its owner left it.
+type PartitionSnapshot struct {
+	Partition    int
+	Buckets      []BucketSnapshot
+	Reservations []ReservationSnapshot
 }
 
-// Leave returns all that the next owner of a partition must have, if this node
+// ExportPartition returns all that the next owner of a partition must have, if this node
 // decides on it no more.
-func (l *Local) Leave(p int) Move {
-	return Move{Partition: p, Known: l.Export(p), Reserved: l.reservedOf(p)}
+func (l *Local) ExportPartition(p int) PartitionSnapshot {
+	return PartitionSnapshot{Partition: p, Buckets: l.ExportBuckets(p), Reservations: l.exportReservations(p)}
 }
 
-// Gone forgets the reservations of partitions whose taker has them.
-func (l *Local) Gone(partitions []int) {
+// DropReservations forgets the reservations of partitions whose taker has them.
+func (l *Local) DropReservations(partitions []int) {
 	for _, p := range partitions {
 		sh := &l.parts[p]
 		sh.mu.Lock()
@@ -28,49 +28,49 @@ func (l *Local) Gone(partitions []int) {
 	}
 }
 
-// Receive takes over partitions that move here and decides on them from now on.
+// ImportPartitions takes over partitions that move here and decides on them from now on.
 // It returns how many of them, from the first, this node has: the others are not
 // this map's moves.
-func (l *Local) Receive(epoch uint64, moves ...Move) (has int) {
+func (l *Local) ImportPartitions(epoch uint64, moves ...PartitionSnapshot) (has int) {
 	coming := make([]int, 0, len(moves))
 	for _, m := range moves {
-		if l.Epoch() == epoch && l.Awaits(m.Partition) {
-			l.receive(m)
+		if l.Epoch() == epoch && l.Importing(m.Partition) {
+			l.importPartition(m)
 			coming = append(coming, m.Partition)
 		}
 	}
-	l.become(epoch, awaiting, owner, coming...)
-	for has < len(moves) && l.Epoch() == epoch && l.Holds(moves[has].Partition) {
+	l.changeRole(epoch, importing, owner, coming...)
+	for has < len(moves) && l.Epoch() == epoch && l.Imported(moves[has].Partition) {
 		has++
 	}
 	return has
 }
 
-func (l *Local) receive(m Move) {
-	exact := make(map[bucket.ID]Known, len(m.Known))
-	for _, k := range m.Known {
+func (l *Local) importPartition(m PartitionSnapshot) {
+	exact := make(map[bucket.ID]BucketSnapshot, len(m.Buckets))
+	for _, k := range m.Buckets {
 		exact[k.ID] = k
 	}
-	for _, mine := range l.Export(m.Partition) {
+	for _, mine := range l.ExportBuckets(m.Partition) {
 		if _, owes := exact[mine.ID]; !owes {
-			exact[mine.ID] = Known{ID: mine.ID, Limit: mine.Limit, Tallies: mine.Tallies}
+			exact[mine.ID] = BucketSnapshot{ID: mine.ID, Limit: mine.Limit, Usages: mine.Usages}
 		}
 	}
 	for _, k := range exact {
-		l.replace(k)
-		l.settleIn(k)
+		l.replaceBucket(k)
+		l.installBucket(k)
 	}
-	l.keepReserved(m)
+	l.importReservations(m)
 }
 
-// replace forgets what this node knew of a bucket for what its owner says.
-func (l *Local) replace(k Known) {
+// replaceBucket forgets what this node knew of a bucket for what its owner says.
+func (l *Local) replaceBucket(k BucketSnapshot) {
 	sh := l.shard(k.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	delete(sh.copies, k.ID)
-	delete(sh.hot, k.ID)
+	delete(sh.tracked, k.ID)
 	k.State.At = l.now()
 	l.setEntry(sh, k.ID, entry{})
-	l.merge(sh, k, k.State.At)
+	l.mergeLocked(sh, k, k.State.At)
 }

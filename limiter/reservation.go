@@ -28,56 +28,56 @@ func (l *Local) Reserve(r Reservations) { l.reservations = r }
 type reservation struct {
 	account string
 	taken   time.Duration
-	takes   []Took
+	holds   []Hold
 	settled *bucket.Settlement // nil: not yet; not changed
 }
 
-// Took is what a reservation took from one bucket.
-type Took struct {
+// Hold is what a reservation took from one bucket.
+type Hold struct {
 	Scope string
 	Limit bucket.Limit
 	Units int64
 }
 
-// Reserved is a reservation on its way to the next owner of its account. It must
+// ReservationSnapshot is a reservation on its way to the next owner of its account. It must
 // not be changed.
-type Reserved struct {
+type ReservationSnapshot struct {
 	ID      string
 	Account string
 	Age     time.Duration
-	Takes   []Took
+	Holds   []Hold
 	Settled *bucket.Settlement // nil: not yet
 }
 
-// reservedOf returns the reservations of a partition.
-func (l *Local) reservedOf(p int) []Reserved {
+// exportReservations returns the reservations of a partition.
+func (l *Local) exportReservations(p int) []ReservationSnapshot {
 	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	out := make([]Reserved, 0, len(sh.reserved))
+	out := make([]ReservationSnapshot, 0, len(sh.reserved))
 	for id, r := range sh.reserved {
-		out = append(out, Reserved{id, r.account, max(0, now-r.taken), r.takes, r.settled})
+		out = append(out, ReservationSnapshot{id, r.account, max(0, now-r.taken), r.holds, r.settled})
 	}
 	return out
 }
 
-// keepReserved takes the reservations of a partition over, as long as there is
+// importReservations takes the reservations of a partition over, as long as there is
 // room and they can be settled.
-func (l *Local) keepReserved(m Move) {
+func (l *Local) importReservations(m PartitionSnapshot) {
 	sh := &l.parts[m.Partition]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	for i := range m.Reserved {
-		r := &m.Reserved[i]
+	for i := range m.Reservations {
+		r := &m.Reservations[i]
 		switch {
 		case sh.reserved[r.ID] != nil:
 			l.live.Add(-1)
 		case r.Age >= l.reservations.TTL, l.live.Load() >= l.reservations.Most:
 			continue
 		}
-		sh.reserve(r.ID, &reservation{r.Account, now - r.Age, r.Takes, r.Settled})
+		sh.reserve(r.ID, &reservation{r.Account, now - r.Age, r.Holds, r.Settled})
 		l.live.Add(1)
 	}
 }
@@ -98,7 +98,7 @@ func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, stat
 	r := &reservation{account: strings.Clone(c.Account), taken: l.now()}
 	for i := range limits {
 		r.taken = states[i].At
-		r.takes = append(r.takes, Took{limits[i].Scope, limits[i].Limit, c.Cost(limits[i].Unit)})
+		r.holds = append(r.holds, Hold{limits[i].Scope, limits[i].Limit, c.Cost(limits[i].Unit)})
 	}
 	id := l.reservations.NewID()
 	sh.reserve(id, r)
@@ -119,7 +119,7 @@ func (l *Local) expire(sh *shard, now time.Duration) {
 
 // Reserved returns how many reservations the node keeps, and how many
 // settlements it has made.
-func (l *Local) Reserved() (live int64, settled uint64) { return l.live.Load(), l.settled.Load() }
+func (l *Local) Reserved() (live int64, settled uint64) { return l.live.Load(), l.settlements.Load() }
 
 // Settle corrects the buckets of a reservation of this node's: by the tokens
 // used less those reserved, or, for a release, by all that it took. Said again
@@ -130,7 +130,7 @@ func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	var o *ownership // nil: on one's own
+	var o *ownerAttempt // nil: on one's own
 	if l.cluster.Leases != nil {
 		p := l.cluster.Partition(s.Account)
 		v := l.view.Load()
@@ -138,7 +138,7 @@ func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 		if role != owner || !l.cluster.Leases.Valid(p, now) {
 			return bucket.SettledUnknown, ErrNotOwner
 		}
-		o = &ownership{l: l, sh: sh, id: bucket.ID{Account: s.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
+		o = &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: s.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
 	}
 	r := sh.reserved[s.Reservation]
 	switch {
@@ -153,18 +153,18 @@ func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 	done := *s
 	done.Account, done.Reservation = r.account, strings.Clone(s.Reservation)
 	r.settled = &done
-	l.settled.Add(1)
+	l.settlements.Add(1)
 	return bucket.SettledNow, nil
 }
 
 // correctAll corrects every bucket that the reservation took from.
-func correctAll(sh *shard, o *ownership, r *reservation, s *bucket.Settlement, now time.Duration) {
+func correctAll(sh *shard, o *ownerAttempt, r *reservation, s *bucket.Settlement, now time.Duration) {
 	account := sh.accounts[r.account]
 	if account == nil {
-		account = &held{}
+		account = &accountBuckets{}
 	}
-	for i := range r.takes {
-		t := &r.takes[i]
+	for i := range r.holds {
+		t := &r.holds[i]
 		delta := s.Tokens - t.Units
 		switch {
 		case s.Release:
@@ -178,16 +178,16 @@ func correctAll(sh *shard, o *ownership, r *reservation, s *bucket.Settlement, n
 		scoped := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
 		use := correct(account, &scoped, delta, r.taken, now)
 		if o != nil {
-			o.state(&scoped, use, 0)
+			o.publish(&scoped, use, 0)
 		}
 	}
 	if len(account.entries) > 0 {
-		sh.keep(r.account, account)
+		sh.addAccount(r.account, account)
 	}
 }
 
 // correct changes one bucket by delta, never to below nothing.
-func correct(account *held, l *bucket.Scoped, delta int64, taken, now time.Duration) bucket.State {
+func correct(account *accountBuckets, l *bucket.Scoped, delta int64, taken, now time.Duration) bucket.State {
 	e := find(account.entries, l)
 	if l.Algorithm == bucket.SlidingWindow {
 		if e == nil {
@@ -197,7 +197,7 @@ func correct(account *held, l *bucket.Scoped, delta int64, taken, now time.Durat
 		e.sliding.Correct(l.Limit, delta, taken, now)
 		return bucket.State{Units: e.sliding.Use(l.Limit, now), At: now}
 	}
-	s, _ := look(account.entries, l, 0, now)
+	s, _ := usageOf(account.entries, l, 0, now)
 	if s.Units += delta; s.Units < 0 {
 		s.Units, s.Frac = 0, 0
 	}

@@ -184,23 +184,23 @@ func TestReservationsThatMoveAreBounded(t *testing.T) {
 	p := holders4("n1", "n2", "n3")
 	p.Moving = true
 	g.adopt(p)
-	g.nodes[0].Stop(g.epoch, []int{0})
+	g.nodes[0].BeginExport(g.epoch, []int{0})
 	if _, err := g.nodes[0].Settle(&bucket.Settlement{Account: "a", Reservation: "n1-2"}); !errors.Is(err, ErrNotOwner) {
 		t.Errorf("%v, want not the owner: the taker will know", err)
 	}
-	m := g.nodes[0].Leave(0)
-	if len(m.Reserved) != 5 {
-		t.Fatalf("%d reservations leave, want 5", len(m.Reserved))
+	m := g.nodes[0].ExportPartition(0)
+	if len(m.Reservations) != 5 {
+		t.Fatalf("%d reservations leave, want 5", len(m.Reservations))
 	}
 	for range 2 {
-		if g.nodes[1].Receive(g.epoch, m) != 1 {
+		if g.nodes[1].ImportPartitions(g.epoch, m) != 1 {
 			t.Fatal("not taken over")
 		}
 		if live, _ := g.nodes[1].Reserved(); live != 3 {
 			t.Errorf("%d are kept, want 3", live)
 		}
 	}
-	if g.nodes[0].Gone([]int{0}); len(g.nodes[0].parts[0].reserved) != 0 {
+	if g.nodes[0].DropReservations([]int{0}); len(g.nodes[0].parts[0].reserved) != 0 {
 		t.Error("who has handed over still keeps them")
 	}
 	if live, _ := g.nodes[0].Reserved(); live != 0 {

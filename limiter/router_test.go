@@ -50,7 +50,7 @@ func (g *group) Relay(string) string           { return g.relay }
 func (g *group) Ready() bool                   { return !g.behind }
 func (g *group) Valid(int, time.Duration) bool { return g.leased }
 func (g *group) Majority(time.Duration) bool   { return !g.cut }
-func (g *group) State(Statement)               {}
+func (g *group) Publish(UsageBound)            {}
 
 func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Check, d *bucket.Decision) error {
 	g.asked = append(g.asked, id+[]string{"", " judge", " relay"}[ask.How])
@@ -83,7 +83,7 @@ func (g *group) router(limits ...bucket.Scoped) *Router {
 	g.local = l
 	if g.part != (Part{}) {
 		l.Adopt(&View{Epoch: 1, Nodes: 4, Parts: []Part{g.part}})
-		l.Taken(1, []int{0})
+		l.FinishRecovery(1, []int{0})
 	}
 	return NewRouter("n1", l, g, g, errBehind)
 }

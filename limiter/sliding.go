@@ -7,19 +7,19 @@ import (
 	"quorate/limiter/replica"
 )
 
-// slide completes what a judge sees of a sliding window, and returns all that
+// slide completes what a fallback node sees of a sliding window, and returns all that
 // counts of it; nil for a token bucket.
-func (a *judgement) slide(j *judged, k *Known, look *replica.Judged) *bucket.Window {
+func (a *fallbackAttempt) slide(j *fallback, k *BucketSnapshot, look *replica.FallbackBucket) *bucket.Window {
 	if k.Algorithm != bucket.SlidingWindow {
 		return nil
 	}
-	reports := j.at(a.now)
-	all := k.came(a.now).Join(replica.PendingWindow(look.Limit, reports, k.Absorbed, a.now))
+	reports := j.usages(a.now)
+	all := k.window(a.now).Join(replica.PendingWindow(look.Limit, reports, k.Absorbed, a.now))
 	others := all
 	for i := range reports {
 		if reports[i].Source == j.mine.Source {
 			reports = append(reports[:i], reports[i+1:]...)
-			others = k.came(a.now).Join(replica.PendingWindow(look.Limit, reports, k.Absorbed, a.now))
+			others = k.window(a.now).Join(replica.PendingWindow(look.Limit, reports, k.Absorbed, a.now))
 			break
 		}
 	}
@@ -29,14 +29,14 @@ func (a *judgement) slide(j *judged, k *Known, look *replica.Judged) *bucket.Win
 }
 
 // waitFor returns how long what counts must decay until cost has room.
-func waitFor(all *bucket.Window, look *replica.Judged, cost int64) time.Duration {
+func waitFor(all *bucket.Window, look *replica.FallbackBucket, cost int64) time.Duration {
 	if all != nil {
 		return all.Wait(look.Limit, cost, look.Copy.At)
 	}
 	return look.Copy.Add(look.Pending).Wait(look.Limit, cost)
 }
 
-func statusOf(all *bucket.Window, look *replica.Judged, l *bucket.Scoped) bucket.Status {
+func statusOf(all *bucket.Window, look *replica.FallbackBucket, l *bucket.Scoped) bucket.Status {
 	if all != nil {
 		return all.Status(*l, look.Copy.At)
 	}

@@ -56,8 +56,8 @@ func TestKilledOwnerOfSlidingWindowsCostsTheSlack(t *testing.T) {
 			g.now += time.Duration(rapid.SampledFrom([]int{0, 40, 900, 4000, 20000}).Draw(rt, "pause")) * time.Millisecond
 			check(0, rapid.Int64Range(1, max(1, limit/3)).Draw(rt, "cost"))
 			if rapid.IntRange(0, 9).Draw(rt, "restates") == 0 { // as to a successor that has begun anew
-				g.sent = append(g.sent, g.nodes[0].Restate(0, "n2")...)
-				g.sent = append(g.sent, g.nodes[0].Restate(0, "n3")...)
+				g.sent = append(g.sent, g.nodes[0].Republish(0, "n2")...)
+				g.sent = append(g.sent, g.nodes[0].Republish(0, "n3")...)
 			}
 			for len(g.sent) > 0 && rapid.IntRange(0, 3).Draw(rt, "arrives") > 0 {
 				s := g.sent[0]
@@ -93,7 +93,7 @@ func TestPlannedMoveOfSlidingWindowsIsExact(t *testing.T) {
 		stays := newTrio(sliding(limit))
 		stays.now = g.now
 		ask := func(g *trio, node int, c bucket.Check) {
-			if _, v := g.try(t, node, c); v == Uncovered {
+			if _, v := g.try(t, node, c); v == Unreplicated {
 				g.settled()
 				g.try(t, node, c)
 			}
@@ -122,37 +122,37 @@ func TestPlannedMoveOfSlidingWindowsIsExact(t *testing.T) {
 	})
 }
 
-// What a stand-in admits of a sliding window is added where it belongs, and
+// What a fallback admits of a sliding window is added where it belongs, and
 // nothing that was there is lost; what has left the window is not owed.
-func TestTalliesOfSlidingWindowsAreAdded(t *testing.T) {
+func TestFallbackUsageOfSlidingWindowsIsAdded(t *testing.T) {
 	g := newTrio(sliding(100))
-	owner, judge := g.nodes[0], g.nodes[1]
+	owner, fallback := g.nodes[0], g.nodes[1]
 	g.must(t, 0, bucket.Check{Account: "a", Requests: 50})
 	var d bucket.Decision
-	hear := func() {
-		for _, tally := range judge.Tallies() {
-			owner.Hear(tally)
-			judge.Absorbed(tally, owner.Hear(tally)) // heard again it changes nothing
+	receive := func() {
+		for _, usage := range fallback.FallbackUsages() {
+			owner.ReceiveUsage(usage)
+			fallback.MarkAbsorbed(usage, owner.ReceiveUsage(usage)) // heard again it changes nothing
 		}
 	}
 	for i := range 8 {
-		g.now += 10 * time.Second // a stand-in has 10 and then 100/3 a minute
-		if err := judge.StandIn(t.Context(), &bucket.Check{Account: "a", Requests: 5}, &d); err != nil || d.Reason != bucket.OK {
+		g.now += 10 * time.Second // a fallback has 10 and then 100/3 a minute
+		if err := fallback.StandIn(t.Context(), &bucket.Check{Account: "a", Requests: 5}, &d); err != nil || d.Reason != bucket.OK {
 			t.Fatalf("%v %+v", err, d)
 		}
 		if i%3 == 0 {
-			hear()
+			receive()
 		}
 	}
-	// The owner's 50 have left by now, and the first of the judge's 8 fives.
+	// The owner's 50 have left by now, and the first of the fallback node's 8 fives.
 	for range 2 {
-		hear()
+		receive()
 		if got := g.left(t, 0); got != 65 {
 			t.Fatalf("%d left, want 65", got)
 		}
 	}
-	if len(judge.Tallies()) != 0 {
-		t.Errorf("absorbed, and told again: %+v", judge.Tallies())
+	if len(fallback.FallbackUsages()) != 0 {
+		t.Errorf("absorbed, and told again: %+v", fallback.FallbackUsages())
 	}
 	g.now += time.Minute + time.Minute/16 - 20*time.Second
 	if got := g.left(t, 0); got != 90 {
@@ -160,16 +160,16 @@ func TestTalliesOfSlidingWindowsAreAdded(t *testing.T) {
 	}
 }
 
-// A stand-in sees what the owner has used, what other judges have admitted, and
+// A fallback sees what the owner has used, what other fallback nodes have admitted, and
 // what it has itself, and says when there will be room.
-func TestStandInSeesTheSlidingWindow(t *testing.T) {
+func TestFallbackSeesTheSlidingWindow(t *testing.T) {
 	g := newTrio(sliding(100))
 	g.must(t, 0, bucket.Check{Account: "a", Requests: 95})
-	judge := g.nodes[1]
+	fallback := g.nodes[1]
 	var d bucket.Decision
 	ask := func(n int64) bucket.Decision {
 		t.Helper()
-		if err := judge.StandIn(t.Context(), &bucket.Check{Account: "a", Requests: n}, &d); err != nil {
+		if err := fallback.StandIn(t.Context(), &bucket.Check{Account: "a", Requests: n}, &d); err != nil {
 			t.Fatal(err)
 		}
 		return d
@@ -177,11 +177,11 @@ func TestStandInSeesTheSlidingWindow(t *testing.T) {
 	if d := ask(6); d.Reason != bucket.RateLimited || d.RetryAfter < 59*time.Second || d.RetryAfter > 64*time.Second {
 		t.Fatalf("%+v: want a window's wait, the owner has used 95", d)
 	}
-	judge.Hear(Tally{ID: idOf("a", &g.nodes[1].rules.(*fixed).ruling.Limits[0]), Limit: sliding(100).Limit, Report: replica.Report{
-		Count: replica.Count{Source: 77, Units: 200}, Sliding: &bucket.Window{Units: [17]int64{0, 2}},
+	fallback.ReceiveUsage(FallbackUsage{ID: idOf("a", &g.nodes[1].rules.(*fixed).ruling.Limits[0]), Limit: sliding(100).Limit, FallbackUsage: replica.FallbackUsage{
+		SourceTotal: replica.SourceTotal{Source: 77, Units: 200}, Sliding: &bucket.Window{Units: [17]int64{0, 2}},
 	}})
 	if d := ask(4); d.Reason != bucket.RateLimited || d.Limits[0].Remaining > 3 {
-		t.Fatalf("%+v: want no room, another judge has admitted 2", d)
+		t.Fatalf("%+v: want no room, another fallback has admitted 2", d)
 	}
 	g.now += 2 * time.Minute
 	if d := ask(10); d.Reason != bucket.OK || d.Limits[0].Remaining != 90 {
@@ -220,14 +220,14 @@ func TestShareOfASlidingWindow(t *testing.T) {
 	}
 }
 
-// A changed algorithm starts anew at the owner, and what is stated of the one does
+// A changed algorithm starts anew at the owner, and what is published of the one does
 // not touch the other.
-func TestTalliesOfAnotherAlgorithmDoNotWipeAWindow(t *testing.T) {
+func TestFallbackUsageOfAnotherAlgorithmDoesNotWipeAWindow(t *testing.T) {
 	g := newTrio(sliding(100))
 	g.must(t, 0, bucket.Check{Account: "a", Requests: 60})
 	token := perMinute("llm", bucket.Requests, 100)
-	g.nodes[0].Hear(Tally{ID: idOf("a", &token), Limit: token.Limit, Report: replica.Report{
-		Count: replica.Count{Source: 77, Units: 10}, Fork: replica.Fork{Spent: -1},
+	g.nodes[0].ReceiveUsage(FallbackUsage{ID: idOf("a", &token), Limit: token.Limit, FallbackUsage: replica.FallbackUsage{
+		SourceTotal: replica.SourceTotal{Source: 77, Units: 10}, Fork: replica.Fork{Spent: -1},
 	}})
 	if got := g.left(t, 0); got != 40 {
 		t.Errorf("%d left, want 40", got)

@@ -29,8 +29,8 @@ func scopedOf(id bucket.ID) *bucket.Scoped {
 func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	account := sh.accounts[id.Account]
 	if account == nil {
-		account = &held{}
-		sh.keep(strings.Clone(id.Account), account)
+		account = &accountBuckets{}
+		sh.addAccount(strings.Clone(id.Account), account)
 	}
 	s := scopedOf(id)
 	s.Scope = strings.Clone(id.Scope)
@@ -54,22 +54,22 @@ func (e *entry) slid() (w bucket.Window) {
 	return w
 }
 
-// known returns all that this node knows of a bucket at now, from the time it
+// snapshot returns all that this node knows of a bucket at now, from the time it
 // owned it and as a copy.
-func (l *Local) known(sh *shard, id bucket.ID, now time.Duration) Known {
+func (l *Local) snapshot(sh *shard, id bucket.ID, now time.Duration) BucketSnapshot {
 	left := l.entry(sh, id)
-	k := Known{
+	k := BucketSnapshot{
 		ID: id, State: decay(left.state, id.Window, now), Empty: replica.Empty(left.state, id.Window, now), Spent: left.spent,
 		fork: replica.Fork{Spent: -1},
 	}
 	if left.spent > 0 {
 		k.fork = replica.Fork{Spent: left.spent, Units: left.state.Units, Age: now - left.state.At}
 	}
-	if h := sh.hot[id]; h != nil {
-		k.Absorbed = h.stream.Seen()
+	if h := sh.tracked[id]; h != nil {
+		k.Absorbed = h.stream.Absorbed()
 	}
 	if id.Algorithm == bucket.SlidingWindow {
-		k.Sliding = sh.window(id, left.slid(), now).Sent(id.Limit(), now)
+		k.Sliding = sh.window(id, left.slid(), now).Relative(id.Limit(), now)
 	}
 	if c := sh.copies[id]; c != nil {
 		k.State = replica.Larger(k.State, decay(c.State, id.Window, now))
@@ -98,9 +98,9 @@ func decay(s bucket.State, window, now time.Duration) bucket.State {
 	return s.Decay(bucket.Limit{Limit: max(1, s.Rate), Window: window}, now)
 }
 
-// Store takes over a statement of an owner; ok is false for one that is not the
+// StoreBound takes over a usage bound of an owner; ok is false for one that is not the
 // owner any more by what this node knows.
-func (l *Local) Store(s Statement) (ok bool) {
+func (l *Local) StoreBound(s UsageBound) (ok bool) {
 	sh := l.shard(s.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -115,46 +115,46 @@ func (l *Local) Store(s Statement) (ok bool) {
 		c = &replica.Copy{}
 		sh.copies[clone(s.ID)] = c
 	}
-	c.Take(replica.Origin{Epoch: s.Epoch, Seq: s.Seq}, s.Statement, l.now())
+	c.Apply(replica.Version{Epoch: s.Epoch, Seq: s.Seq}, s.UsageBound, l.now())
 	return c.Epoch <= s.Epoch
 }
 
-// Known is what one node knows of one bucket, on its way to the next owner.
-type Known struct {
+// BucketSnapshot is what one node knows of one bucket, on its way to the next owner.
+type BucketSnapshot struct {
 	bucket.ID
 	State    bucket.State   // At means nothing elsewhere
 	Sliding  *bucket.Window // of a sliding window, as Sent, and not changed; its State is nothing
 	Empty    time.Duration  // for how long it has been nothing
 	Spent    int64          // units ever taken
-	Absorbed []replica.Count
-	Limit    bucket.Limit // of the tallies; zero without any
-	Tallies  []replica.Report
+	Absorbed []replica.SourceTotal
+	Limit    bucket.Limit // of the fallback usage; zero without any
+	Usages   []replica.FallbackUsage
 
-	fork replica.Fork // from which on who judges by this counts
+	fork replica.Fork // from which on who fallback nodes by this counts
 }
 
 // idle reports whether nothing is owed.
-func (k *Known) idle() bool {
+func (k *BucketSnapshot) idle() bool {
 	return k.State.Idle() && (k.Sliding == nil || k.Sliding.Units == bucket.Window{}.Units)
 }
 
-// came returns what counts of a sliding window at now, when it is known.
-func (k *Known) came(now time.Duration) (w bucket.Window) {
+// window returns what counts of a sliding window at now, when it is known.
+func (k *BucketSnapshot) window(now time.Duration) (w bucket.Window) {
 	if k.Sliding != nil {
-		w = k.Sliding.Came(now)
+		w = k.Sliding.Absolute(now)
 	}
 	return w.At(k.ID.Limit(), now)
 }
 
-// Export returns all that this node knows of a partition's buckets. Once the
+// ExportBuckets returns all that this node knows of a partition's buckets. Once the
 // partition is being handed over that is final: every check of it has ended,
 // because each reads the role under the lock that Export takes.
-func (l *Local) Export(p int) []Known {
-	return l.ExportSome(p, func(bucket.ID) bool { return true })
+func (l *Local) ExportBuckets(p int) []BucketSnapshot {
+	return l.ExportMatching(p, func(bucket.ID) bool { return true })
 }
 
-// ExportSome is Export of those buckets that are wanted.
-func (l *Local) ExportSome(p int, wanted func(bucket.ID) bool) []Known {
+// ExportMatching is Export of those buckets that are wanted.
+func (l *Local) ExportMatching(p int, wanted func(bucket.ID) bool) []BucketSnapshot {
 	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -174,27 +174,27 @@ func (l *Local) ExportSome(p int, wanted func(bucket.ID) bool) []Known {
 	for id := range sh.copies {
 		want(id)
 	}
-	for id := range sh.judged {
+	for id := range sh.fallbacks {
 		want(id)
 	}
-	var out []Known
+	var out []BucketSnapshot
 	for id := range ids {
-		k := l.known(sh, id, now)
-		if j := sh.judged[id]; j != nil {
-			k.Limit, k.Tallies = j.limit, j.at(now)
+		k := l.snapshot(sh, id, now)
+		if j := sh.fallbacks[id]; j != nil {
+			k.Limit, k.Usages = j.limit, j.usages(now)
 		}
-		// What was taken while others judged counts even when it has come back here.
-		h := sh.hot[id]
-		if !k.idle() || len(k.Tallies) > 0 || h != nil && h.stream.Untold() {
+		// What was taken while others decided by fallback counts even when it has come back here.
+		h := sh.tracked[id]
+		if !k.idle() || len(k.Usages) > 0 || h != nil && h.stream.HasUnabsorbed() {
 			out = append(out, k)
 		}
 	}
 	return out
 }
 
-// Merge joins what another node knows of a bucket to what this one knows. It
+// MergeBucket joins what another node knows of a bucket to what this one knows. It
 // changes no bucket that this node decides on: Taken does.
-func (l *Local) Merge(k Known) {
+func (l *Local) MergeBucket(k BucketSnapshot) {
 	sh := l.shard(k.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -202,67 +202,67 @@ func (l *Local) Merge(k Known) {
 	if _, role, _ := l.view.Load().part(l.cluster.Partition(k.Account)); role == owner {
 		return
 	}
-	l.merge(sh, k, now)
+	l.mergeLocked(sh, k, now)
 }
 
-func (l *Local) merge(sh *shard, k Known, now time.Duration) {
-	mine := l.known(sh, k.ID, now)
+func (l *Local) mergeLocked(sh *shard, k BucketSnapshot, now time.Duration) {
+	mine := l.snapshot(sh, k.ID, now)
 	k.State.At = now
 	e := entry{state: replica.Larger(mine.State, k.State), spent: max(mine.Spent, k.Spent)}
 	if e.state.Idle() {
 		e.state.At = now - min(mine.Empty, k.Empty)
 	}
 	if k.Algorithm == bucket.SlidingWindow {
-		w := mine.came(now).Larger(k.came(now))
+		w := mine.window(now).Larger(k.window(now))
 		e.sliding = &w
 	}
 	l.setEntry(sh, k.ID, e)
 	if len(mine.Absorbed) > 0 || len(k.Absorbed) > 0 {
-		l.heat(sh, k.ID).stream.Inherit(replica.Union(mine.Absorbed, k.Absorbed))
+		l.track(sh, k.ID).stream.Inherit(replica.Union(mine.Absorbed, k.Absorbed))
 	}
-	for _, r := range k.Tallies {
-		j := l.heard(sh, k.ID)
+	for _, r := range k.Usages {
+		j := l.fallbackOf(sh, k.ID)
 		if k.Limit.Limit > 0 {
 			j.limit = k.Limit
 		}
-		j.put(r, now)
+		j.record(r, now)
 	}
 }
 
-// Taken ends the fetching for partitions: this node decides on them from now
+// FinishRecovery ends the fetching for partitions: this node decides on them from now
 // on, with all that was merged.
-func (l *Local) Taken(epoch uint64, partitions []int) {
+func (l *Local) FinishRecovery(epoch uint64, partitions []int) {
 	for _, p := range partitions {
-		for _, k := range l.Export(p) {
-			l.settleIn(k)
+		for _, k := range l.ExportBuckets(p) {
+			l.installBucket(k)
 		}
 	}
-	l.become(epoch, taking, owner, partitions...)
+	l.changeRole(epoch, recovering, owner, partitions...)
 }
 
-// settleIn makes what is known of a bucket the bucket of its new owner, with
-// the judges' counts that are not in it.
-func (l *Local) settleIn(k Known) {
+// installBucket makes what is known of a bucket the bucket of its new owner, with
+// the fallback usage that are not in it.
+func (l *Local) installBucket(k BucketSnapshot) {
 	sh := l.shard(k.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	own := l.known(sh, k.ID, now)
-	j := sh.judged[k.ID]
+	own := l.snapshot(sh, k.ID, now)
+	j := sh.fallbacks[k.ID]
 	e := entry{state: own.State, spent: own.Spent}
 	if k.Algorithm == bucket.SlidingWindow {
-		w := own.came(now)
+		w := own.window(now)
 		e.sliding = &w
 	}
 	if len(own.Absorbed) > 0 || j != nil || !own.idle() {
-		h := l.heat(sh, k.ID)
+		h := l.track(sh, k.ID)
 		h.stream = replica.Stream{}
 		h.stream.Begin(l.sources.Add(1))
 		h.stream.Inherit(own.Absorbed)
 		if j != nil && j.limit.Limit > 0 {
-			for _, r := range j.at(now) {
+			for _, r := range j.usages(now) {
 				var missing int64
-				e.state, missing = h.stream.Absorb(replica.Owned{Limit: j.limit, Use: e.state, Empty: own.Empty, Spent: e.spent, Window: e.sliding}, r)
+				e.state, missing = h.stream.Absorb(replica.OwnedBucket{Limit: j.limit, Use: e.state, Empty: own.Empty, Spent: e.spent, Window: e.sliding}, r)
 				e.spent += missing
 			}
 		}

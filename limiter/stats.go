@@ -2,10 +2,10 @@ package limiter
 
 // Stats is what a node keeps for replication.
 type Stats struct {
-	Streams int   // buckets that are stated to copies
-	Copies  int   // copies of other owners' buckets
-	Judged  int   // buckets that are, or were, decided in an owner's place
-	Ahead   int64 // the most units by which a bucket is ahead of its best copy
+	Streams   int   // buckets that are published to copies
+	Copies    int   // copies of other owners' buckets
+	Fallbacks int   // buckets that are, or were, decided in an owner's place
+	Ahead     int64 // the most units by which a bucket is ahead of its best copy
 }
 
 // Stats counts. It holds the lock of one shard at a time.
@@ -14,9 +14,9 @@ func (l *Local) Stats() (s Stats) {
 		sh := &l.parts[i]
 		sh.mu.Lock()
 		now := l.now()
-		s.Streams, s.Copies, s.Judged = s.Streams+len(sh.hot), s.Copies+len(sh.copies), s.Judged+len(sh.judged)
+		s.Streams, s.Copies, s.Fallbacks = s.Streams+len(sh.tracked), s.Copies+len(sh.copies), s.Fallbacks+len(sh.fallbacks)
 		if _, r, _ := l.view.Load().part(i); r == owner {
-			for id, h := range sh.hot {
+			for id, h := range sh.tracked {
 				s.Ahead = max(s.Ahead, h.stream.Ahead(l.used(sh, id, now), id.Window))
 			}
 		}

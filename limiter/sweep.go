@@ -8,7 +8,7 @@ import (
 )
 
 // Sweep drops what nothing depends on any more: buckets that owe nothing, what
-// copies and judges know of such, and reservations that can be settled no more.
+// copies and fallback nodes know of such, and reservations that can be settled no more.
 // It holds the lock of one shard at a time.
 func (l *Local) Sweep() {
 	v := l.view.Load()
@@ -48,34 +48,34 @@ func (sh *shard) sweepAccounts(mine bool, now time.Duration) {
 
 // untold reports whether what was taken of a bucket is still to be told.
 func (sh *shard) untold(account string, e *entry, now time.Duration) bool {
-	if len(sh.hot) == 0 || now-e.state.At > replica.Remembered {
+	if len(sh.tracked) == 0 || now-e.state.At > replica.RememberFor {
 		return false
 	}
-	h := sh.hot[e.id(account)]
-	return h != nil && h.stream.Untold()
+	h := sh.tracked[e.id(account)]
+	return h != nil && h.stream.HasUnabsorbed()
 }
 
 func (sh *shard) sweepReplicas(nodes int64, now time.Duration) {
-	for id, h := range sh.hot {
+	for id, h := range sh.tracked {
 		if h.stream.Idle(id.Window, now) && sh.find(id) == nil {
-			delete(sh.hot, id)
+			delete(sh.tracked, id)
 		}
 	}
 	for id, c := range sh.copies {
-		if c.Idle(id.Window, now) && (len(c.Absorbed) == 0 || now-c.State.At > replica.Remembered) {
+		if c.Idle(id.Window, now) && (len(c.Absorbed) == 0 || now-c.State.At > replica.RememberFor) {
 			delete(sh.copies, id)
 		}
 	}
-	for id, j := range sh.judged {
-		kept := j.reports[:0]
-		for _, r := range j.reports {
-			if now-r.at <= replica.Remembered {
+	for id, j := range sh.fallbacks {
+		kept := j.others[:0]
+		for _, r := range j.others {
+			if now-r.at <= replica.RememberFor {
 				kept = append(kept, r)
 			}
 		}
-		j.reports = kept
-		if len(kept) == 0 && (j.mine == nil || j.mine.Idle(replica.Judged{Limit: j.limit, Nodes: nodes, Among: 1}, now)) {
-			delete(sh.judged, id)
+		j.others = kept
+		if len(kept) == 0 && (j.mine == nil || j.mine.Idle(replica.FallbackBucket{Limit: j.limit, Nodes: nodes, Sharers: 1}, now)) {
+			delete(sh.fallbacks, id)
 		}
 	}
 }

@@ -9,17 +9,17 @@ import (
 )
 
 // counts counts what a node keeps: accounts, and what it knows of buckets as
-// owner, copy and judge.
+// owner, copy and fallback node.
 func counts(l *Local) (n [4]int) {
 	for i := range l.parts {
 		sh := &l.parts[i]
-		n[0], n[1], n[2], n[3] = n[0]+len(sh.accounts), n[1]+len(sh.hot), n[2]+len(sh.copies), n[3]+len(sh.judged)
+		n[0], n[1], n[2], n[3] = n[0]+len(sh.accounts), n[1]+len(sh.tracked), n[2]+len(sh.copies), n[3]+len(sh.fallbacks)
 	}
 	return n
 }
 
 // What nothing depends on any more is dropped: when a bucket has refilled what
-// its owner, its copies and its judges know of it, and not before.
+// its owner, its copies and its fallback nodes know of it, and not before.
 func TestSweepDropsWhatIsOverAndNothingElse(t *testing.T) {
 	limit := perMinute("llm", bucket.Requests, 600)
 	var d bucket.Decision
@@ -31,7 +31,7 @@ func TestSweepDropsWhatIsOverAndNothingElse(t *testing.T) {
 	}{
 		"an owner's": {holders4("n1", "n2", "n3"), func(l *Local, r *Router) {
 			_ = l.Own(t.Context(), &c, &d, true) // states it
-			for _, h := range l.parts[0].hot {
+			for _, h := range l.parts[0].tracked {
 				_ = h
 				l.Acked(bucket.ID{Account: "a", Scope: "llm", Window: time.Minute}, "n2", 1)
 			}
@@ -40,18 +40,18 @@ func TestSweepDropsWhatIsOverAndNothingElse(t *testing.T) {
 			}
 		}, [4]int{1, 1, 0, 0}},
 		"a copy": {holders4("n2", "n1", "n3"), func(l *Local, r *Router) {
-			l.Store(Statement{ID: bucket.ID{Account: "a", Scope: "llm", Window: time.Minute}, Epoch: 1, Statement: replica.Statement{
+			l.StoreBound(UsageBound{ID: bucket.ID{Account: "a", Scope: "llm", Window: time.Minute}, Epoch: 1, UsageBound: replica.UsageBound{
 				Seq: 1, State: bucket.State{Units: 500, Rate: 600}, Spent: 500,
 			}})
 		}, [4]int{0, 0, 1, 0}},
-		"a judge's": {holders4("n2", "n1", "n3"), func(l *Local, r *Router) {
+		"a fallback's": {holders4("n2", "n1", "n3"), func(l *Local, r *Router) {
 			c := c
 			c.Requests = 5
 			if err := l.StandIn(t.Context(), &c, &d); err != nil || d.Reason != bucket.OK {
 				t.Fatal(err, d)
 			}
-			for _, tally := range l.Tallies() {
-				l.Absorbed(tally, 5)
+			for _, usage := range l.FallbackUsages() {
+				l.MarkAbsorbed(usage, 5)
 			}
 		}, [4]int{0, 0, 0, 1}},
 	} {

@@ -16,12 +16,12 @@ type trio struct {
 	cut   bool // no majority is reached
 	epoch uint64
 	nodes [3]*Local
-	sent  []Statement
+	sent  []UsageBound
 }
 
 func (g *trio) Valid(int, time.Duration) bool { return true }
 func (g *trio) Majority(time.Duration) bool   { return !g.cut }
-func (g *trio) State(s Statement)             { g.sent = append(g.sent, s) }
+func (g *trio) Publish(s UsageBound)          { g.sent = append(g.sent, s) }
 
 // newTrio returns nodes of which n1 owns the partition.
 func newTrio(limits ...bucket.Scoped) *trio {
@@ -32,11 +32,11 @@ func newTrio(limits ...bucket.Scoped) *trio {
 		g.nodes[i] = NewLocal(name(i), rules, func() time.Duration { return g.now - zero })
 		g.nodes[i].Join(Cluster{
 			Leases: g, Outbox: g, Partitions: 1, Partition: func(string) int { return 0 },
-			Replication: func() bucket.Replication { return g.rule }, Sources: uint64(i+1) << 32,
+			Replication: func() bucket.Replication { return g.rule }, FirstSource: uint64(i+1) << 32,
 		})
 	}
 	g.adopt(holders4("n1", "n2", "n3"))
-	g.nodes[0].Taken(1, []int{0})
+	g.nodes[0].FinishRecovery(1, []int{0})
 	return g
 }
 
@@ -50,9 +50,9 @@ func (g *trio) adopt(p Part) {
 	}
 }
 
-// deliver has a statement arrive, and its acknowledgement too.
-func (g *trio) deliver(s Statement, acked bool) {
-	if g.nodes[s.To[1]-'1'].Store(s) && acked {
+// deliver has a usage bound arrive, and its acknowledgement too.
+func (g *trio) deliver(s UsageBound, acked bool) {
+	if g.nodes[s.To[1]-'1'].StoreBound(s) && acked {
 		g.nodes[0].Acked(s.ID, s.To, s.Seq)
 	}
 }
@@ -82,7 +82,7 @@ func (g *trio) try(t testing.TB, i int, c bucket.Check) (ok bool, v Verdict) {
 // must has a node admit as owner.
 func (g *trio) must(t testing.TB, i int, c bucket.Check) {
 	t.Helper()
-	if ok, v := g.try(t, i, c); !ok && v == Uncovered {
+	if ok, v := g.try(t, i, c); !ok && v == Unreplicated {
 		g.settled()
 		if ok, v = g.try(t, i, c); !ok {
 			t.Fatalf("%s has not admitted %+v: verdict %d", name(i), c, v)
@@ -107,10 +107,10 @@ func (g *trio) left(t testing.TB, i int) int64 {
 // takeOver has n2 take over from n1, who is dead, by what n3 knows.
 func (g *trio) takeOver() {
 	g.adopt(holders4("n2", "n3", ""))
-	for _, k := range g.nodes[2].Export(0) {
-		g.nodes[1].Merge(k)
+	for _, k := range g.nodes[2].ExportBuckets(0) {
+		g.nodes[1].MergeBucket(k)
 	}
-	g.nodes[1].Taken(g.epoch, []int{0})
+	g.nodes[1].FinishRecovery(g.epoch, []int{0})
 }
 
 // move has n1 hand the partition over to n2.
@@ -118,5 +118,5 @@ func (g *trio) move() bool {
 	p := holders4("n1", "n2", "n3")
 	p.Moving = true
 	g.adopt(p)
-	return g.nodes[1].Receive(g.epoch, Move{Known: g.nodes[0].Export(0)}) == 1
+	return g.nodes[1].ImportPartitions(g.epoch, PartitionSnapshot{Buckets: g.nodes[0].ExportBuckets(0)}) == 1
 }

@@ -33,10 +33,10 @@ type View struct {
 	Epoch uint64
 	Nodes int64 // members
 	Parts []Part
-	Lives map[string]uint64 // of the members, by id
+	Boots map[string]uint64 // of the members, by id
 }
 
-// Leases tells what this life of this node holds, by the clock that the buckets
+// Leases tells what this boot of this node holds, by the clock that the buckets
 // go by. It is asked at every check; calls may overlap.
 type Leases interface {
 	// Valid reports whether the partition is held at the instant now. It must not
@@ -50,21 +50,21 @@ type Leases interface {
 type role uint8
 
 const (
-	stranger role = iota // somebody else's
-	taking               // ours by the map; what others know of it is being fetched
-	owner                // ours to decide while the lease is valid
-	awaiting             // it moves to us, and its owner has not handed it over yet
-	handing              // it moves away from us: we decide no more
+	remote     role = iota // somebody else's
+	recovering             // ours by the map; what others know of it is being fetched
+	owner                  // ours to decide while the lease is valid
+	importing              // it moves to us, and its owner has not handed it over yet
+	exporting              // it moves away from us: we decide no more
 )
 
-// Duties are what the map in force asks of a node, by the other node: partitions of which it should
+// Tasks are what the map in force asks of a node, by the other node: partitions of which it should
 // fetch what other nodes know, and partitions that it should hand over, by the
 // node to ask or to tell. A partition that nobody else knows is under "".
-type Duties struct {
-	Epoch uint64
-	Take  map[string][]int
-	Hand  map[string][]int
-	Copy  map[string][]int // of which the node has no whole copy yet
+type Tasks struct {
+	Epoch   uint64
+	Fetch   map[string][]int
+	Handoff map[string][]int
+	Copy    map[string][]int // of which the node has no whole copy yet
 }
 
 // Adopt takes over a map and reports whether it is newer than the one before.
@@ -75,74 +75,74 @@ func (l *Local) Adopt(v *View) bool {
 	if was != nil && v.Epoch <= was.Epoch {
 		return false
 	}
-	next := &state{View: v, roles: make([]role, len(v.Parts)), since: make([]uint64, len(v.Parts)), at: make([]time.Duration, len(v.Parts)), before: make([]Part, len(v.Parts)), lacks: make([]uint8, len(v.Parts))}
+	next := &localView{View: v, roles: make([]role, len(v.Parts)), since: make([]uint64, len(v.Parts)), began: make([]time.Duration, len(v.Parts)), former: make([]Part, len(v.Parts)), incomplete: make([]uint8, len(v.Parts))}
 	for p := range v.Parts {
 		before, had, since := was.part(p)
-		if !l.kept(was, v, p) {
-			had = stranger
+		if !l.stateCurrent(was, v, p) {
+			had = remote
 		}
-		now := turn(l.node, had, v.Parts[p])
-		next.roles[p], next.since[p], next.at[p] = now, since, was.began(p)
+		now := nextRole(l.node, had, v.Parts[p])
+		next.roles[p], next.since[p], next.began[p] = now, since, was.roleBegan(p)
 		if now != had {
-			next.at[p] = l.now()
+			next.began[p] = l.now()
 		}
-		if next.lacks[p] = allLack; had == owner {
-			next.lacks[p] = next.lacking(l.node, was, p)
+		if next.incomplete[p] = allIncomplete; had == owner {
+			next.incomplete[p] = next.incompleteCopies(l.node, was, p)
 		}
 		switch {
-		case now == had && had == taking:
-			next.before[p] = was.before[p]
+		case now == had && had == recovering:
+			next.former[p] = was.former[p]
 		case now != had:
-			next.before[p] = before
+			next.former[p] = before
 			next.since[p] = 2 * v.Epoch
-			if now == awaiting {
+			if now == importing {
 				next.since[p]++ // its owner may have begun under this map too
 			}
 		}
 	}
 	l.view.Store(next)
-	l.forget(was, next)
+	l.forgetAcks(was, next)
 	l.stir()
 	return true
 }
 
-// kept reports whether nobody else can have decided on a partition since this node
+// stateCurrent reports whether nobody else can have decided on a partition since this node
 // did under the map before: this is the very next, or the lease by the former is good
 // still, for as long as which nobody else is given the partition. Else another node may have come to own it and have lost it again, under maps
 // that this one has never seen: what it knows then is old.
-func (l *Local) kept(was *state, v *View, p int) bool {
+func (l *Local) stateCurrent(was *localView, v *View, p int) bool {
 	return was != nil && (v.Epoch == was.Epoch+1 || l.cluster.Leases.Valid(p, l.now()))
 }
 
-// Duties returns what is still to be done. It is asked again until it is.
-func (l *Local) Duties() Duties {
+// Tasks returns what is still to be done. It is asked again until it is.
+func (l *Local) Tasks() Tasks {
 	v := l.view.Load()
-	d := Duties{Take: map[string][]int{}, Hand: map[string][]int{}, Copy: map[string][]int{}}
+	d := Tasks{Fetch: map[string][]int{}, Handoff: map[string][]int{}, Copy: map[string][]int{}}
 	if v == nil {
 		return d
 	}
 	d.Epoch = v.Epoch
 	for p, r := range v.roles {
 		switch r {
-		case taking:
-			ids := holders(l.node, v.Parts[p], v.before[p])
+		case recovering:
+			ids := otherHolders(l.node, v.Parts[p], v.former[p])
 			for _, id := range ids {
-				d.Take[id] = append(d.Take[id], p)
+				d.Fetch[id] = append(d.Fetch[id], p)
 			}
 			if len(ids) == 0 {
-				d.Take[""] = append(d.Take[""], p)
+				d.Fetch[""] = append(d.Fetch[""], p)
 			}
-		case handing:
+		case exporting:
 			to := v.Parts[p].Holders[1]
-			d.Hand[to] = append(d.Hand[to], p)
+			d.Handoff[to] = append(d.Handoff[to], p)
 		case owner:
-			if v.away(l.node, p) {
+			if v.movesAway(l.node, p) {
 				to := v.Parts[p].Holders[1]
-				d.Hand[to] = append(d.Hand[to], p)
+				d.Handoff[to] = append(d.Handoff[to], p)
 				continue
 			}
 			for i, id := range v.Parts[p].copies(l.node) {
-				if v.lacks[p]>>i&1 == 1 && id != "" {
+				if v.incomplete[p]>>i&1 == 1 && id != "" {
 					d.Copy[id] = append(d.Copy[id], p)
 				}
 			}
@@ -151,30 +151,30 @@ func (l *Local) Duties() Duties {
 	return d
 }
 
-// turn returns a node's role in a partition after a new map.
-func turn(node string, had role, now Part) role {
+// nextRole returns a node's role in a partition after a new map.
+func nextRole(node string, had role, now Part) role {
 	switch {
 	case now.Moving && now.Holders[0] == node:
 		// It is ours to decide until its taker is known to be there.
-		if had == owner || had == handing {
+		if had == owner || had == exporting {
 			return had
 		}
-		return taking
+		return recovering
 	case now.Moving && now.Holders[1] == node:
 		if had == owner {
 			return owner // handed over under an earlier map
 		}
-		return awaiting
+		return importing
 	case now.Holders[0] != node:
-		return stranger
-	case had == owner || had == taking:
+		return remote
+	case had == owner || had == recovering:
 		return had
 	}
-	return taking
+	return recovering
 }
 
-// holders lists who else may know something of a partition.
-func holders(node string, parts ...Part) []string {
+// otherHolders lists who else may know something of a partition.
+func otherHolders(node string, parts ...Part) []string {
 	var ids []string
 	for _, p := range parts {
 		for _, id := range p.Holders {
@@ -186,35 +186,35 @@ func holders(node string, parts ...Part) []string {
 	return ids
 }
 
-// state is a view with this node's roles in it. It is replaced, not changed.
-type state struct {
+// localView is a view with this node's roles in it. It is replaced, not changed.
+type localView struct {
 	*View
-	roles  []role
-	since  []uint64        // twice the epoch in which the role began, one more for who takes over
-	at     []time.Duration // when it began here
-	lacks  []uint8         // of what this node owns: a bit for each successor whose copy is not whole
-	before []Part          // of partitions that are being taken: who held them
+	roles      []role
+	since      []uint64        // twice the epoch in which the role began, one more for who takes over
+	began      []time.Duration // when it began here
+	incomplete []uint8         // of what this node owns: a bit for each successor whose copy is not whole
+	former     []Part          // of partitions that are being taken: who held them
 }
 
 // part returns who held a partition and what this node was to it.
-func (s *state) part(p int) (Part, role, uint64) {
+func (s *localView) part(p int) (Part, role, uint64) {
 	if s == nil || p >= len(s.Parts) {
-		return Part{}, stranger, 0
+		return Part{}, remote, 0
 	}
 	return s.Parts[p], s.roles[p], s.since[p]
 }
 
-// began returns when this node's role in a partition began.
-func (s *state) began(p int) time.Duration {
-	if s == nil || p >= len(s.at) {
+// roleBegan returns when this node's role in a partition began.
+func (s *localView) roleBegan(p int) time.Duration {
+	if s == nil || p >= len(s.began) {
 		return 0
 	}
-	return s.at[p]
+	return s.began[p]
 }
 
-// become changes the role in partitions from one to another, in those that still
+// changeRole changes the role in partitions from one to another, in those that still
 // have the first, if the map is still the one of the epoch.
-func (l *Local) become(epoch uint64, from, to role, partitions ...int) {
+func (l *Local) changeRole(epoch uint64, from, to role, partitions ...int) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	was := l.view.Load()
@@ -222,27 +222,27 @@ func (l *Local) become(epoch uint64, from, to role, partitions ...int) {
 		return
 	}
 	next := *was
-	next.roles, next.at = slices.Clone(was.roles), slices.Clone(was.at)
+	next.roles, next.began = slices.Clone(was.roles), slices.Clone(was.began)
 	now := l.now()
 	for _, p := range partitions {
 		if p >= len(next.roles) || next.roles[p] != from {
 			continue
 		}
-		next.at[p] = now
+		next.began[p] = now
 		next.roles[p] = to
 	}
 	l.view.Store(&next)
 	l.stir()
 }
 
-// away reports whether a partition moves away from a node.
-func (s *state) away(node string, p int) bool {
+// movesAway reports whether a partition moves away from a node.
+func (s *localView) movesAway(node string, p int) bool {
 	return s.Parts[p].Moving && s.Parts[p].Holders[0] == node
 }
 
-// Stop ends this node's deciding on partitions that move away from it, for good:
+// BeginExport ends this node's deciding on partitions that move away from it, for good:
 // their taker is there. It reports whether the map is still the one of the epoch.
-func (l *Local) Stop(epoch uint64, partitions []int) bool {
+func (l *Local) BeginExport(epoch uint64, partitions []int) bool {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	was := l.view.Load()
@@ -252,34 +252,34 @@ func (l *Local) Stop(epoch uint64, partitions []int) bool {
 	next := *was
 	next.roles = slices.Clone(was.roles)
 	for _, p := range partitions {
-		if next.roles[p] == owner && was.away(l.node, p) {
-			next.roles[p] = handing
+		if next.roles[p] == owner && was.movesAway(l.node, p) {
+			next.roles[p] = exporting
 		}
 	}
 	l.view.Store(&next)
 	return true
 }
 
-// Holds reports whether this node decides on a partition that moves to it: its
+// Imported reports whether this node decides on a partition that moves to it: its
 // owner has handed it over.
-func (l *Local) Holds(p int) bool {
+func (l *Local) Imported(p int) bool {
 	v := l.view.Load()
 	part, r, _ := v.part(p)
 	return r == owner && part.Moving && part.Holders[0] != l.node
 }
 
-// New reports whether this node began to decide on a partition less than a while
+// RecentOwner reports whether this node began to decide on a partition less than a while
 // ago: the lease may still be on its way.
-func (l *Local) New(p int) bool {
+func (l *Local) RecentOwner(p int) bool {
 	v := l.view.Load()
 	_, r, _ := v.part(p)
-	return r == owner && l.now()-v.began(p) < comeFor
+	return r == owner && l.now()-v.roleBegan(p) < comeFor
 }
 
-// Awaiting reports whether this node can decide on partitions that move to it as
+// CanImport reports whether this node can decide on partitions that move to it as
 // soon as their owner has handed them over: it goes by the map of the epoch and
 // holds the lease.
-func (l *Local) Awaiting(epoch uint64, partitions []int) bool {
+func (l *Local) CanImport(epoch uint64, partitions []int) bool {
 	v := l.view.Load()
 	if v == nil || v.Epoch != epoch {
 		return false
@@ -293,12 +293,12 @@ func (l *Local) Awaiting(epoch uint64, partitions []int) bool {
 	return true
 }
 
-// Awaits reports whether a partition moves to this node and has not come yet;
+// Importing reports whether a partition moves to this node and has not come yet;
 // Takes whether this node owns it and does not know all of it yet.
-func (l *Local) Awaits(p int) bool { return l.role(p) == awaiting }
+func (l *Local) Importing(p int) bool { return l.role(p) == importing }
 
-// Takes is described with Awaits.
-func (l *Local) Takes(p int) bool { return l.role(p) == taking }
+// Recovering is described with Awaits.
+func (l *Local) Recovering(p int) bool { return l.role(p) == recovering }
 
 func (l *Local) role(p int) role {
 	_, r, _ := l.view.Load().part(p)
@@ -364,7 +364,7 @@ func (l *Local) Incomplete() (n int) {
 			continue
 		}
 		for i, id := range v.Parts[p].copies(l.node) {
-			if id == "" && v.Nodes >= int64(i)+2 || id != "" && v.lacks[p]>>i&1 == 1 {
+			if id == "" && v.Nodes >= int64(i)+2 || id != "" && v.incomplete[p]>>i&1 == 1 {
 				n++
 				break
 			}
@@ -373,16 +373,16 @@ func (l *Local) Incomplete() (n int) {
 	return n
 }
 
-// Holding returns, a bit a partition, of which this node decides because their
+// ImportedSet returns, a bit a partition, of which this node decides because their
 // owner has handed them over; nil: of none.
-func (l *Local) Holding() []byte {
+func (l *Local) ImportedSet() []byte {
 	v := l.view.Load()
 	if v == nil {
 		return nil
 	}
 	var out []byte
 	for p := range v.Parts {
-		if v.Parts[p].Moving && v.roles[p] == owner && !v.away(l.node, p) {
+		if v.Parts[p].Moving && v.roles[p] == owner && !v.movesAway(l.node, p) {
 			if out == nil {
 				out = make([]byte, (len(v.Parts)+7)/8)
 			}

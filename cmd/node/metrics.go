@@ -57,12 +57,12 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 		gauge("quorate_partitions_owned", "Partitions that this node owns.", func() float64 { return float64(m.Map().Owned()[id]) }),
 		gauge("quorate_partitions_leased", "Partitions that this node holds a lease on.", func() float64 { return float64(c.Leases()) }),
 		gauge("quorate_partitions_incomplete", "Partitions of this node's that lack a whole copy at a successor.", func() float64 { return float64(l.Incomplete()) }),
-		counter("quorate_replication_statements_total", "Statements sent to copies.", func() float64 { return float64(e.Statements.Load()) }),
-		counter("quorate_replication_messages_total", "Messages that statements were sent in.", func() float64 { return float64(e.Messages.Load()) }),
-		counter("quorate_replication_lost_total", "Statements that no copy confirmed in time.", func() float64 { return float64(e.Lost.Load()) }),
-		gauge("quorate_replication_lag_seconds", "From sending the last statements to their confirmation.", func() float64 { return time.Duration(e.Lag.Load()).Seconds() }),
-		counter("quorate_stand_in_units_total", "Units that this node admitted in the place of owners.", func() float64 { return float64(l.Judged.Load()) }),
-		counter("quorate_absorbed_units_total", "Units that others admitted in this owner's place and that it has added to its buckets.", func() float64 { return float64(l.Absorption.Load()) }),
+		counter("quorate_replication_bounds_total", "Usage bounds sent to copies.", func() float64 { return float64(e.Bounds.Load()) }),
+		counter("quorate_replication_messages_total", "Messages that carried usage bounds.", func() float64 { return float64(e.Messages.Load()) }),
+		counter("quorate_replication_lost_total", "Usage bounds that no copy confirmed in time.", func() float64 { return float64(e.Lost.Load()) }),
+		gauge("quorate_replication_lag_seconds", "Time from sending the last usage bounds to their confirmation.", func() float64 { return time.Duration(e.Lag.Load()).Seconds() }),
+		counter("quorate_fallback_units_total", "Units that this node admitted as the fallback of owners.", func() float64 { return float64(l.FallbackUnits.Load()) }),
+		counter("quorate_absorbed_units_total", "Units that fallback nodes admitted and that this owner has added to its buckets.", func() float64 { return float64(l.AbsorbedUnits.Load()) }),
 		replicas{l},
 		gauge("quorate_accounts_with_buckets", "Accounts that have buckets on this node.", func() float64 { return float64(l.Len()) }),
 		gauge("quorate_reservations", "Reservations that can be settled at this node.", func() float64 { live, _ := l.Reserved(); return float64(live) }),
@@ -91,10 +91,10 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 type replicas struct{ local *limiter.Local }
 
 var (
-	streams = prometheus.NewDesc("quorate_replication_buckets", "Buckets of this node's that are stated to copies.", nil, nil)
-	copies  = prometheus.NewDesc("quorate_copies", "Copies of other owners' buckets.", nil, nil)
-	judged  = prometheus.NewDesc("quorate_judged_buckets", "Buckets that this node decides, or has decided, in their owner's place.", nil, nil)
-	ahead   = prometheus.NewDesc("quorate_replication_ahead_units", "The most units by which a bucket is ahead of its better copy; the slack bounds it.", nil, nil)
+	streams   = prometheus.NewDesc("quorate_replication_buckets", "Buckets of this node that are published to copies.", nil, nil)
+	copies    = prometheus.NewDesc("quorate_copies", "Copies of other owners' buckets.", nil, nil)
+	fallbacks = prometheus.NewDesc("quorate_fallback_buckets", "Buckets that this node has decided as the fallback of their owner.", nil, nil)
+	ahead     = prometheus.NewDesc("quorate_replication_ahead_units", "The most units by which a bucket is ahead of its better copy; the slack bounds it.", nil, nil)
 )
 
 // Describe is prometheus.Collector.
@@ -103,7 +103,7 @@ func (r replicas) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCo
 // Collect is prometheus.Collector.
 func (r replicas) Collect(to chan<- prometheus.Metric) {
 	s := r.local.Stats()
-	for d, v := range map[*prometheus.Desc]int64{streams: int64(s.Streams), copies: int64(s.Copies), judged: int64(s.Judged), ahead: s.Ahead} {
+	for d, v := range map[*prometheus.Desc]int64{streams: int64(s.Streams), copies: int64(s.Copies), fallbacks: int64(s.Fallbacks), ahead: s.Ahead} {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
 	}
 }

@@ -107,7 +107,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	n.exchange = exchange.New(exchange.Config{Node: cfg.NodeID, Local: local, Transport: n.cluster, Log: log, Now: now})
 	local.Join(limiter.Cluster{
 		Leases: n.cluster, Outbox: n.exchange, Partitions: ledger.Partitions, Partition: ledger.Partition,
-		Replication: machine.Replication, Sources: newSource(),
+		Replication: machine.Replication, FirstSource: newSource(),
 	})
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	archive, err := newArchive(ctx, cfg.DataDir, machine, n.cluster)

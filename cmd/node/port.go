@@ -40,7 +40,7 @@ func (p port) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled,
 func (p port) Exchange(message []byte) ([]byte, error) { return p.exchange.Serve(message) }
 
 // Holding is cluster.Limiter.
-func (p port) Holding() []byte { return p.local.Holding() }
+func (p port) Holding() []byte { return p.local.ImportedSet() }
 
 // Incomplete is cluster.Limiter.
 func (p port) Incomplete() int { return p.local.Incomplete() }
@@ -48,15 +48,15 @@ func (p port) Incomplete() int { return p.local.Incomplete() }
 // Adopt is cluster.Limiter.
 func (p port) Adopt(m *ledger.Map, boot uint64) {
 	p.local.Adopt(view(m, ledger.Member{ID: p.id, Boot: boot}))
-	p.exchange.Turned()
+	p.exchange.Wake()
 }
 
 // view is a map as this life of this node sees it: an earlier life of its own
 // holds nothing.
 func view(m *ledger.Map, self ledger.Member) *limiter.View {
-	v := &limiter.View{Epoch: m.Epoch, Nodes: int64(len(m.Members)), Parts: make([]limiter.Part, len(m.Places)), Lives: map[string]uint64{}}
+	v := &limiter.View{Epoch: m.Epoch, Nodes: int64(len(m.Members)), Parts: make([]limiter.Part, len(m.Places)), Boots: map[string]uint64{}}
 	for _, k := range m.Members {
-		v.Lives[k.ID] = k.Boot
+		v.Boots[k.ID] = k.Boot
 	}
 	for p, place := range m.Places {
 		part := &v.Parts[p]

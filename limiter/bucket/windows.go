@@ -7,17 +7,17 @@ import "time"
 // counted by different clocks: whoever rounds, rounds so that nothing is
 // forgotten too early.
 
-// Sent returns the window, as it is at now, for a message: its Begin is relative
+// Relative returns the window, as it is at now, for a message: its Begin is relative
 // to the sending.
-func (w Window) Sent(l Limit, now time.Duration) *Window {
+func (w Window) Relative(l Limit, now time.Duration) *Window {
 	w = w.At(l, now)
 	w.Begin -= now
 	return &w
 }
 
-// Came returns a window that was Sent, by the clock of who receives it at now: its
+// Absolute returns a window that was Sent, by the clock of who receives it at now: its
 // units leave as much later as the message took.
-func (w Window) Came(now time.Duration) Window {
+func (w Window) Absolute(now time.Duration) Window {
 	w.Begin += now
 	return w
 }
@@ -92,20 +92,20 @@ func (w *Window) Exceeds(o *Window) bool {
 
 // Newest returns the window of the last n units that were counted.
 func (w Window) Newest(n int64) Window {
-	return keep(w, func(sum int64) int64 { return min(sum, n) })
+	return mapSums(w, func(sum int64) int64 { return min(sum, n) })
 }
 
 // Less returns the window without the last n units that were counted.
 func (w Window) Less(n int64) Window {
-	return keep(w, func(sum int64) int64 { return max(0, sum-n) })
+	return mapSums(w, func(sum int64) int64 { return max(0, sum-n) })
 }
 
 // Part returns one of n parts of what counts, rounded up.
 func (w Window) Part(n int64) Window {
-	return keep(w, func(sum int64) int64 { return (sum + n - 1) / n })
+	return mapSums(w, func(sum int64) int64 { return (sum + n - 1) / n })
 }
 
-func keep(w Window, fn func(sum int64) int64) Window {
+func mapSums(w Window, fn func(sum int64) int64) Window {
 	out := w.sums(&Window{}, func(sum, _ int64) int64 { return fn(sum) })
 	out.Begin = w.Begin
 	return out

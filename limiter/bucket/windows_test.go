@@ -28,7 +28,7 @@ func TestWindowsAreJoinedForEveryInstantToCome(t *testing.T) {
 		a, b := draw("a"), draw("b")
 		n := rapid.Int64Range(0, 20).Draw(rt, "n")
 		off := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "off"))
-		came := a.Sent(l, now).Came(now + off)
+		came := a.Relative(l, now).Absolute(now + off)
 		larger, smaller, both := a.Larger(b), a.Smaller(b), a.Join(b)
 		newest, less, part := a.Newest(n), a.Less(n), a.Part(n+1)
 		exceeds := false

@@ -2,24 +2,24 @@ package exchange
 
 import "quorate/limiter"
 
-// Bounds of a handover.
+// Bounds of a handoff.
 const (
-	maxPieces   = 1 << 16 // of one partition
-	maxReserved = 65536   // reservations in a message
-	maxTakes    = 64      // buckets of one reservation
-	maxMove     = 1 << 22 // buckets and reservations of one partition
+	maxPieces       = 1 << 16 // of one partition
+	maxReservations = 65536   // reservations in a message
+	maxHolds        = 64      // buckets of one reservation
+	maxPartition    = 1 << 22 // buckets and reservations of one partition
 )
 
 // piece is a part of what a partition's taker must have: all of it, where it
 // fits a message.
 type piece struct {
-	limiter.Move
+	limiter.PartitionSnapshot
 	at   int  // its number in the partition
 	last bool // the partition is whole
 }
 
-// parcel is a message of a handover.
-type parcel struct {
+// handoffBatch is a message of a handoff.
+type handoffBatch struct {
 	try  uint64 // pieces of one try belong together
 	last []bool // by piece
 	body *writer
@@ -27,19 +27,19 @@ type parcel struct {
 
 // add adds a piece, with as much of what is left of a partition as there is room
 // for, and cuts it off that. It reports whether that was all.
-func (b *parcel) add(at int, m *limiter.Move) (last bool) {
+func (b *handoffBatch) add(at int, m *limiter.PartitionSnapshot) (last bool) {
 	size := b.body.buf.Len()
 	known, reserved := newWriter(), newWriter()
 	n := 0
-	for ; n < len(m.Known) && size+known.buf.Len() < pageBytes; n++ {
-		known.known(&m.Known[n])
+	for ; n < len(m.Buckets) && size+known.buf.Len() < pageBytes; n++ {
+		known.bucket(&m.Buckets[n])
 	}
 	k := 0
-	for ; k < len(m.Reserved) && size+known.buf.Len()+reserved.buf.Len() < pageBytes; k++ {
-		reserved.reserved(&m.Reserved[k])
+	for ; k < len(m.Reservations) && size+known.buf.Len()+reserved.buf.Len() < pageBytes; k++ {
+		reserved.reservation(&m.Reservations[k])
 	}
-	m.Known, m.Reserved = m.Known[n:], m.Reserved[k:]
-	last = len(m.Known)+len(m.Reserved) == 0
+	m.Buckets, m.Reservations = m.Buckets[n:], m.Reservations[k:]
+	last = len(m.Buckets)+len(m.Reservations) == 0
 	b.body.uint(uint64(m.Partition))
 	b.body.uint(uint64(at))
 	b.body.bool(last)
@@ -49,9 +49,9 @@ func (b *parcel) add(at int, m *limiter.Move) (last bool) {
 	return last
 }
 
-func (b *parcel) message(epoch uint64) ([]byte, error) {
+func (b *handoffBatch) message(epoch uint64) ([]byte, error) {
 	w := newWriter()
-	w.buf.WriteByte(kindHand)
+	w.buf.WriteByte(kindHandoff)
 	w.uint(epoch)
 	w.uint(b.try)
 	w.append(len(b.last), b.body)
@@ -63,25 +63,25 @@ func (r *reader) piece(partitions int) (p piece) {
 	p.Partition = int(r.int(0, int64(partitions-1)))
 	p.at = int(r.int(0, maxPieces-1))
 	p.last = r.bool()
-	p.Known = list(r, maxKnown, r.known)
-	p.Reserved = list(r, maxReserved, r.reserved)
+	p.Buckets = list(r, maxBuckets, r.bucket)
+	p.Reservations = list(r, maxReservations, r.reservation)
 	return p
 }
 
-// coming is a partition of which not all pieces have come yet.
-type coming struct {
+// incomingPartition is a partition of which not all pieces have come yet.
+type incomingPartition struct {
 	epoch, try uint64
 	next       int // the number of the piece that is missing
-	limiter.Move
+	limiter.PartitionSnapshot
 }
 
-// receive takes over the partitions of which all pieces have come, and returns how
+// importPieces takes over the partitions of which all pieces have come, and returns how
 // many pieces, from the first, it has kept.
-func (e *Exchange) receive(epoch, try uint64, pieces []piece) (n int) {
-	var moves []limiter.Move
+func (e *Exchange) importPieces(epoch, try uint64, pieces []piece) (n int) {
+	var moves []limiter.PartitionSnapshot
 	var ends []int // by move: how many pieces end with it
 	for ; n < len(pieces); n++ {
-		m, ok := e.join(epoch, try, &pieces[n])
+		m, ok := e.joinPiece(epoch, try, &pieces[n])
 		if !ok {
 			break
 		}
@@ -89,41 +89,41 @@ func (e *Exchange) receive(epoch, try uint64, pieces []piece) (n int) {
 			moves, ends = append(moves, m), append(ends, n+1)
 		}
 	}
-	if has := e.Local.Receive(epoch, moves...); has < len(moves) {
+	if has := e.Local.ImportPartitions(epoch, moves...); has < len(moves) {
 		return append([]int{0}, ends...)[has]
 	}
 	return n
 }
 
-// join joins a piece to those before it, and returns the partition when it is the
+// joinPiece joins a piece to those before it, and returns the partition when it is the
 // last. ok is false for a piece without those before it.
-func (e *Exchange) join(epoch, try uint64, p *piece) (m limiter.Move, ok bool) {
+func (e *Exchange) joinPiece(epoch, try uint64, p *piece) (m limiter.PartitionSnapshot, ok bool) {
 	if p.at == 0 && p.last {
-		return p.Move, true
+		return p.PartitionSnapshot, true
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for p, c := range e.coming {
+	for p, c := range e.incoming {
 		if c.epoch != epoch {
-			delete(e.coming, p) // the map has moved on
+			delete(e.incoming, p) // the map has moved on
 		}
 	}
-	c := e.coming[p.Partition]
+	c := e.incoming[p.Partition]
 	if p.at == 0 {
-		c = &coming{epoch: epoch, try: try, Move: limiter.Move{Partition: p.Partition}}
-		e.coming[p.Partition] = c
+		c = &incomingPartition{epoch: epoch, try: try, PartitionSnapshot: limiter.PartitionSnapshot{Partition: p.Partition}}
+		e.incoming[p.Partition] = c
 	}
 	if c == nil || c.try != try || c.next != p.at {
 		return m, false
 	}
-	if len(c.Known)+len(c.Reserved)+len(p.Known)+len(p.Reserved) > maxMove {
-		e.Log.Error("a partition is too large to be taken over", "partition", p.Partition, "most", maxMove)
-		delete(e.coming, p.Partition)
+	if len(c.Buckets)+len(c.Reservations)+len(p.Buckets)+len(p.Reservations) > maxPartition {
+		e.Log.Error("a partition is too large to be taken over", "partition", p.Partition, "most", maxPartition)
+		delete(e.incoming, p.Partition)
 		return m, false
 	}
-	c.Known, c.Reserved = append(c.Known, p.Known...), append(c.Reserved, p.Reserved...)
+	c.Buckets, c.Reservations = append(c.Buckets, p.Buckets...), append(c.Reservations, p.Reservations...)
 	if c.next++; p.last {
-		delete(e.coming, p.Partition)
+		delete(e.incoming, p.Partition)
 	}
-	return c.Move, true
+	return c.PartitionSnapshot, true
 }

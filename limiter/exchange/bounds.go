@@ -10,29 +10,29 @@ import (
 )
 
 const (
-	// inFlight is how many messages of statements to one node are under way at
+	// inFlight is how many messages of usage bounds to one node are under way at
 	// once; what comes meanwhile leaves together.
 	inFlight = 2
-	// confirmFor is how long a confirmation may take before its message counts as
-	// lost. The owner has stated anew by then.
-	confirmFor = time.Second
-	// maxWaiting bounds the statements that wait for one node; those beyond are
-	// dropped, and their owner states anew.
+	// confirmTimeout is how long a confirmation may take before its message counts as
+	// lost. The owner has published anew by then.
+	confirmTimeout = time.Second
+	// maxWaiting bounds the usage bounds that wait for one node; those beyond are
+	// dropped, and their owner publishes again.
 	maxWaiting = 1 << 16
 )
 
-// sender sends statements to one node.
+// sender sends usage bounds to one node.
 type sender struct {
 	e    *Exchange
 	node string
 	wake chan struct{}
 
 	mu      sync.Mutex
-	waiting []limiter.Statement // guarded by mu
+	waiting []limiter.UsageBound // guarded by mu
 }
 
-// State is limiter.Outbox.
-func (e *Exchange) State(s limiter.Statement) {
+// Publish is limiter.Outbox.
+func (e *Exchange) Publish(s limiter.UsageBound) {
 	if to := e.sender(s.To); to != nil {
 		to.add(s)
 	}
@@ -52,7 +52,7 @@ func (e *Exchange) sender(node string) *sender {
 	return s
 }
 
-func (s *sender) add(st limiter.Statement) {
+func (s *sender) add(st limiter.UsageBound) {
 	s.mu.Lock()
 	if len(s.waiting) < maxWaiting {
 		s.waiting = append(s.waiting, st)
@@ -75,7 +75,7 @@ func (s *sender) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for batch := s.take(slots, ctx); len(batch) > 0; batch = s.take(slots, ctx) {
+		for batch := s.next(slots, ctx); len(batch) > 0; batch = s.next(slots, ctx) {
 			wg.Go(func() {
 				s.send(ctx, batch)
 				<-slots
@@ -84,9 +84,9 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// take waits for a slot and takes what waits by then; a slot that is not used
+// next waits for a slot and takes what waits by then; a slot that is not used
 // is given back.
-func (s *sender) take(slots chan struct{}, ctx context.Context) []limiter.Statement {
+func (s *sender) next(slots chan struct{}, ctx context.Context) []limiter.UsageBound {
 	select {
 	case slots <- struct{}{}:
 	case <-ctx.Done():
@@ -105,14 +105,14 @@ func (s *sender) take(slots chan struct{}, ctx context.Context) []limiter.Statem
 	return batch
 }
 
-// send sends statements and waits for what the node says, in as many messages as
+// send sends usage bounds and waits for what the node says, in as many messages as
 // they need. It reports whether the node has all of them.
-func (s *sender) send(ctx context.Context, batch []limiter.Statement) bool {
+func (s *sender) send(ctx context.Context, batch []limiter.UsageBound) bool {
 	all := true
 	for len(batch) > 0 {
 		body, n := newWriter(), 0
 		for ; n < len(batch) && body.buf.Len() < pageBytes; n++ {
-			body.statement(&batch[n])
+			body.bound(&batch[n])
 		}
 		all = s.sendSome(ctx, batch[:n], body) && all
 		batch = batch[n:]
@@ -120,20 +120,20 @@ func (s *sender) send(ctx context.Context, batch []limiter.Statement) bool {
 	return all
 }
 
-// sendSome sends statements that are encoded already.
-func (s *sender) sendSome(ctx context.Context, batch []limiter.Statement, body *writer) bool {
+// sendSome sends usage bounds that are encoded already.
+func (s *sender) sendSome(ctx context.Context, batch []limiter.UsageBound, body *writer) bool {
 	e := s.e
 	w := newWriter()
-	w.buf.WriteByte(kindStatements)
+	w.buf.WriteByte(kindBounds)
 	w.append(len(batch), body)
 	message, err := w.bytes()
 	if err != nil {
-		e.Log.Error("statements cannot be encoded", "err", err)
+		e.Log.Error("usage bounds cannot be encoded", "err", err)
 		return false
 	}
-	e.Statements.Add(uint64(len(batch)))
+	e.Bounds.Add(uint64(len(batch)))
 	e.Messages.Add(1)
-	ctx, cancel := context.WithTimeout(ctx, confirmFor)
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	sent := e.Now()
 	taken, err := e.Transport.Exchange(ctx, s.node, message)
@@ -153,16 +153,16 @@ func (s *sender) sendSome(ctx context.Context, batch []limiter.Statement, body *
 	return all
 }
 
-// serveStatements takes statements over and answers a byte for each: 1 where it
+// serveBounds takes usage bounds over and answers a byte for each: 1 where it
 // is a copy now.
-func (e *Exchange) serveStatements(r *reader) ([]byte, error) {
-	batch := list(r, maxBatch, r.statement)
+func (e *Exchange) serveBounds(r *reader) ([]byte, error) {
+	batch := list(r, maxBatch, r.bound)
 	if err := r.end(); err != nil {
-		return nil, fmt.Errorf("statements: %w", err)
+		return nil, fmt.Errorf("usage bounds: %w", err)
 	}
 	taken := make([]byte, len(batch))
 	for i := range batch {
-		if e.Local.Store(batch[i]) {
+		if e.Local.StoreBound(batch[i]) {
 			taken[i] = 1
 		}
 	}

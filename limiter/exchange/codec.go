@@ -16,9 +16,9 @@ import (
 
 // Bounds of what other nodes send.
 const (
-	maxBatch   = 4096               // statements or tallies in a message
-	maxKnown   = 65536              // buckets in a message
-	maxReports = replica.MaxSources // judges' counts of one bucket
+	maxBatch   = 4096               // usage bounds or fallback usage in a message
+	maxBuckets = 65536              // buckets in a message
+	maxTotals  = replica.MaxSources // fallback usage of one bucket
 	maxParts   = 65536              // partitions
 	maxScope   = bucket.MaxModel + 32
 	maxUnits   = math.MaxInt64 / 4 // of one bucket: sums stay in range
@@ -91,7 +91,7 @@ func (w *writer) sliding(id bucket.ID, s *bucket.Window) {
 	}
 }
 
-func (w *writer) counts(list []replica.Count) {
+func (w *writer) totals(list []replica.SourceTotal) {
 	w.array(len(list))
 	for _, c := range list {
 		w.uint(c.Source)
@@ -99,7 +99,7 @@ func (w *writer) counts(list []replica.Count) {
 	}
 }
 
-func (w *writer) report(id bucket.ID, r replica.Report) {
+func (w *writer) usage(id bucket.ID, r replica.FallbackUsage) {
 	w.uint(r.Source)
 	w.int(r.Units)
 	w.span(r.Age)
@@ -114,42 +114,42 @@ func (w *writer) limit(l bucket.Limit) {
 	w.int(l.Burst)
 }
 
-func (w *writer) statement(s *limiter.Statement) {
+func (w *writer) bound(s *limiter.UsageBound) {
 	w.id(s.ID)
 	w.uint(s.Epoch)
 	w.uint(s.Seq)
 	w.state(s.State)
 	w.sliding(s.ID, s.Sliding)
 	w.int(s.Spent)
-	w.counts(s.Absorbed)
+	w.totals(s.Absorbed)
 }
 
-func (w *writer) tally(t *limiter.Tally) {
+func (w *writer) fallbackUsage(t *limiter.FallbackUsage) {
 	w.id(t.ID)
 	w.limit(t.Limit)
-	w.report(t.ID, t.Report)
+	w.usage(t.ID, t.FallbackUsage)
 }
 
-func (w *writer) known(k *limiter.Known) {
+func (w *writer) bucket(k *limiter.BucketSnapshot) {
 	w.id(k.ID)
 	w.state(k.State)
 	w.sliding(k.ID, k.Sliding)
 	w.span(k.Empty)
 	w.int(k.Spent)
-	w.counts(k.Absorbed)
+	w.totals(k.Absorbed)
 	w.limit(k.Limit)
-	w.array(len(k.Tallies))
-	for _, r := range k.Tallies {
-		w.report(k.ID, r)
+	w.array(len(k.Usages))
+	for _, r := range k.Usages {
+		w.usage(k.ID, r)
 	}
 }
 
-func (w *writer) reserved(r *limiter.Reserved) {
+func (w *writer) reservation(r *limiter.ReservationSnapshot) {
 	w.string(r.ID)
 	w.string(r.Account)
 	w.span(r.Age)
-	w.array(len(r.Takes))
-	for _, t := range r.Takes {
+	w.array(len(r.Holds))
+	for _, t := range r.Holds {
 		w.id(bucket.ID{Scope: t.Scope, Unit: t.Limit.Unit, Algorithm: t.Limit.Algorithm, Window: t.Limit.Window})
 		w.limit(t.Limit)
 		w.int(t.Units)
@@ -261,15 +261,15 @@ func (r *reader) state(window time.Duration) bucket.State {
 	return bucket.State{Units: r.units(), Frac: r.int(0, int64(window)-1), Rate: r.int(0, bucket.MaxLimit)}
 }
 
-func (r *reader) counts() []replica.Count {
-	return list(r, maxReports, func() replica.Count {
-		return replica.Count{Source: r.uint(), Units: r.int(-maxUnits, maxUnits)}
+func (r *reader) totals() []replica.SourceTotal {
+	return list(r, maxTotals, func() replica.SourceTotal {
+		return replica.SourceTotal{Source: r.uint(), Units: r.int(-maxUnits, maxUnits)}
 	})
 }
 
-func (r *reader) report(id bucket.ID) replica.Report {
-	return replica.Report{
-		Count: replica.Count{Source: r.uint(), Units: r.units()}, Age: r.span(),
+func (r *reader) usage(id bucket.ID) replica.FallbackUsage {
+	return replica.FallbackUsage{
+		SourceTotal: replica.SourceTotal{Source: r.uint(), Units: r.units()}, Age: r.span(),
 		Fork:    replica.Fork{Spent: r.int(-1, maxUnits), Units: r.int(-maxUnits, maxUnits), Age: r.span()},
 		Sliding: r.sliding(id),
 	}
@@ -281,18 +281,18 @@ func (r *reader) limit(id bucket.ID) bucket.Limit {
 	return l
 }
 
-func (r *reader) statement() (s limiter.Statement) {
+func (r *reader) bound() (s limiter.UsageBound) {
 	s.ID = r.id()
 	s.Epoch, s.Seq = r.uint(), r.uint()
 	s.State = r.state(s.Window)
 	s.Sliding = r.sliding(s.ID)
 	s.Spent = r.int(-maxUnits, maxUnits)
-	s.Absorbed = r.counts()
+	s.Absorbed = r.totals()
 	return s
 }
 
-// some reads a limit that is not zero.
-func (r *reader) some(id bucket.ID) bucket.Limit {
+// nonZeroLimit reads a limit that is not zero.
+func (r *reader) nonZeroLimit(id bucket.ID) bucket.Limit {
 	l := r.limit(id)
 	if r.err == nil && l.Limit == 0 {
 		r.err = fmt.Errorf("%w: no limit", ErrMessage)
@@ -300,30 +300,30 @@ func (r *reader) some(id bucket.ID) bucket.Limit {
 	return l
 }
 
-func (r *reader) tally() (t limiter.Tally) {
+func (r *reader) fallbackUsage() (t limiter.FallbackUsage) {
 	t.ID = r.id()
-	t.Limit = r.some(t.ID)
-	t.Report = r.report(t.ID)
+	t.Limit = r.nonZeroLimit(t.ID)
+	t.FallbackUsage = r.usage(t.ID)
 	return t
 }
 
-func (r *reader) known() (k limiter.Known) {
+func (r *reader) bucket() (k limiter.BucketSnapshot) {
 	k.ID = r.id()
 	k.State = r.state(k.Window)
 	k.Sliding = r.sliding(k.ID)
 	k.Empty = r.span()
 	k.Spent = r.int(-maxUnits, maxUnits)
-	k.Absorbed = r.counts()
+	k.Absorbed = r.totals()
 	k.Limit = r.limit(k.ID)
-	k.Tallies = list(r, maxReports, func() replica.Report { return r.report(k.ID) })
+	k.Usages = list(r, maxTotals, func() replica.FallbackUsage { return r.usage(k.ID) })
 	return k
 }
 
-func (r *reader) reserved() (v limiter.Reserved) {
+func (r *reader) reservation() (v limiter.ReservationSnapshot) {
 	v.ID, v.Account, v.Age = r.string(bucket.MaxReservation), r.string(bucket.MaxAccount), r.span()
-	v.Takes = list(r, maxTakes, func() limiter.Took {
+	v.Holds = list(r, maxHolds, func() limiter.Hold {
 		id := r.id()
-		return limiter.Took{Scope: id.Scope, Limit: r.some(id), Units: r.int(0, bucket.MaxCost)}
+		return limiter.Hold{Scope: id.Scope, Limit: r.nonZeroLimit(id), Units: r.int(0, bucket.MaxCost)}
 	})
 	if r.bool() && r.err == nil {
 		v.Settled = new(bucket.Settlement)

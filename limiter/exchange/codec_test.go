@@ -46,10 +46,10 @@ func (g gen) sliding(id bucket.ID) *bucket.Window {
 	return w
 }
 
-func (g gen) counts() []replica.Count {
-	var out []replica.Count
+func (g gen) counts() []replica.SourceTotal {
+	var out []replica.SourceTotal
 	for range g.int(0, 3) {
-		out = append(out, replica.Count{Source: uint64(g.int(0, math.MaxInt64)), Units: g.int(-maxUnits, maxUnits)})
+		out = append(out, replica.SourceTotal{Source: uint64(g.int(0, math.MaxInt64)), Units: g.int(-maxUnits, maxUnits)})
 	}
 	return out
 }
@@ -60,42 +60,42 @@ func (g gen) limit(id bucket.ID) bucket.Limit {
 	return l
 }
 
-func (g gen) report(id bucket.ID) replica.Report {
-	return replica.Report{
-		Count: replica.Count{Source: uint64(g.int(0, math.MaxInt64)), Units: g.int(0, maxUnits)}, Age: g.span(),
+func (g gen) report(id bucket.ID) replica.FallbackUsage {
+	return replica.FallbackUsage{
+		SourceTotal: replica.SourceTotal{Source: uint64(g.int(0, math.MaxInt64)), Units: g.int(0, maxUnits)}, Age: g.span(),
 		Fork: replica.Fork{Spent: g.int(-1, maxUnits), Units: g.int(-maxUnits, maxUnits), Age: g.span()}, Sliding: g.sliding(id),
 	}
 }
 
-func (g gen) statement() (s limiter.Statement) {
+func (g gen) bound() (s limiter.UsageBound) {
 	s.ID = g.id()
 	s.Epoch, s.Seq, s.State, s.Sliding = uint64(g.int(0, math.MaxInt64)), uint64(g.int(0, math.MaxInt64)), g.state(s.Window), g.sliding(s.ID)
 	s.Spent, s.Absorbed = g.int(-maxUnits, maxUnits), g.counts()
 	return s
 }
 
-func (g gen) tally() (t limiter.Tally) {
+func (g gen) fallbackUsage() (t limiter.FallbackUsage) {
 	t.ID = g.id()
-	t.Limit, t.Report = g.limit(t.ID), g.report(t.ID)
+	t.Limit, t.FallbackUsage = g.limit(t.ID), g.report(t.ID)
 	return t
 }
 
-func (g gen) known() (k limiter.Known) {
+func (g gen) bucket() (k limiter.BucketSnapshot) {
 	k.ID = g.id()
 	k.State, k.Sliding, k.Empty = g.state(k.Window), g.sliding(k.ID), g.span()
 	k.Spent, k.Absorbed, k.Limit = g.int(-maxUnits, maxUnits), g.counts(), g.limit(k.ID)
 	for range g.int(0, 2) {
-		k.Tallies = append(k.Tallies, g.report(k.ID))
+		k.Usages = append(k.Usages, g.report(k.ID))
 	}
 	return k
 }
 
-func (g gen) reserved() (r limiter.Reserved) {
+func (g gen) reserved() (r limiter.ReservationSnapshot) {
 	id := g.id()
 	r.ID, r.Account, r.Age = strings.Repeat("r", int(g.int(1, bucket.MaxReservation))), id.Account, g.span()
 	for range g.int(0, 2) {
 		id := g.id()
-		r.Takes = append(r.Takes, limiter.Took{Scope: id.Scope, Limit: g.limit(id), Units: g.int(0, bucket.MaxCost)})
+		r.Holds = append(r.Holds, limiter.Hold{Scope: id.Scope, Limit: g.limit(id), Units: g.int(0, bucket.MaxCost)})
 	}
 	if g.int(0, 1) == 1 {
 		r.Settled = &bucket.Settlement{Account: r.Account, Reservation: r.ID, Release: true, Tokens: g.int(0, bucket.MaxCost), Amount: g.int(0, math.MaxInt64)}
@@ -108,17 +108,17 @@ func TestMessagesAreReadAsTheyWereWritten(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		g := gen{rt}
 		w := newWriter()
-		s, y, k, v := g.statement(), g.tally(), g.known(), g.reserved()
-		w.statement(&s)
-		w.tally(&y)
-		w.known(&k)
-		w.reserved(&v)
+		s, y, k, v := g.bound(), g.fallbackUsage(), g.bucket(), g.reserved()
+		w.bound(&s)
+		w.fallbackUsage(&y)
+		w.bucket(&k)
+		w.reservation(&v)
 		b, err := w.bytes()
 		if err != nil {
 			rt.Fatal(err)
 		}
 		r := newReader(b)
-		for _, c := range [][2]any{{r.statement(), s}, {r.tally(), y}, {r.known(), k}, {r.reserved(), v}} {
+		for _, c := range [][2]any{{r.bound(), s}, {r.fallbackUsage(), y}, {r.bucket(), k}, {r.reservation(), v}} {
 			if !reflect.DeepEqual(c[0], c[1]) {
 				rt.Fatalf("read %+v\nwrote %+v", c[0], c[1])
 			}
@@ -128,10 +128,10 @@ func TestMessagesAreReadAsTheyWereWritten(t *testing.T) {
 		}
 		// No byte less is enough.
 		cut := newReader(b[:rapid.IntRange(0, len(b)-1).Draw(rt, "cut")])
-		cut.statement()
-		cut.tally()
-		cut.known()
-		cut.reserved()
+		cut.bound()
+		cut.fallbackUsage()
+		cut.bucket()
+		cut.reservation()
 		if cut.end() == nil {
 			rt.Fatal("a message that was cut is read")
 		}
@@ -148,26 +148,28 @@ func TestWhatIsOutOfBoundsIsRefused(t *testing.T) {
 		write func(*writer)
 		read  func(*reader)
 	}{
-		"a long account":        {func(w *writer) { w.string(strings.Repeat("a", bucket.MaxAccount+1)) }, func(r *reader) { r.id() }},
-		"a long scope":          {func(w *writer) { w.string("a"); w.string(strings.Repeat("a", maxScope+1)) }, func(r *reader) { r.id() }},
-		"an unknown algorithm":  {func(w *writer) { w.string("a"); w.string("s"); w.uint(4); w.span(time.Minute) }, func(r *reader) { r.id() }},
-		"no window":             {func(w *writer) { w.id(bucket.ID{Account: "a", Scope: "s"}) }, func(r *reader) { r.id() }},
-		"a window too long":     {func(w *writer) { w.id(bucket.ID{Account: "a", Window: bucket.MaxWindow + 1}) }, func(r *reader) { r.id() }},
-		"units below nothing":   {func(w *writer) { w.state(bucket.State{Units: -1}) }, func(r *reader) { r.state(time.Minute) }},
-		"too many units":        {func(w *writer) { w.state(bucket.State{Units: maxUnits + 1}) }, func(r *reader) { r.state(time.Minute) }},
-		"a fraction of a unit":  {func(w *writer) { w.state(bucket.State{Frac: int64(time.Minute)}) }, func(r *reader) { r.state(time.Minute) }},
-		"a slot of debt":        {func(w *writer) { w.sliding(slide, &bucket.Window{Units: [17]int64{5: -1}}) }, func(r *reader) { r.sliding(slide) }},
-		"a slot too full":       {func(w *writer) { w.sliding(slide, &bucket.Window{Units: [17]int64{16: maxSlot + 1}}) }, func(r *reader) { r.sliding(slide) }},
-		"a window long begun":   {func(w *writer) { w.sliding(slide, &bucket.Window{Begin: -time.Hour}) }, func(r *reader) { r.sliding(slide) }},
-		"too many counts":       {func(w *writer) { w.array(maxReports + 1) }, func(r *reader) { r.counts() }},
-		"counts without end":    {func(w *writer) { w.array(math.MaxInt32) }, func(r *reader) { r.counts() }},
-		"a report of a century": {func(w *writer) { w.report(id, replica.Report{Age: 101 * 365 * 24 * time.Hour}) }, func(r *reader) { r.report(id) }},
-		"a tally of no limit":   {func(w *writer) { w.tally(&limiter.Tally{ID: id}) }, func(r *reader) { r.tally() }},
-		"a limit too large":     {func(w *writer) { w.limit(bucket.Limit{Limit: bucket.MaxLimit + 1}) }, func(r *reader) { r.limit(id) }},
+		"a long account":                 {func(w *writer) { w.string(strings.Repeat("a", bucket.MaxAccount+1)) }, func(r *reader) { r.id() }},
+		"a long scope":                   {func(w *writer) { w.string("a"); w.string(strings.Repeat("a", maxScope+1)) }, func(r *reader) { r.id() }},
+		"an unknown algorithm":           {func(w *writer) { w.string("a"); w.string("s"); w.uint(4); w.span(time.Minute) }, func(r *reader) { r.id() }},
+		"no window":                      {func(w *writer) { w.id(bucket.ID{Account: "a", Scope: "s"}) }, func(r *reader) { r.id() }},
+		"a window too long":              {func(w *writer) { w.id(bucket.ID{Account: "a", Window: bucket.MaxWindow + 1}) }, func(r *reader) { r.id() }},
+		"units below nothing":            {func(w *writer) { w.state(bucket.State{Units: -1}) }, func(r *reader) { r.state(time.Minute) }},
+		"too many units":                 {func(w *writer) { w.state(bucket.State{Units: maxUnits + 1}) }, func(r *reader) { r.state(time.Minute) }},
+		"a fraction of a unit":           {func(w *writer) { w.state(bucket.State{Frac: int64(time.Minute)}) }, func(r *reader) { r.state(time.Minute) }},
+		"a slot of debt":                 {func(w *writer) { w.sliding(slide, &bucket.Window{Units: [17]int64{5: -1}}) }, func(r *reader) { r.sliding(slide) }},
+		"a slot too full":                {func(w *writer) { w.sliding(slide, &bucket.Window{Units: [17]int64{16: maxSlot + 1}}) }, func(r *reader) { r.sliding(slide) }},
+		"a window long begun":            {func(w *writer) { w.sliding(slide, &bucket.Window{Begin: -time.Hour}) }, func(r *reader) { r.sliding(slide) }},
+		"too many counts":                {func(w *writer) { w.array(maxTotals + 1) }, func(r *reader) { r.totals() }},
+		"counts without end":             {func(w *writer) { w.array(math.MaxInt32) }, func(r *reader) { r.totals() }},
+		"a report of a century":          {func(w *writer) { w.usage(id, replica.FallbackUsage{Age: 101 * 365 * 24 * time.Hour}) }, func(r *reader) { r.usage(id) }},
+		"fallback usage without a limit": {func(w *writer) { w.fallbackUsage(&limiter.FallbackUsage{ID: id}) }, func(r *reader) { r.fallbackUsage() }},
+		"a limit too large":              {func(w *writer) { w.limit(bucket.Limit{Limit: bucket.MaxLimit + 1}) }, func(r *reader) { r.limit(id) }},
 		"a reservation of more": {func(w *writer) {
-			w.reserved(&limiter.Reserved{ID: "r", Account: "a", Takes: []limiter.Took{{Scope: "s", Limit: limit, Units: bucket.MaxCost + 1}}})
-		}, func(r *reader) { r.reserved() }},
-		"a reservation's long id": {func(w *writer) { w.reserved(&limiter.Reserved{ID: strings.Repeat("r", bucket.MaxReservation+1)}) }, func(r *reader) { r.reserved() }},
+			w.reservation(&limiter.ReservationSnapshot{ID: "r", Account: "a", Holds: []limiter.Hold{{Scope: "s", Limit: limit, Units: bucket.MaxCost + 1}}})
+		}, func(r *reader) { r.reservation() }},
+		"a reservation's long id": {func(w *writer) {
+			w.reservation(&limiter.ReservationSnapshot{ID: strings.Repeat("r", bucket.MaxReservation+1)})
+		}, func(r *reader) { r.reservation() }},
 	} {
 		w := newWriter()
 		c.write(w)

@@ -1,10 +1,10 @@
-// Package exchange carries what owners, copies and judges of buckets tell each
-// other between nodes: statements, tallies, what is known of a partition, and
+// Package exchange carries what owners, copies and fallback nodes of buckets tell each
+// other between nodes: usage bounds, fallback usage, what is known of a partition, and
 // partitions that are handed over.
 //
 // The rules are the limiter's; here are the goroutines and the bytes. Nothing
 // is sent twice on purpose and nothing must arrive: whoever lacks an answer
-// states anew.
+// publishes again.
 package exchange
 
 import (
@@ -27,11 +27,11 @@ type Transport interface {
 
 // The kinds of messages, in their first byte.
 const (
-	kindStatements byte = iota + 1
-	kindTallies
+	kindBounds byte = iota + 1
+	kindUsage
 	kindFetch
-	kindHand
-	kindAwait
+	kindHandoff
+	kindCanImport
 )
 
 // Config is what an Exchange is made of.
@@ -43,7 +43,7 @@ type Config struct {
 	Now       func() time.Duration // monotonic
 }
 
-// beatEvery is how often tallies are told and open duties looked at.
+// beatEvery is how often fallback usage are told and open tasks looked at.
 const beatEvery = 100 * time.Millisecond
 
 // Exchange is one node's side. Its methods may overlap.
@@ -52,25 +52,25 @@ type Exchange struct {
 	kick chan struct{}
 	wg   sync.WaitGroup
 
-	mu      sync.Mutex
-	ctx     context.Context    // nil: it does not run; guarded by mu
-	senders map[string]*sender // guarded by mu
-	busy    map[duty]bool      // duties under way; guarded by mu
-	gave    map[int]uint64     // by partition: the epoch in which its taker confirmed it; guarded by mu
-	coming  map[int]*coming    // by partition; guarded by mu
+	mu          sync.Mutex
+	ctx         context.Context            // nil: it does not run; guarded by mu
+	senders     map[string]*sender         // guarded by mu
+	busy        map[task]bool              // tasks under way; guarded by mu
+	confirmedIn map[int]uint64             // by partition: the epoch in which its taker confirmed it; guarded by mu
+	incoming    map[int]*incomingPartition // by partition; guarded by mu
 
 	seed  maphash.Seed
-	tries atomic.Uint64 // of handovers
+	tries atomic.Uint64 // of handoffs
 
-	Statements atomic.Uint64 // sent
-	Messages   atomic.Uint64 // sent with them
-	Lost       atomic.Uint64 // statements that no copy confirmed
-	Lag        atomic.Int64  // nanoseconds from the last statement's sending to its confirmation
+	Bounds   atomic.Uint64 // sent
+	Messages atomic.Uint64 // sent with them
+	Lost     atomic.Uint64 // usage bounds that no copy confirmed
+	Lag      atomic.Int64  // nanoseconds from the last usage bound's sending to its confirmation
 }
 
 // New returns an exchange that sends nothing before Run.
 func New(c Config) *Exchange {
-	return &Exchange{Config: c, kick: make(chan struct{}, 1), senders: map[string]*sender{}, busy: map[duty]bool{}, gave: map[int]uint64{}, coming: map[int]*coming{}, seed: maphash.MakeSeed()}
+	return &Exchange{Config: c, kick: make(chan struct{}, 1), senders: map[string]*sender{}, busy: map[task]bool{}, confirmedIn: map[int]uint64{}, incoming: map[int]*incomingPartition{}, seed: maphash.MakeSeed()}
 }
 
 // Run works until ctx ends and all that it began has ended.
@@ -83,7 +83,7 @@ func (e *Exchange) Run(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
-			e.tell(ctx)
+			e.sendUsages(ctx)
 		case <-e.kick:
 		case <-ctx.Done():
 			e.mu.Lock()
@@ -92,12 +92,12 @@ func (e *Exchange) Run(ctx context.Context) {
 			e.wg.Wait()
 			return
 		}
-		e.duties(ctx)
+		e.startTasks(ctx)
 	}
 }
 
-// Turned has the duties looked at now: there is a new map.
-func (e *Exchange) Turned() {
+// Wake has the tasks looked at now: there is a new map.
+func (e *Exchange) Wake() {
 	select {
 	case e.kick <- struct{}{}:
 	default:
@@ -128,16 +128,16 @@ func (e *Exchange) Serve(message []byte) ([]byte, error) {
 	}
 	r := newReader(message[1:])
 	switch message[0] {
-	case kindStatements:
-		return e.serveStatements(r)
-	case kindTallies:
-		return e.serveTallies(r)
+	case kindBounds:
+		return e.serveBounds(r)
+	case kindUsage:
+		return e.serveUsages(r)
 	case kindFetch:
 		return e.serveFetch(r)
-	case kindHand:
-		return e.serveHand(r)
-	case kindAwait:
-		return e.serveAwait(r)
+	case kindHandoff:
+		return e.serveHandoff(r)
+	case kindCanImport:
+		return e.serveCanImport(r)
 	}
 	return nil, fmt.Errorf("%w: unknown kind %d", ErrMessage, message[0])
 }

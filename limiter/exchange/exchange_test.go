@@ -10,9 +10,9 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Statements that are due together leave together, and an owner goes on as soon
+// Usage bounds that are due together leave together, and an owner goes on as soon
 // as one copy has confirmed.
-func TestStatementsLeaveTogetherAndAreConfirmed(t *testing.T) {
+func TestUsageBoundsAreBatchedAndConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))
 		for i := range 2000 {
@@ -27,8 +27,8 @@ func TestStatementsLeaveTogetherAndAreConfirmed(t *testing.T) {
 				t.Errorf("%s has %d copies, want 2000", node, got)
 			}
 		}
-		if s, m := e.Statements.Load(), e.Messages.Load(); s != 4000 || m > s/10 || e.Lost.Load() != 0 || e.Lag.Load() < int64(time.Millisecond) {
-			t.Errorf("%d statements in %d messages, %d lost, lag %d", s, m, e.Lost.Load(), e.Lag.Load())
+		if s, m := e.Bounds.Load(), e.Messages.Load(); s != 4000 || m > s/10 || e.Lost.Load() != 0 || e.Lag.Load() < int64(time.Millisecond) {
+			t.Errorf("%d usage bounds in %d messages, %d lost, lag %d", s, m, e.Lost.Load(), e.Lag.Load())
 		}
 		if d := n.own(t, "n1", bucket.Check{Account: "a1", Tokens: 950}); d.Reason != bucket.OK || d.Degraded || d.Limits[0].Remaining != 26 { // a second has given 16 back
 			t.Errorf("%+v: want it allowed by the owner once a copy has confirmed", d)
@@ -36,21 +36,21 @@ func TestStatementsLeaveTogetherAndAreConfirmed(t *testing.T) {
 	})
 }
 
-// One copy that answers is enough. Without any the owner decides as a judge, and
+// One copy that answers is enough. Without any the owner decides as a fallback node, and
 // what is lost is counted.
-func TestStatementsThatAreLost(t *testing.T) {
+func TestUsageBoundsThatAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))
-		n.lose(func(_, to string, kind byte) bool { return kind == kindStatements && to == "n2" })
+		n.lose(func(_, to string, kind byte) bool { return kind == kindBounds && to == "n2" })
 		if d := n.own(t, "n1", bucket.Check{Account: "a", Tokens: 500}); d.Reason != bucket.OK || d.Degraded {
 			t.Errorf("one copy: %+v", d)
 		}
-		n.lose(func(_, _ string, kind byte) bool { return kind == kindStatements })
+		n.lose(func(_, _ string, kind byte) bool { return kind == kindBounds })
 		if d := n.own(t, "n1", bucket.Check{Account: "b", Tokens: 90}); d.Reason != bucket.OK || !d.Degraded {
 			t.Errorf("no copy: %+v", d)
 		}
 		if d := n.own(t, "n1", bucket.Check{Account: "b", Tokens: 90}); d.Reason != bucket.RateLimited || !d.Degraded {
-			t.Errorf("no copy, and the stand-in's part is used: %+v", d)
+			t.Errorf("no copy, and the fallback's part is used: %+v", d)
 		}
 		n.pass(2 * time.Second)
 		if n.nodes["n1"].Lost.Load() == 0 {
@@ -63,32 +63,32 @@ func TestStatementsThatAreLost(t *testing.T) {
 	})
 }
 
-// What a judge admits is told until the owner has absorbed it, and then no more.
-func TestTalliesAreToldUntilTheyAreAbsorbed(t *testing.T) {
+// What a fallback node admits is told until the owner has absorbed it, and then no more.
+func TestFallbackUsageIsSentUntilItIsAbsorbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))
 		n.own(t, "n1", bucket.Check{Account: "a", Tokens: 500})
-		n.lose(func(_, _ string, kind byte) bool { return kind == kindTallies })
+		n.lose(func(_, _ string, kind byte) bool { return kind == kindUsage })
 		var d bucket.Decision
 		if err := n.nodes["n2"].Local.StandIn(t.Context(), &bucket.Check{Account: "a", Tokens: 100}, &d); err != nil || d.Reason != bucket.OK {
 			t.Fatal(err, d)
 		}
 		n.pass(time.Second)
 		if got := n.left(t, "n1", "a"); got < 500 {
-			t.Fatalf("%d left while tallies are lost", got)
+			t.Fatalf("%d left while fallback usage is lost", got)
 		}
 		n.lose(nil)
 		n.pass(2 * time.Second)
 		// 3 s have given 50 back.
 		if got := n.left(t, "n1", "a"); got < 440 || got > 460 {
-			t.Errorf("%d left, want what the judge admitted taken off", got)
+			t.Errorf("%d left, want what the fallback node admitted taken off", got)
 		}
-		if got := n.nodes["n2"].Local.Tallies(); len(got) != 0 {
+		if got := n.nodes["n2"].Local.FallbackUsages(); len(got) != 0 {
 			t.Errorf("still told: %+v", got)
 		}
-		told := n.seen[kindTallies]
+		told := n.seen[kindUsage]
 		n.pass(time.Second)
-		if n.seen[kindTallies] != told {
+		if n.seen[kindUsage] != told {
 			t.Error("told again when absorbed")
 		}
 	})
@@ -106,7 +106,7 @@ func TestTakeoverFetchesTheCopies(t *testing.T) {
 				n.pass(time.Millisecond * 10)
 				n.lose(func(from, to string, _ byte) bool { return from == "n1" || to == "n1" || silent && to == "n3" })
 				n.adopt(false, "n2", "n3")
-				// A second has given 17 back; stated were some more than were used.
+				// A second has given 17 back; published were some more than were used.
 				if got := n.left(t, "n2", "a"); got > 20 {
 					t.Errorf("a has %d left, it was used up", got)
 				}
@@ -119,7 +119,7 @@ func TestTakeoverFetchesTheCopies(t *testing.T) {
 }
 
 // A partition that moves is exact, and its reservations move with it.
-func TestHandoverIsExactAndKeepsReservations(t *testing.T) {
+func TestHandoffIsExactAndKeepsReservations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(6000))
 		d := n.own(t, "n1", bucket.Check{Account: "a", Tokens: 3000, Reserve: true})
@@ -156,7 +156,7 @@ func TestHandoverIsExactAndKeepsReservations(t *testing.T) {
 }
 
 // A taker that cannot be reached leaves the owner the owner.
-func TestHandoverWaitsForItsTaker(t *testing.T) {
+func TestHandoffWaitsForTheReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))
 		n.lose(func(_, to string, _ byte) bool { return to == "n2" })
@@ -201,7 +201,7 @@ func TestNewSuccessorGetsAWholeCopy(t *testing.T) {
 func TestServeRefusesWhatItDoesNotKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))
-		for _, message := range [][]byte{nil, {99}, {kindStatements}, {kindHand, 1}, {kindFetch, 0x91, 9, 0, 0}, {kindTallies, 0x90, 1}} {
+		for _, message := range [][]byte{nil, {99}, {kindBounds}, {kindHandoff, 1}, {kindFetch, 0x91, 9, 0, 0}, {kindUsage, 0x90, 1}} {
 			if b, err := n.nodes["n1"].Serve(message); err == nil || b != nil {
 				t.Errorf("%v: %v, %v", message, b, err)
 			}

@@ -13,26 +13,26 @@ import (
 // maxSlices bounds in how many parts a partition is fetched.
 const maxSlices = 1 << 16
 
-// inquiry is what a new owner asks another node for: what it knows of partitions,
+// fetchRequest is what a new owner asks another node for: what it knows of partitions,
 // or one slice of the first, where that is too much for one answer.
-type inquiry struct {
+type fetchRequest struct {
 	parts     []int
 	slice, of int // of: 0 for all of it
 }
 
-// page is the answer: what of the inquiry is in it.
-type page struct {
-	whole  int // partitions, from the first
-	slices int // above 0: nothing is in it, the first partition must be asked for in so many slices
-	known  []limiter.Known
+// fetchAnswer is the answer: what of the inquiry is in it.
+type fetchAnswer struct {
+	whole   int // partitions, from the first
+	slices  int // above 0: nothing is in it, the first partition must be asked for in so many slices
+	buckets []limiter.BucketSnapshot
 }
 
 // fetch merges what a node knows of partitions, page by page. A node that does
 // not answer cannot be waited for.
 func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
-	q := inquiry{parts: parts}
+	q := fetchRequest{parts: parts}
 	for len(q.parts) > 0 {
-		a, err := e.inquire(ctx, node, q)
+		a, err := e.fetchPage(ctx, node, q)
 		switch {
 		case errors.Is(err, ErrMessage):
 			e.Log.Error("a node's copies cannot be read", "node", node, "partitions", len(q.parts), "err", err)
@@ -41,8 +41,8 @@ func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
 			e.Log.Warn("partitions are taken without one node's copies", "node", node, "partitions", len(q.parts), "err", err)
 			return
 		}
-		for _, k := range a.known {
-			e.Local.Merge(k)
+		for _, k := range a.buckets {
+			e.Local.MergeBucket(k)
 		}
 		switch {
 		case a.slices > 0:
@@ -50,12 +50,12 @@ func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
 		case q.of > 0 && q.slice+1 < q.of:
 			q.slice++
 		default:
-			q = inquiry{parts: q.parts[a.whole:]}
+			q = fetchRequest{parts: q.parts[a.whole:]}
 		}
 	}
 }
 
-func (e *Exchange) inquire(ctx context.Context, node string, q inquiry) (a page, err error) {
+func (e *Exchange) fetchPage(ctx context.Context, node string, q fetchRequest) (a fetchAnswer, err error) {
 	w := newWriter()
 	w.buf.WriteByte(kindFetch)
 	w.partitions(q.parts)
@@ -65,7 +65,7 @@ func (e *Exchange) inquire(ctx context.Context, node string, q inquiry) (a page,
 	if err != nil {
 		return a, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchFor)
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	b, err := e.Transport.Exchange(ctx, node, message)
 	if err != nil {
@@ -73,7 +73,7 @@ func (e *Exchange) inquire(ctx context.Context, node string, q inquiry) (a page,
 	}
 	r := newReader(b)
 	a.whole, a.slices = int(r.int(0, int64(len(q.parts)))), int(r.int(0, maxSlices))
-	a.known = list(r, maxKnown, r.known)
+	a.buckets = list(r, maxBuckets, r.bucket)
 	switch err := r.end(); {
 	case err != nil:
 		return a, fmt.Errorf("%w: %w", ErrMessage, err)
@@ -85,7 +85,7 @@ func (e *Exchange) inquire(ctx context.Context, node string, q inquiry) (a page,
 
 // serveFetch answers with what this node knows of partitions, as many as fit.
 func (e *Exchange) serveFetch(r *reader) ([]byte, error) {
-	q := inquiry{parts: e.partitions(r)}
+	q := fetchRequest{parts: e.partitions(r)}
 	q.slice, q.of = int(r.int(0, maxSlices-1)), int(r.int(0, maxSlices))
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("fetch: %w", err)
@@ -93,11 +93,11 @@ func (e *Exchange) serveFetch(r *reader) ([]byte, error) {
 	body, known, whole, slices := newWriter(), 0, 0, 0
 	for _, p := range q.parts {
 		before := body.buf.Len()
-		all := e.Local.ExportSome(p, func(id bucket.ID) bool {
+		all := e.Local.ExportMatching(p, func(id bucket.ID) bool {
 			return q.of == 0 || maphash.Comparable(e.seed, id)%uint64(q.of) == uint64(q.slice)
 		})
 		for i := range all {
-			body.known(&all[i])
+			body.bucket(&all[i])
 		}
 		if size := body.buf.Len() - before; q.of == 0 && before+size > pageBytes {
 			body.buf.Truncate(before)

@@ -19,12 +19,12 @@ func lone() *Exchange {
 	e := New(Config{Node: "n1", Local: local, Log: slog.New(slog.DiscardHandler), Now: now})
 	local.Join(limiter.Cluster{
 		Leases: n, Outbox: e, Partitions: 3, Partition: func(account string) int { return (len(account) + 2) % 3 },
-		Replication: func() bucket.Replication { return n.rule }, Sources: 1 << 32,
+		Replication: func() bucket.Replication { return n.rule }, FirstSource: 1 << 32,
 	})
 	local.Adopt(&limiter.View{Epoch: 1, Nodes: 3, Parts: []limiter.Part{
 		{Holders: [3]string{"n1", "n2", "n3"}}, {Holders: [3]string{"n2", "n1", "n3"}}, {Holders: [3]string{"n2", "n1", "n3"}, Moving: true},
 	}})
-	local.Taken(1, []int{0})
+	local.FinishRecovery(1, []int{0})
 	return e
 }
 
@@ -34,7 +34,7 @@ func FuzzServe(f *testing.F) {
 		e := lone()
 		_, _ = e.Serve(message)
 		for p := range e.Local.Partitions() {
-			for _, k := range e.Local.Export(p) {
+			for _, k := range e.Local.ExportBuckets(p) {
 				if k.State.Units < 0 || k.State.Frac < 0 || k.State.Frac >= int64(k.ID.Window) {
 					t.Fatalf("%+v", k)
 				}

@@ -36,41 +36,41 @@ func goldenWindow() *bucket.Window {
 	return w
 }
 
-func goldenStatements(account string) []limiter.Statement {
-	s := limiter.Statement{ID: goldenID(account, false), Epoch: 3}
+func goldenBounds(account string) []limiter.UsageBound {
+	s := limiter.UsageBound{ID: goldenID(account, false), Epoch: 3}
 	s.Seq, s.State, s.Spent = 300, bucket.State{Units: 70_000, Frac: 1 << 33, Rate: 1000}, 1<<40
-	s.Absorbed = []replica.Count{{Source: 1<<32 + 5, Units: 12}, {Source: 7, Units: -300}}
-	w := limiter.Statement{ID: goldenID(account, true), Epoch: 1}
+	s.Absorbed = []replica.SourceTotal{{Source: 1<<32 + 5, Units: 12}, {Source: 7, Units: -300}}
+	w := limiter.UsageBound{ID: goldenID(account, true), Epoch: 1}
 	w.Seq, w.Sliding, w.Spent = 1, goldenWindow(), -5
-	return []limiter.Statement{s, w}
+	return []limiter.UsageBound{s, w}
 }
 
-func goldenReports() []replica.Report {
-	return []replica.Report{
-		{Count: replica.Count{Source: 1<<33 + 1, Units: 40}, Age: 1500 * time.Millisecond, Fork: replica.Fork{Spent: -1}},
-		{Count: replica.Count{Source: 9, Units: 7}, Age: time.Second, Fork: replica.Fork{Spent: 900, Units: -3, Age: time.Millisecond}},
+func goldenUsages() []replica.FallbackUsage {
+	return []replica.FallbackUsage{
+		{SourceTotal: replica.SourceTotal{Source: 1<<33 + 1, Units: 40}, Age: 1500 * time.Millisecond, Fork: replica.Fork{Spent: -1}},
+		{SourceTotal: replica.SourceTotal{Source: 9, Units: 7}, Age: time.Second, Fork: replica.Fork{Spent: 900, Units: -3, Age: time.Millisecond}},
 	}
 }
 
-func goldenTallies(account string) []limiter.Tally {
+func goldenFallbackUsages(account string) []limiter.FallbackUsage {
 	limit := bucket.Limit{Unit: bucket.Tokens, Limit: 1000, Burst: 2000, Window: time.Minute}
-	t := limiter.Tally{ID: goldenID(account, false), Limit: limit, Report: goldenReports()[0]}
-	w := limiter.Tally{ID: goldenID(account, true), Limit: limit, Report: goldenReports()[1]}
+	t := limiter.FallbackUsage{ID: goldenID(account, false), Limit: limit, FallbackUsage: goldenUsages()[0]}
+	w := limiter.FallbackUsage{ID: goldenID(account, true), Limit: limit, FallbackUsage: goldenUsages()[1]}
 	w.Limit.Algorithm, w.Limit.Burst, w.Sliding = bucket.SlidingWindow, 1000, goldenWindow()
-	return []limiter.Tally{t, w}
+	return []limiter.FallbackUsage{t, w}
 }
 
-func goldenKnown(account string) []limiter.Known {
-	s, t := goldenStatements(account), goldenTallies(account)
-	k := limiter.Known{ID: s[0].ID, State: s[0].State, Empty: 5 * time.Second, Spent: s[0].Spent, Absorbed: s[0].Absorbed, Limit: t[0].Limit, Tallies: goldenReports()}
-	w := limiter.Known{ID: s[1].ID, Sliding: goldenWindow(), Limit: t[1].Limit, Tallies: []replica.Report{t[1].Report}}
-	return []limiter.Known{k, w}
+func goldenBuckets(account string) []limiter.BucketSnapshot {
+	s, t := goldenBounds(account), goldenFallbackUsages(account)
+	k := limiter.BucketSnapshot{ID: s[0].ID, State: s[0].State, Empty: 5 * time.Second, Spent: s[0].Spent, Absorbed: s[0].Absorbed, Limit: t[0].Limit, Usages: goldenUsages()}
+	w := limiter.BucketSnapshot{ID: s[1].ID, Sliding: goldenWindow(), Limit: t[1].Limit, Usages: []replica.FallbackUsage{t[1].FallbackUsage}}
+	return []limiter.BucketSnapshot{k, w}
 }
 
-func goldenReserved(account string) []limiter.Reserved {
-	k := goldenKnown(account)
-	return []limiter.Reserved{
-		{ID: "n1-0123456789abcdef", Account: account, Age: 2 * time.Second, Takes: []limiter.Took{
+func goldenReservations(account string) []limiter.ReservationSnapshot {
+	k := goldenBuckets(account)
+	return []limiter.ReservationSnapshot{
+		{ID: "n1-0123456789abcdef", Account: account, Age: 2 * time.Second, Holds: []limiter.Hold{
 			{Scope: "llm", Limit: k[0].Limit, Units: 50}, {Scope: "llm", Limit: k[1].Limit, Units: 300},
 		}},
 		{ID: "n1-2", Account: account, Settled: &bucket.Settlement{Account: account, Reservation: "n1-2", Tokens: 44, Amount: 1 << 40}},
@@ -86,7 +86,7 @@ func TestEncodingsStay(t *testing.T) {
 	e.Transport = sent
 	ctx := t.Context()
 	// serve returns how another node, which owns the accounts of one letter, copies
-	// those of two and awaits those of three, answers a message.
+	// those of two and imports those of three, answers a message.
 	other := lone()
 	serve := func(name string) []byte {
 		t.Helper()
@@ -97,89 +97,89 @@ func TestEncodingsStay(t *testing.T) {
 		return f.Compare(name+"/answer", answer)
 	}
 
-	statements := append(goldenStatements("ab"), goldenStatements("a")...)
+	bounds := append(goldenBounds("ab"), goldenBounds("a")...)
 	body := newWriter()
-	for i := range statements {
-		body.statement(&statements[i])
+	for i := range bounds {
+		body.bound(&bounds[i])
 	}
 	to := &sender{e: e, node: "n2"}
-	to.sendSome(ctx, statements, body)
-	sent.answer = serve("statements")
-	if to.sendSome(ctx, statements, body) { // the last is refused
-		t.Error("all statements are confirmed")
+	to.sendSome(ctx, bounds, body)
+	sent.answer = serve("bounds")
+	if to.sendSome(ctx, bounds, body) { // the last is refused
+		t.Error("all bounds are confirmed")
 	}
 
-	tallies := append(goldenTallies("a"), goldenTallies("ab")...)
+	usages := append(goldenFallbackUsages("a"), goldenFallbackUsages("ab")...)
 	body = newWriter()
-	for i := range tallies {
-		body.tally(&tallies[i])
+	for i := range usages {
+		body.fallbackUsage(&usages[i])
 	}
-	e.tellSome(ctx, "n2", tallies, body)
-	sent.answer = serve("tallies")
-	if !e.tellSome(ctx, "n2", tallies, body) {
-		t.Error("the answer to tallies is not understood")
+	e.sendUsageMessage(ctx, "n2", usages, body)
+	sent.answer = serve("usages")
+	if !e.sendUsageMessage(ctx, "n2", usages, body) {
+		t.Error("the answer to usages is not understood")
 	}
 
-	q := inquiry{parts: []int{1, 2}, slice: 2, of: 300}
+	q := fetchRequest{parts: []int{1, 2}, slice: 2, of: 300}
 	sent.answer = []byte{0}
-	_, _ = e.inquire(ctx, "n2", q) // of the message alone
+	_, _ = e.fetchPage(ctx, "n2", q) // of the message alone
 	f.Compare("fetch/slice", sent.message)
-	q = inquiry{parts: []int{2}}
-	_, _ = e.inquire(ctx, "n2", q)
+	q = fetchRequest{parts: []int{2}}
+	_, _ = e.fetchPage(ctx, "n2", q)
 	serve("fetch")
 	body = newWriter()
-	known := goldenKnown("ab")
-	for i := range known {
-		body.known(&known[i])
+	buckets := goldenBuckets("ab")
+	for i := range buckets {
+		body.bucket(&buckets[i])
 	}
 	w := newWriter()
 	w.int(1)
 	w.int(0)
-	w.append(len(known), body)
+	w.append(len(buckets), body)
 	b, err := w.bytes()
 	if err != nil {
 		t.Fatal(err)
 	}
 	sent.answer = f.Compare("page", b)
-	if got, err := e.inquire(ctx, "n2", q); err != nil || got.whole != 1 || !reflect.DeepEqual(got.known, known) {
+	if got, err := e.fetchPage(ctx, "n2", q); err != nil || got.whole != 1 || !reflect.DeepEqual(got.buckets, buckets) {
 		t.Errorf("a page is read as %+v, %v", got, err)
 	}
 
 	sent.answer = nil
-	e.awaited(ctx, 1, "n2", []int{2})
-	sent.answer = serve("await")
-	if !e.awaited(ctx, 1, "n2", []int{2}) {
-		t.Error("the answer to await is not understood")
+	e.canImport(ctx, 1, "n2", []int{2})
+	sent.answer = serve("can-import")
+	if !e.canImport(ctx, 1, "n2", []int{2}) {
+		t.Error("the answer to a can-import request is not understood")
 	}
-	e.awaited(ctx, 9, "n2", []int{0, 2})
-	sent.answer = serve("await/no")
-	if e.awaited(ctx, 9, "n2", []int{0, 2}) {
-		t.Error("the answer to await is not understood")
+	e.canImport(ctx, 9, "n2", []int{0, 2})
+	sent.answer = serve("can-import/no")
+	if e.canImport(ctx, 9, "n2", []int{0, 2}) {
+		t.Error("the answer to a can-import request is not understood")
 	}
 
-	p := parcel{try: 300, body: newWriter()}
-	p.add(0, &limiter.Move{Partition: 2, Known: goldenKnown("abc"), Reserved: goldenReserved("abc")})
+	p := handoffBatch{try: 300, body: newWriter()}
+	p.add(0, &limiter.PartitionSnapshot{Partition: 2, Buckets: goldenBuckets("abc"), Reservations: goldenReservations("abc")})
 	sent.answer = nil
-	e.handParcel(ctx, 1, "n2", &p)
+	e.sendBatch(ctx, 1, "n2", &p)
 	pieces := newReader(sent.message[1:])
 	pieces.uint()
 	pieces.uint()
 	if got := list(pieces, 3, func() piece { return pieces.piece(3) }); pieces.end() != nil || len(got) != 1 ||
-		!reflect.DeepEqual(got[0].Known, goldenKnown("abc")) || !reflect.DeepEqual(got[0].Reserved, goldenReserved("abc")) {
-		t.Errorf("a handover is read as %+v, %v", got, pieces.end())
+		!reflect.DeepEqual(got[0].Buckets, goldenBuckets("abc")) || !reflect.DeepEqual(got[0].Reservations, goldenReservations("abc")) {
+		t.Errorf("a handoff is read as %+v, %v", got, pieces.end())
 	}
-	sent.answer = serve("hand")
-	if given, all := e.handParcel(ctx, 1, "n2", &p); given != 1 || !all {
-		t.Errorf("the answer to a handover is read as %d partitions, all %v", given, all)
+	sent.answer = serve("handoff")
+	if given, all := e.sendBatch(ctx, 1, "n2", &p); given != 1 || !all {
+		t.Errorf("the answer to a handoff is read as %d partitions, all %v", given, all)
 	}
 
 	// The values of messages that are not read again above.
-	r := newReader(f.Bytes("statements")[1:])
-	if got := list(r, maxBatch, r.statement); r.end() != nil || !reflect.DeepEqual(got, statements) {
-		t.Errorf("statements are read as %+v, %v", got, r.end())
+	r := newReader(f.Bytes("bounds")[1:])
+	if got := list(r, maxBatch, r.bound); r.end() != nil || !reflect.DeepEqual(got, bounds) {
+		t.Errorf("bounds are read as %+v, %v", got, r.end())
 	}
-	r = newReader(f.Bytes("tallies")[1:])
-	if got := list(r, maxBatch, r.tally); r.end() != nil || !reflect.DeepEqual(got, tallies) {
-		t.Errorf("tallies are read as %+v, %v", got, r.end())
+	r = newReader(f.Bytes("usages")[1:])
+	if got := list(r, maxBatch, r.fallbackUsage); r.end() != nil || !reflect.DeepEqual(got, usages) {
+		t.Errorf("usages are read as %+v, %v", got, r.end())
 	}
 }

@@ -44,7 +44,7 @@ func wantAll(t *testing.T, n *network, node string) {
 	}
 }
 
-func TestLargePartitionIsHandedOverInPieces(t *testing.T) {
+func TestLargePartitionIsHandedOffInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, daily())
 		manyAccounts(n, t)
@@ -71,18 +71,18 @@ func TestPieceThatIsLost(t *testing.T) {
 		manyAccounts(n, t)
 		hands := 0
 		n.lose(func(_, _ string, kind byte) bool {
-			if kind == kindHand {
+			if kind == kindHandoff {
 				hands++
 			}
-			return kind == kindHand && hands%7 == 4 && hands < 20
+			return kind == kindHandoff && hands%7 == 4 && hands < 20
 		})
 		n.adopt(true, "n1", "n2", "n3")
 		n.pass(10 * time.Second)
-		if n.nodes["n2"].Local.Awaits(1) {
+		if n.nodes["n2"].Local.Importing(1) {
 			t.Fatal("not handed over")
 		}
 		wantAll(t, n, "n2")
-		if len(n.nodes["n2"].coming) != 0 {
+		if len(n.nodes["n2"].incoming) != 0 {
 			t.Error("pieces are left")
 		}
 	})
@@ -96,7 +96,7 @@ func TestPiecesOfAnotherTryAreRefused(t *testing.T) {
 		n.lose(func(string, string, byte) bool { return true })
 		n.adopt(true, "n1", "n2", "n3")
 		give := func(try uint64, at int, last bool) int {
-			return e.receive(n.epoch, try, []piece{{at: at, last: last}})
+			return e.importPieces(n.epoch, try, []piece{{at: at, last: last}})
 		}
 		for i, c := range []struct {
 			try  uint64
@@ -118,7 +118,7 @@ func TestPiecesOfAnotherTryAreRefused(t *testing.T) {
 				t.Errorf("step %d, %+v: %d taken", i, c, got)
 			}
 		}
-		if e.Local.Awaits(0) {
+		if e.Local.Importing(0) {
 			t.Error("not taken over")
 		}
 	})

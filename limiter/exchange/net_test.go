@@ -50,7 +50,7 @@ func newNetwork(t *testing.T, limits ...bucket.Scoped) *network {
 		e := New(Config{Node: id, Local: local, Transport: link{n, id}, Log: slog.New(slog.DiscardHandler), Now: now})
 		local.Join(limiter.Cluster{
 			Leases: n, Outbox: e, Partitions: 2, Partition: partition,
-			Replication: func() bucket.Replication { return n.rule }, Sources: uint64(i+1) << 32,
+			Replication: func() bucket.Replication { return n.rule }, FirstSource: uint64(i+1) << 32,
 		})
 		n.nodes[id] = e
 		wg.Go(func() { e.Run(ctx) })
@@ -75,7 +75,7 @@ func (n *network) adopt(moving bool, holders ...string) {
 	n.epoch++
 	for _, e := range n.nodes {
 		e.Local.Adopt(&limiter.View{Epoch: n.epoch, Nodes: 3, Parts: []limiter.Part{p, p}})
-		e.Turned()
+		e.Wake()
 	}
 	n.pass(time.Second)
 }

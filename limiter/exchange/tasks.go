@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// fetchFor is how long a new owner waits for each answer of what one other node
+	// fetchTimeout is how long a new owner waits for each answer of what one other node
 	// knows.
-	fetchFor = 300 * time.Millisecond
-	// handFor is how long a taker's answer may take.
-	handFor = time.Second
-	// handAgain is after how long a taker that has refused is asked again.
-	handAgain = 20 * time.Millisecond
-	// handChunk is how many partitions an owner stops deciding on at once.
-	handChunk = 256
+	fetchTimeout = 300 * time.Millisecond
+	// handoffTimeout is how long a taker's answer may take.
+	handoffTimeout = time.Second
+	// handoffRetry is after how long a taker that has refused is asked again.
+	handoffRetry = 20 * time.Millisecond
+	// handoffChunk is how many partitions an owner stops deciding on at once.
+	handoffChunk = 256
 	// pageBytes is the size from which a message is full.
 	pageBytes = 256 << 10
 )
 
-// duty is something that is under way, once at a time.
-type duty struct{ what, node string }
+// task is something that is under way, once at a time.
+type task struct{ kind, node string }
 
-func (e *Exchange) begin(d duty) bool {
+func (e *Exchange) beginTask(d task) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.busy[d] {
@@ -35,39 +35,39 @@ func (e *Exchange) begin(d duty) bool {
 	return true
 }
 
-func (e *Exchange) done(d duty) {
+func (e *Exchange) endTask(d task) {
 	e.mu.Lock()
 	delete(e.busy, d)
 	e.mu.Unlock()
 }
 
-// duties begins what the map asks of this node and is not under way.
-func (e *Exchange) duties(ctx context.Context) {
-	d := e.Local.Duties()
-	if len(d.Take) > 0 {
-		e.once(duty{what: "take"}, func() { e.take(ctx, d) })
+// startTasks begins what the map asks of this node and is not under way.
+func (e *Exchange) startTasks(ctx context.Context) {
+	d := e.Local.Tasks()
+	if len(d.Fetch) > 0 {
+		e.once(task{kind: "recover"}, func() { e.recoverPartitions(ctx, d) })
 	}
 	for node, parts := range d.Copy {
-		e.once(duty{"copy", node}, func() { e.copy(ctx, d.Epoch, node, parts) })
+		e.once(task{"copy", node}, func() { e.copyPartitions(ctx, d.Epoch, node, parts) })
 	}
-	for node, parts := range d.Hand {
-		e.once(duty{"hand", node}, func() { e.hand(ctx, d.Epoch, node, parts) })
+	for node, parts := range d.Handoff {
+		e.once(task{"handoff", node}, func() { e.handOff(ctx, d.Epoch, node, parts) })
 	}
 }
 
 // once runs fn on a goroutine unless the same is under way. Afterwards the
-// duties are looked at again.
-func (e *Exchange) once(d duty, fn func()) {
-	if e.begin(d) && !e.spawn(func(context.Context) { fn(); e.done(d) }) {
-		e.done(d)
+// tasks are looked at again.
+func (e *Exchange) once(d task, fn func()) {
+	if e.beginTask(d) && !e.spawn(func(context.Context) { fn(); e.endTask(d) }) {
+		e.endTask(d)
 	}
 }
 
-// take fetches what others know of partitions, and then owns them.
-func (e *Exchange) take(ctx context.Context, d limiter.Duties) {
+// recoverPartitions fetches what others know of partitions, and then owns them.
+func (e *Exchange) recoverPartitions(ctx context.Context, d limiter.Tasks) {
 	var wg sync.WaitGroup
 	all := map[int]bool{}
-	for node, parts := range d.Take {
+	for node, parts := range d.Fetch {
 		for _, p := range parts {
 			all[p] = true
 		}
@@ -83,6 +83,6 @@ func (e *Exchange) take(ctx context.Context, d limiter.Duties) {
 	for p := range all {
 		parts = append(parts, p)
 	}
-	e.Local.Taken(d.Epoch, parts)
+	e.Local.FinishRecovery(d.Epoch, parts)
 	e.Log.Info("owner of partitions", "epoch", d.Epoch, "partitions", len(parts))
 }

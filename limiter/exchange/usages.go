@@ -9,98 +9,98 @@ import (
 )
 
 const (
-	// tellFor is how long an answer to tallies may take.
-	tellFor = time.Second
-	// maxTold bounds the tallies that one node is told at a beat; the others are
+	// usageTimeout is how long an answer to usages may take.
+	usageTimeout = time.Second
+	// maxUsages bounds the usages that one node is told at a beat; the others are
 	// told when some are absorbed.
-	maxTold = 1 << 16
+	maxUsages = 1 << 16
 )
 
-// tell has all who should know hear what this node has admitted as a judge, and
+// sendUsages has all who should know hear what this node has admitted as a fallback node, and
 // the owners have not absorbed.
-func (e *Exchange) tell(ctx context.Context) {
-	byNode := map[string][]limiter.Tally{}
-	for _, t := range e.Local.Tallies() {
+func (e *Exchange) sendUsages(ctx context.Context) {
+	byNode := map[string][]limiter.FallbackUsage{}
+	for _, t := range e.Local.FallbackUsages() {
 		for _, node := range e.Local.HoldersOf(t.Account) {
 			if node == e.Node {
-				e.absorbed(t, e.Local.Hear(t))
-			} else if node != "" && len(byNode[node]) < maxTold {
+				e.markAbsorbed(t, e.Local.ReceiveUsage(t))
+			} else if node != "" && len(byNode[node]) < maxUsages {
 				byNode[node] = append(byNode[node], t)
 			}
 		}
 	}
-	for node, tallies := range byNode {
-		d := duty{"tell", node}
-		if e.begin(d) && !e.spawn(func(context.Context) {
-			defer e.done(d)
-			e.tellNode(ctx, node, tallies)
+	for node, usages := range byNode {
+		d := task{"usage", node}
+		if e.beginTask(d) && !e.spawn(func(context.Context) {
+			defer e.endTask(d)
+			e.sendUsagesTo(ctx, node, usages)
 		}) {
-			e.done(d)
+			e.endTask(d)
 		}
 	}
 }
 
-func (e *Exchange) absorbed(t limiter.Tally, units int64) {
+func (e *Exchange) markAbsorbed(t limiter.FallbackUsage, units int64) {
 	if units > 0 {
-		e.Local.Absorbed(t, units)
+		e.Local.MarkAbsorbed(t, units)
 	}
 }
 
-// tellNode tells a node tallies in as many messages as they need. What it does not
+// sendUsagesTo tells a node usages in as many messages as they need. What it does not
 // hear is told again at a later beat.
-func (e *Exchange) tellNode(ctx context.Context, node string, tallies []limiter.Tally) {
-	for len(tallies) > 0 {
+func (e *Exchange) sendUsagesTo(ctx context.Context, node string, usages []limiter.FallbackUsage) {
+	for len(usages) > 0 {
 		body, n := newWriter(), 0
-		for ; n < min(len(tallies), maxBatch) && body.buf.Len() < pageBytes; n++ {
-			body.tally(&tallies[n])
+		for ; n < min(len(usages), maxBatch) && body.buf.Len() < pageBytes; n++ {
+			body.fallbackUsage(&usages[n])
 		}
-		if !e.tellSome(ctx, node, tallies[:n], body) {
+		if !e.sendUsageMessage(ctx, node, usages[:n], body) {
 			return
 		}
-		tallies = tallies[n:]
+		usages = usages[n:]
 	}
 }
 
-// tellSome tells tallies that are encoded already, and reports whether the node has
+// sendUsageMessage tells usages that are encoded already, and reports whether the node has
 // heard them.
-func (e *Exchange) tellSome(ctx context.Context, node string, tallies []limiter.Tally, body *writer) bool {
+func (e *Exchange) sendUsageMessage(ctx context.Context, node string, usages []limiter.FallbackUsage, body *writer) bool {
 	w := newWriter()
-	w.buf.WriteByte(kindTallies)
-	w.append(len(tallies), body)
+	w.buf.WriteByte(kindUsage)
+	w.append(len(usages), body)
 	message, err := w.bytes()
 	if err != nil {
-		e.Log.Error("tallies cannot be encoded", "err", err)
+		e.Log.Error("fallback usage cannot be encoded", "err", err)
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, tellFor)
+	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
 	defer cancel()
 	b, err := e.Transport.Exchange(ctx, node, message)
 	if err != nil {
 		return false
 	}
 	r := newReader(b)
-	if r.array(maxBatch) != len(tallies) {
+	if r.array(maxBatch) != len(usages) {
 		return false
 	}
-	for _, t := range tallies {
+	for _, t := range usages {
 		if units := r.units(); r.err == nil {
-			e.absorbed(t, units)
+			e.markAbsorbed(t, units)
 		}
 	}
 	return r.end() == nil
 }
 
-// serveTallies hears tallies and answers how much of each the owner has
+// serveUsages hears usages and answers how much of each the owner has
 // absorbed.
-func (e *Exchange) serveTallies(r *reader) ([]byte, error) {
-	tallies := list(r, maxBatch, r.tally)
+func (e *Exchange) serveUsages(r *reader) ([]byte, error) {
+	usages := list(r, maxBatch, r.fallbackUsage)
 	if err := r.end(); err != nil {
-		return nil, fmt.Errorf("tallies: %w", err)
+		return nil, fmt.Errorf("fallback usage: %w", err)
 	}
 	w := newWriter()
-	w.array(len(tallies))
-	for i := range tallies {
-		w.int(max(0, e.Local.Hear(tallies[i])))
+	w.array(len(usages))
+	for i := range usages {
+		w.int(max(0, e.Local.ReceiveUsage(usages[i])))
 	}
 	return w.bytes()
 }

@@ -6,36 +6,36 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Origin orders the statements of all owners that a bucket ever had: a later
+// Version orders the usage bounds of all owners that a bucket ever had: a later
 // epoch's replace an earlier one's, and within one owner's the later.
-type Origin struct {
+type Version struct {
 	Epoch uint64
 	Seq   uint64
 }
 
-func (o Origin) before(p Origin) bool {
+func (o Version) before(p Version) bool {
 	return o.Epoch < p.Epoch || (o.Epoch == p.Epoch && o.Seq < p.Seq)
 }
 
 // Copy is what a successor knows of one bucket.
 type Copy struct {
-	Origin
-	State    bucket.State   // anchored when the statement arrived
+	Version
+	State    bucket.State   // anchored when the usage bound arrived
 	Sliding  *bucket.Window // of a sliding window, likewise, and not changed; its State is nothing
 	Spent    int64
-	Absorbed []Count // of what stand-ins admitted, what the owner has added
+	Absorbed []SourceTotal // of what fallback nodes admitted, what the owner has added
 }
 
-// Take replaces the copy by a statement that arrives at now, unless it holds a
+// Apply replaces the copy by a usage bound that arrives at now, unless it holds a
 // later one.
-func (c *Copy) Take(o Origin, s Statement, now time.Duration) bool {
+func (c *Copy) Apply(o Version, s UsageBound, now time.Duration) bool {
 	if !c.before(o) {
 		return false
 	}
-	c.Origin, c.State, c.Spent, c.Absorbed = o, s.State, s.Spent, s.Absorbed
+	c.Version, c.State, c.Spent, c.Absorbed = o, s.State, s.Spent, s.Absorbed
 	c.State.At = now
 	if c.Sliding = nil; s.Sliding != nil {
-		w := s.Sliding.Came(now)
+		w := s.Sliding.Absolute(now)
 		c.Sliding = &w
 	}
 	return true
@@ -52,7 +52,7 @@ func (c *Copy) Idle(window, now time.Duration) bool {
 
 // Larger returns the state that owes more; both must be at one instant.
 func Larger(a, b bucket.State) bucket.State {
-	if more(a, b) {
+	if owesMore(a, b) {
 		return a
 	}
 	return b

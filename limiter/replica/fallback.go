@@ -7,10 +7,10 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Count is how many units a judge other than the owner has admitted of one
-// bucket, ever since the source began. A source is one judge's count of one
+// SourceTotal is how many units a fallback node other than the owner has admitted of one
+// bucket, ever since the source began. A source is one fallback node's usage of one
 // bucket; the number is never used again.
-type Count struct {
+type SourceTotal struct {
 	Source uint64
 	Units  int64
 }
@@ -20,8 +20,8 @@ type Count struct {
 const MaxSources = 1024
 
 // Union returns the larger of each source's counts: of the last MaxSources.
-func Union(a, b []Count) []Count {
-	out := append([]Count(nil), a...)
+func Union(a, b []SourceTotal) []SourceTotal {
+	out := append([]SourceTotal(nil), a...)
 	for _, c := range b {
 		if i := find(out, c.Source); i < 0 {
 			out = append(out, c)
@@ -32,7 +32,7 @@ func Union(a, b []Count) []Count {
 	return out[max(0, len(out)-MaxSources):]
 }
 
-func find(list []Count, source uint64) int {
+func find(list []SourceTotal, source uint64) int {
 	for i := range list {
 		if list[i].Source == source {
 			return i
@@ -41,31 +41,31 @@ func find(list []Count, source uint64) int {
 	return -1
 }
 
-// Known returns how many of the source's units a list has.
-func Known(list []Count, source uint64) int64 {
+// UnitsOf returns how many of the source's units a list has.
+func UnitsOf(list []SourceTotal, source uint64) int64 {
 	if i := find(list, source); i >= 0 {
 		return list[i].Units
 	}
 	return 0
 }
 
-// Report is a judge's count, on its way to the owner and the other judges.
-type Report struct {
-	Count
+// FallbackUsage is a fallback node's usage, on its way to the owner and the other fallback nodes.
+type FallbackUsage struct {
+	SourceTotal
 	Age     time.Duration  // since the first unit that was not known to be absorbed
-	Fork    Fork           // what the judge knew of the owner then
+	Fork    Fork           // what the fallback node knew of the owner then
 	Sliding *bucket.Window // of a sliding window, as Sent, and not changed: when the units were admitted
 }
 
-// Fork is the statement that a judge went by: from there on two have counted.
+// Fork is the usage bound that a fallback node went by: from there on two have counted.
 type Fork struct {
 	Spent int64         // in all, by the owner's word; below 0: nothing was known
 	Units int64         // owed; below 0 where a part of what came back is a former owner's
-	Age   time.Duration // of the statement, since it arrived
+	Age   time.Duration // of the usage bound, since it arrived
 }
 
 // Pending returns the units of the reports that are not absorbed yet.
-func Pending(reports []Report, absorbed []Count) int64 {
+func Pending(reports []FallbackUsage, absorbed []SourceTotal) int64 {
 	var n int64
 	for _, r := range reports {
 		n += r.missing(absorbed)
@@ -73,39 +73,39 @@ func Pending(reports []Report, absorbed []Count) int64 {
 	return n
 }
 
-func (r Report) missing(absorbed []Count) int64 {
+func (r FallbackUsage) missing(absorbed []SourceTotal) int64 {
 	if i := find(absorbed, r.Source); i >= 0 {
 		return max(0, r.Units-absorbed[i].Units)
 	}
 	return r.Units
 }
 
-// StandIn is one judge's part of one bucket: what it may admit while the owner
+// Fallback is one fallback node's part of one bucket: what it may admit while the owner
 // cannot be reached, and what it has. Its methods must not overlap.
-type StandIn struct {
-	Count
-	Since  time.Duration // of the first unit that is not known to be absorbed
-	fork   Fork          // its Age at Since
-	budget bucket.State  // of the stand-in
-	share  bucket.State  // of a node that is cut off
-	begun  bool          // the share has its first debt
-	done   int64         // of Units, absorbed
-	window *taken        // of a sliding window
-	nodes  int64         // members when it was asked last
-	among  int64         // likewise
+type Fallback struct {
+	SourceTotal
+	Since      time.Duration   // of the first unit that is not known to be absorbed
+	fork       Fork            // its Age at Since
+	budget     bucket.State    // of the fallback
+	share      bucket.State    // of a node that is cut off
+	shareBegun bool            // the share has its first debt
+	absorbed   int64           // of Units, absorbed
+	window     *fallbackWindow // of a sliding window
+	nodes      int64           // members when it was asked last
+	sharers    int64           // likewise
 }
 
-// NewStandIn returns a judge's part that has admitted nothing. The source's
+// NewFallback returns a fallback node's part that has admitted nothing. The source's
 // number must be new.
-func NewStandIn(source uint64) *StandIn { return &StandIn{Count: Count{Source: source}} }
+func NewFallback(source uint64) *Fallback { return &Fallback{SourceTotal: SourceTotal{Source: source}} }
 
-// taken is what a judge has admitted of a sliding window.
-type taken struct {
+// fallbackWindow is what a fallback node has admitted of a sliding window.
+type fallbackWindow struct {
 	bucket.Window
 	limit bucket.Limit
 }
 
-// Part returns the limit of a judge's own: one of `of` parts of the rate, and a
+// Part returns the limit of a fallback node's own: one of `of` parts of the rate, and a
 // burst of one of `burst` parts, at least one unit.
 func Part(l bucket.Limit, of, burst int64) bucket.Limit {
 	// The rate stays exact where the limit does not divide: the window grows.
@@ -119,50 +119,50 @@ func Part(l bucket.Limit, of, burst int64) bucket.Limit {
 	return p
 }
 
-// standInBurst is the part of a burst that a stand-in may admit at once.
-const standInBurst = 10
+// fallbackBurst is the part of a burst that a fallback may admit at once.
+const fallbackBurst = 10
 
-// Judged is a bucket as a judge that is not its owner sees it.
-type Judged struct {
+// FallbackBucket is a bucket as a fallback node sees it.
+type FallbackBucket struct {
 	Limit   bucket.Limit
 	Copy    bucket.State   // at now
-	Pending int64          // units admitted by judges and not in the copy
-	Window  *bucket.Window // of a sliding window, at now: what counts by the copy and by all other judges; Copy says the units of all
+	Pending int64          // units admitted by fallback nodes and not in the copy
+	Window  *bucket.Window // of a sliding window, at now: what counts by the copy and by all other fallback nodes; Copy says the units of all
 	Nodes   int64          // members of the cluster
-	Among   int64          // how many share the stand-in's part: 1 for the one that should judge
+	Sharers int64          // how many share the fallback's part: 1 for the one that should fallback node
 	Fork    Fork           // what is known of the owner
 }
 
-// stand returns the limit of a stand-in's own part. Where nobody agrees on who
-// should judge, because messages are lost, all others together have as much as
+// fallbackLimit returns the limit of a fallback's own part. Where nobody agrees on who
+// should fallback node, because messages are lost, all others together have as much as
 // the one that should: a small burst leaves nothing for each.
-func (j *Judged) stand() bucket.Limit {
-	among := max(1, j.Among)
-	p := Part(j.Limit, j.Nodes*among, standInBurst*among)
+func (j *FallbackBucket) fallbackLimit() bucket.Limit {
+	among := max(1, j.Sharers)
+	p := Part(j.Limit, j.Nodes*among, fallbackBurst*among)
 	if among > 1 {
-		p.Burst = j.Limit.Burst / (standInBurst * among)
+		p.Burst = j.Limit.Burst / (fallbackBurst * among)
 	}
 	return p
 }
 
-// Stand reports whether the stand-in has room for cost at now: in the copy with
+// Fits reports whether the fallback has room for cost at now: in the copy with
 // all that is known to be missing in it, and in its own budget, which is never
 // granted again however often the owner comes and goes.
-func (s *StandIn) Stand(j Judged, cost int64, now time.Duration) bool {
+func (s *Fallback) Fits(j FallbackBucket, cost int64, now time.Duration) bool {
 	s.resize(j)
-	part := j.stand()
+	part := j.fallbackLimit()
 	s.budget = s.budget.Decay(part, now)
 	s.budget.At = now
 	return j.Copy.Add(j.Pending).Room(j.Limit, cost) && s.budget.Room(part, cost)
 }
 
 // resize rounds the budgets up when their denominator changes with the number
-// of members or of judges.
-func (s *StandIn) resize(j Judged) {
-	if s.nodes == j.Nodes && s.among == j.Among {
+// of members or of fallback nodes.
+func (s *Fallback) resize(j FallbackBucket) {
+	if s.nodes == j.Nodes && s.sharers == j.Sharers {
 		return
 	}
-	s.nodes, s.among = j.Nodes, j.Among
+	s.nodes, s.sharers = j.Nodes, j.Sharers
 	for _, b := range []*bucket.State{&s.budget, &s.share} {
 		if b.Frac > 0 {
 			b.Units, b.Frac = b.Units+1, 0
@@ -171,24 +171,24 @@ func (s *StandIn) resize(j Judged) {
 }
 
 // Admit counts what Stand had room for.
-func (s *StandIn) Admit(j Judged, cost int64, now time.Duration) {
+func (s *Fallback) Admit(j FallbackBucket, cost int64, now time.Duration) {
 	s.budget = s.budget.Add(cost)
 	s.count(j, cost, now)
 }
 
-// Share reports whether a node that is cut off has room for cost at now in its
+// ShareFits reports whether a node that is cut off has room for cost at now in its
 // share, one of Nodes parts of burst and rate, which begins with as large a
 // part of the copy's debt.
-func (s *StandIn) Share(j Judged, cost int64, now time.Duration) bool {
+func (s *Fallback) ShareFits(j FallbackBucket, cost int64, now time.Duration) bool {
 	s.resize(j)
 	part := Part(j.Limit, j.Nodes, j.Nodes)
 	if j.Window != nil {
-		w := s.shared(j, now)
+		w := s.shareWindow(j, now)
 		return w.Use(j.Limit, now)+cost <= part.Burst
 	}
-	if !s.begun {
-		s.begun = true
-		// What it admitted as a stand-in, before it knew, is of its share.
+	if !s.shareBegun {
+		s.shareBegun = true
+		// What it admitted as a fallback, before it knew, is of its share.
 		s.share = bucket.State{Units: (j.Copy.Units+j.Pending+j.Nodes-1)/j.Nodes + s.budget.Units, At: now}
 	}
 	s.share = s.share.Decay(part, now)
@@ -196,9 +196,9 @@ func (s *StandIn) Share(j Judged, cost int64, now time.Duration) bool {
 	return s.share.Room(part, cost)
 }
 
-// shared returns what counts at now of the share of a sliding window: one of Nodes
-// parts of what all others have admitted, and all that this judge has.
-func (s *StandIn) shared(j Judged, now time.Duration) bucket.Window {
+// shareWindow returns what counts at now of the share of a sliding window: one of Nodes
+// parts of what all others have admitted, and all that this fallback node has.
+func (s *Fallback) shareWindow(j FallbackBucket, now time.Duration) bucket.Window {
 	w := j.Window.At(j.Limit, now).Part(j.Nodes)
 	if s.window != nil {
 		w = w.Join(s.window.At(j.Limit, now))
@@ -207,22 +207,22 @@ func (s *StandIn) shared(j Judged, now time.Duration) bucket.Window {
 }
 
 // AdmitShare counts what Share had room for.
-func (s *StandIn) AdmitShare(j Judged, cost int64, now time.Duration) {
+func (s *Fallback) AdmitShare(j FallbackBucket, cost int64, now time.Duration) {
 	s.share = s.share.Add(cost)
 	s.count(j, cost, now)
 }
 
 // AdmitFull counts what a cut-off node admits when the policy says full.
-func (s *StandIn) AdmitFull(j Judged, cost int64, now time.Duration) { s.count(j, cost, now) }
+func (s *Fallback) AdmitFull(j FallbackBucket, cost int64, now time.Duration) { s.count(j, cost, now) }
 
-func (s *StandIn) count(j Judged, cost int64, now time.Duration) {
-	if s.Units == s.done {
+func (s *Fallback) count(j FallbackBucket, cost int64, now time.Duration) {
+	if s.Units == s.absorbed {
 		s.Since, s.fork = now, j.Fork
 	}
 	s.Units += cost
 	if j.Window != nil {
 		if s.window == nil {
-			s.window = &taken{}
+			s.window = &fallbackWindow{}
 		}
 		s.window.limit = j.Limit
 		s.window.Add(j.Limit, cost, now)
@@ -231,39 +231,39 @@ func (s *StandIn) count(j Judged, cost int64, now time.Duration) {
 
 // Wait returns how long from now, that of the last Stand or Share, until its part
 // has room for cost again.
-func (s *StandIn) Wait(j Judged, cut bool, cost int64, now time.Duration) time.Duration {
+func (s *Fallback) Wait(j FallbackBucket, cut bool, cost int64, now time.Duration) time.Duration {
 	if cut && j.Window != nil {
-		w, part := s.shared(j, now), Part(j.Limit, j.Nodes, j.Nodes)
+		w, part := s.shareWindow(j, now), Part(j.Limit, j.Nodes, j.Nodes)
 		part.Limit, part.Window = part.Burst, j.Limit.Window
 		return w.Wait(part, cost, now)
 	}
 	if cut {
 		return s.share.Wait(Part(j.Limit, j.Nodes, j.Nodes), cost)
 	}
-	return s.budget.Wait(j.stand(), cost)
+	return s.budget.Wait(j.fallbackLimit(), cost)
 }
 
-// Report returns what the owner must hear, and false when it has absorbed all.
-func (s *StandIn) Report(now time.Duration) (Report, bool) {
-	r := Report{Count: s.Count, Age: now - s.Since, Fork: s.fork}
+// Usage returns what the owner must hear, and false when it has absorbed all.
+func (s *Fallback) Usage(now time.Duration) (FallbackUsage, bool) {
+	r := FallbackUsage{SourceTotal: s.SourceTotal, Age: now - s.Since, Fork: s.fork}
 	r.Fork.Age += r.Age
 	if s.window != nil {
-		r.Sliding = s.window.Sent(s.window.limit, now)
+		r.Sliding = s.window.Relative(s.window.limit, now)
 	}
-	return r, s.Units > s.done
+	return r, s.Units > s.absorbed
 }
 
-// Absorbed notes how many of the units the owner has absorbed.
-func (s *StandIn) Absorbed(units int64) { s.done = max(s.done, min(units, s.Units)) }
+// MarkAbsorbed notes how many of the units the owner has absorbed.
+func (s *Fallback) MarkAbsorbed(units int64) { s.absorbed = max(s.absorbed, min(units, s.Units)) }
 
 // Idle reports whether nothing is left to remember at now: all is absorbed, and
 // the budgets are whole again.
-func (s *StandIn) Idle(j Judged, now time.Duration) bool {
-	j.Among = max(1, s.among)
+func (s *Fallback) Idle(j FallbackBucket, now time.Duration) bool {
+	j.Sharers = max(1, s.sharers)
 	if s.window != nil && s.window.Use(s.window.limit, now) > 0 {
 		return false
 	}
-	return s.Units == s.done && s.budget.Decay(j.stand(), now).Idle() &&
+	return s.Units == s.absorbed && s.budget.Decay(j.fallbackLimit(), now).Idle() &&
 		s.share.Decay(Part(j.Limit, j.Nodes, j.Nodes), now).Idle()
 }
 
@@ -277,8 +277,8 @@ func Empty(s bucket.State, window, now time.Duration) time.Duration {
 	return max(0, now-s.At-left)
 }
 
-// Owned is an owner's bucket when something is absorbed.
-type Owned struct {
+// OwnedBucket is an owner's bucket when something is absorbed.
+type OwnedBucket struct {
 	Limit  bucket.Limit
 	Use    bucket.State   // at now
 	Empty  time.Duration  // for how long it has owed nothing by now
@@ -286,32 +286,32 @@ type Owned struct {
 	Window *bucket.Window // of a sliding window, at Use.At; Absorb adds to it
 }
 
-// Absorb adds a judge's count to the owner's bucket, once: it returns the state
+// Absorb adds a fallback node's usage to the owner's bucket, once: it returns the state
 // with what of the report was not in it yet, and how many units that were.
-// What both have admitted since the statement that the judge went by, less what
-// has come back since, is owed, and nothing above two bursts; a judge that knew
-// of no statement is forgiven what an empty bucket would have given back. What was
+// What both have admitted since the usage bound that the fallback node went by, less what
+// has come back since, is owed, and nothing above two bursts; a fallback node that knew
+// of no usage bound is forgiven what an empty bucket would have given back. What was
 // admitted of a sliding window counts for as long as if its owner had.
-func (s *Stream) Absorb(o Owned, r Report) (use bucket.State, missing int64) {
+func (s *Stream) Absorb(o OwnedBucket, r FallbackUsage) (use bucket.State, missing int64) {
 	use = o.Use
-	if missing = r.missing(s.seen); missing == 0 {
+	if missing = r.missing(s.absorbed); missing == 0 {
 		return use, 0
 	}
-	// A new list: statements under way share the old one.
-	s.seen, s.heard = Union(s.seen, []Count{r.Count}), use.At
+	// A new list: usage bounds under way share the old one.
+	s.absorbed, s.absorbedAt = Union(s.absorbed, []SourceTotal{r.SourceTotal}), use.At
 	if !protected(heal) {
 		return use, missing
 	}
 	if o.Window != nil {
 		// Of its units that have left the window nothing is owed.
 		fits := max(0, 2*o.Limit.Limit-o.Window.Use(o.Limit, use.At))
-		*o.Window = o.Window.Join(r.counts(o.Limit, min(missing, fits), use.At))
+		*o.Window = o.Window.Join(r.window(o.Limit, min(missing, fits), use.At))
 		use.Units = o.Window.Use(o.Limit, use.At)
 		return use, missing
 	}
 	owed := use.Units + missing
 	if f := r.Fork; f.Spent > o.Spent {
-		// This owner began without a copy of what the judge knew.
+		// This owner began without a copy of what the fallback node knew.
 		owed = f.Units + s.own.Units + missing - refill(o.Limit, f.Age)
 	} else if f.Spent >= 0 {
 		owed = min(owed, f.Units+o.Spent-f.Spent+missing-refill(o.Limit, f.Age))
@@ -322,15 +322,15 @@ func (s *Stream) Absorb(o Owned, r Report) (use bucket.State, missing int64) {
 	return use, missing
 }
 
-// Seen returns what is in the bucket, by who admitted it: what was absorbed, and
+// Absorbed returns what is in the bucket, by who admitted it: what was absorbed, and
 // what its owner took himself.
-func (s *Stream) Seen() []Count {
+func (s *Stream) Absorbed() []SourceTotal {
 	if s.own.Units == 0 {
-		return s.seen
+		return s.absorbed
 	}
-	return Union(s.seen, []Count{s.own})
+	return Union(s.absorbed, []SourceTotal{s.own})
 }
 
 // Inherit begins the stream of a new owner: it knows what the copy says was
 // absorbed.
-func (s *Stream) Inherit(absorbed []Count) { s.seen = Union(s.seen, absorbed) }
+func (s *Stream) Inherit(absorbed []SourceTotal) { s.absorbed = Union(s.absorbed, absorbed) }

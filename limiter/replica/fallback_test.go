@@ -10,17 +10,17 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// judgedBy is a bucket that a judge sees as empty.
-func judgedBy(l bucket.Limit, nodes int64) Judged {
-	return Judged{Limit: l, Nodes: nodes, Among: 1, Fork: Fork{Spent: -1}}
+// fallbackBucket is a bucket that a fallback node sees as empty.
+func fallbackBucket(l bucket.Limit, nodes int64) FallbackBucket {
+	return FallbackBucket{Limit: l, Nodes: nodes, Sharers: 1, Fork: Fork{Spent: -1}}
 }
 
-// However often the owner comes and goes and members join and leave, a stand-in
+// However often the owner comes and goes and members join and leave, a fallback
 // admits a tenth of the burst once, and then its part of the rate.
-func TestStandInBudgetIsNeverGrantedAgain(t *testing.T) {
+func TestFallbackBudgetIsNeverGrantedAgain(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := perMinute(rapid.SampledFrom([]int64{5, 100, 601, 10_000}).Draw(rt, "limit"))
-		s := NewStandIn(1)
+		s := NewFallback(1)
 		type admitted struct {
 			at    time.Duration
 			units int64
@@ -33,15 +33,15 @@ func TestStandInBudgetIsNeverGrantedAgain(t *testing.T) {
 			if rapid.IntRange(0, 5).Draw(rt, "members") == 0 {
 				nodes = 7 - nodes // three and four
 			}
-			j := judgedBy(l, nodes)
+			j := fallbackBucket(l, nodes)
 			if rapid.IntRange(0, 5).Draw(rt, "absorbed") == 0 {
-				s.Absorbed(s.Units)
+				s.MarkAbsorbed(s.Units)
 			}
 			if s.Idle(j, now) && rapid.Bool().Draw(rt, "forgotten") {
-				s = NewStandIn(1) // what is idle may be dropped at any time
+				s = NewFallback(1) // what is idle may be dropped at any time
 			}
 			cost := rapid.Int64Range(1, max(1, l.Burst/10)).Draw(rt, "cost")
-			if s.Stand(j, cost, now) {
+			if s.Fits(j, cost, now) {
 				s.Admit(j, cost, now)
 				list = append(list, admitted{now, cost})
 			} else if wait := s.Wait(j, false, cost, now); wait <= 0 {
@@ -59,30 +59,30 @@ func TestStandInBudgetIsNeverGrantedAgain(t *testing.T) {
 	})
 }
 
-// A stand-in sees the copy and all that is known to be missing in it.
-func TestStandInNeedsRoomInTheCopyToo(t *testing.T) {
+// A fallback sees the copy and all that is known to be missing in it.
+func TestFallbackNeedsRoomInTheCopyToo(t *testing.T) {
 	l := perMinute(600)
 	for _, c := range []struct {
 		owed, pending, cost int64
 		want                bool
 	}{{0, 0, 60, true}, {0, 0, 61, false}, {595, 0, 5, true}, {595, 0, 6, false}, {590, 5, 5, true}, {590, 6, 5, false}} {
-		j := judgedBy(l, 3)
+		j := fallbackBucket(l, 3)
 		j.Copy, j.Pending = bucket.State{Units: c.owed}, c.pending
-		if got := NewStandIn(1).Stand(j, c.cost, 0); got != c.want {
+		if got := NewFallback(1).Fits(j, c.cost, 0); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }
 
-// Those who judge because nobody knows who should have one stand-in's part
+// Those who fallback node because nobody knows who should have one fallback's part
 // together.
-func TestManyStandInsShareOnePart(t *testing.T) {
-	j := judgedBy(perMinute(600), 3)
-	j.Among = 2
+func TestManyFallbacksShareOnePart(t *testing.T) {
+	j := fallbackBucket(perMinute(600), 3)
+	j.Sharers = 2
 	var sum int64
 	for range 2 {
-		s := NewStandIn(1)
-		for s.Stand(j, 1, 0) {
+		s := NewFallback(1)
+		for s.Fits(j, 1, 0) {
 			s.Admit(j, 1, 0)
 			sum++
 		}
@@ -90,70 +90,70 @@ func TestManyStandInsShareOnePart(t *testing.T) {
 	if sum != 60 {
 		t.Errorf("%d, want 60 together", sum)
 	}
-	small := judgedBy(perMinute(10), 3)
-	if small.Among = 2; NewStandIn(1).Stand(small, 1, 0) {
+	small := fallbackBucket(perMinute(10), 3)
+	if small.Sharers = 2; NewFallback(1).Fits(small, 1, 0) {
 		t.Error("a small burst leaves nothing for each")
 	}
 }
 
-// A share begins with a part of what was owed, and what was admitted as a stand-in
+// A share begins with a part of what was owed, and what was admitted as a fallback
 // before is of it.
 func TestShareBeginsWithWhatIsOwed(t *testing.T) {
 	l := perMinute(600)
 	for _, c := range []struct{ owed, pending, stood, want int64 }{
 		{0, 0, 0, 200}, {300, 0, 0, 100}, {299, 0, 0, 100}, {300, 30, 0, 90}, {0, 0, 50, 150},
 	} {
-		j := judgedBy(l, 3)
+		j := fallbackBucket(l, 3)
 		j.Copy, j.Pending = bucket.State{Units: c.owed}, c.pending
-		s := NewStandIn(1)
+		s := NewFallback(1)
 		if c.stood > 0 {
-			if !s.Stand(j, c.stood, 0) {
+			if !s.Fits(j, c.stood, 0) {
 				t.Fatal("no room")
 			}
 			s.Admit(j, c.stood, 0)
 		}
-		if s.Share(j, c.want+1, 0) || !s.Share(j, c.want, 0) {
+		if s.ShareFits(j, c.want+1, 0) || !s.ShareFits(j, c.want, 0) {
 			t.Errorf("%+v: %+v", c, s.share)
 		}
 		s.AdmitShare(j, c.want, 0)
-		if s.Share(j, 1, 0) || s.Wait(j, true, 1, 0) != 300*time.Millisecond {
+		if s.ShareFits(j, 1, 0) || s.Wait(j, true, 1, 0) != 300*time.Millisecond {
 			t.Errorf("%+v: after that, wait %s", c, s.Wait(j, true, 1, 0))
 		}
 	}
 }
 
-func TestReportIsToldUntilItIsAbsorbed(t *testing.T) {
-	j := judgedBy(perMinute(600), 3)
+func TestUsageIsReportedUntilItIsAbsorbed(t *testing.T) {
+	j := fallbackBucket(perMinute(600), 3)
 	j.Fork = Fork{Spent: 7, Units: 5, Age: time.Second}
-	s := NewStandIn(9)
-	if _, ok := s.Report(0); ok {
+	s := NewFallback(9)
+	if _, ok := s.Usage(0); ok {
 		t.Error("nothing was admitted")
 	}
 	later := j
 	later.Fork.Spent = 99
-	if !s.Stand(j, 5, time.Minute) {
+	if !s.Fits(j, 5, time.Minute) {
 		t.Fatal("no room")
 	}
 	s.Admit(j, 5, time.Minute)
-	if !s.Stand(later, 2, time.Minute+time.Second) {
+	if !s.Fits(later, 2, time.Minute+time.Second) {
 		t.Fatal("no room")
 	}
 	s.Admit(later, 2, time.Minute+time.Second)
-	want := Report{Count: Count{9, 7}, Age: 3 * time.Second, Fork: Fork{Spent: 7, Units: 5, Age: 4 * time.Second}}
-	if got, ok := s.Report(time.Minute + 3*time.Second); !ok || got != want {
+	want := FallbackUsage{SourceTotal: SourceTotal{9, 7}, Age: 3 * time.Second, Fork: Fork{Spent: 7, Units: 5, Age: 4 * time.Second}}
+	if got, ok := s.Usage(time.Minute + 3*time.Second); !ok || got != want {
 		t.Errorf("%+v, want %+v: the fork is that of the first", got, want)
 	}
-	s.Absorbed(5)
-	if _, ok := s.Report(2 * time.Minute); !ok || s.Idle(j, time.Hour) {
+	s.MarkAbsorbed(5)
+	if _, ok := s.Usage(2 * time.Minute); !ok || s.Idle(j, time.Hour) {
 		t.Error("two are not absorbed")
 	}
-	s.Absorbed(4) // late
-	s.Absorbed(99)
-	if _, ok := s.Report(2 * time.Minute); ok || !s.Idle(j, time.Hour) || s.Idle(j, time.Minute+time.Second) {
+	s.MarkAbsorbed(4) // late
+	s.MarkAbsorbed(99)
+	if _, ok := s.Usage(2 * time.Minute); ok || !s.Idle(j, time.Hour) || s.Idle(j, time.Minute+time.Second) {
 		t.Error("all are absorbed; its budget is whole again after a while")
 	}
 	s.AdmitFull(later, 1, time.Hour)
-	if got, _ := s.Report(time.Hour); got.Fork.Spent != 99 || got.Age != 0 || got.Units != 8 {
+	if got, _ := s.Usage(time.Hour); got.Fork.Spent != 99 || got.Age != 0 || got.Units != 8 {
 		t.Errorf("%+v: want a new fork", got)
 	}
 }
@@ -164,22 +164,22 @@ func TestAbsorbCountsEachUnitOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		use, spent int64
 		empty      time.Duration
-		report     Report
+		report     FallbackUsage
 		want       int64
 	}{
-		"on top":                         {100, 100, 0, Report{Count: Count{1, 50}, Fork: fork(-1, 0, 0)}, 150},
-		"at most two bursts":             {600, 600, 0, Report{Count: Count{1, 5000}, Fork: fork(-1, 0, 0)}, 1200},
-		"never less than it is":          {1500, 1500, 0, Report{Count: Count{1, 50}, Fork: fork(-1, 0, 0)}, 1500},
-		"of an empty one what came back": {0, 0, time.Minute, Report{Count: Count{1, 50}, Age: 3 * time.Second, Fork: fork(-1, 0, 0)}, 20},
-		"as long as it was empty":        {0, 0, time.Second, Report{Count: Count{1, 50}, Age: 3 * time.Second, Fork: fork(-1, 0, 0)}, 40},
-		"from the fork on":               {100, 300, 0, Report{Count: Count{1, 50}, Fork: fork(200, 90, 10*time.Second)}, 140},
-		"no more than both":              {100, 300, 0, Report{Count: Count{1, 50}, Fork: fork(200, 200, 10*time.Second)}, 150},
-		"all of it has come back":        {0, 300, 0, Report{Count: Count{1, 50}, Fork: fork(200, 90, time.Minute)}, 0},
-		"the owner knew less":            {30, 30, 0, Report{Count: Count{1, 50}, Fork: fork(200, 100, 4*time.Second)}, 100 + 30 + 50 - 40},
+		"on top":                         {100, 100, 0, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Fork: fork(-1, 0, 0)}, 150},
+		"at most two bursts":             {600, 600, 0, FallbackUsage{SourceTotal: SourceTotal{1, 5000}, Fork: fork(-1, 0, 0)}, 1200},
+		"never less than it is":          {1500, 1500, 0, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Fork: fork(-1, 0, 0)}, 1500},
+		"of an empty one what came back": {0, 0, time.Minute, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Age: 3 * time.Second, Fork: fork(-1, 0, 0)}, 20},
+		"as long as it was empty":        {0, 0, time.Second, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Age: 3 * time.Second, Fork: fork(-1, 0, 0)}, 40},
+		"from the fork on":               {100, 300, 0, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Fork: fork(200, 90, 10*time.Second)}, 140},
+		"no more than both":              {100, 300, 0, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Fork: fork(200, 200, 10*time.Second)}, 150},
+		"all of it has come back":        {0, 300, 0, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Fork: fork(200, 90, time.Minute)}, 0},
+		"the owner knew less":            {30, 30, 0, FallbackUsage{SourceTotal: SourceTotal{1, 50}, Fork: fork(200, 100, 4*time.Second)}, 100 + 30 + 50 - 40},
 	} {
 		s := &Stream{}
-		s.Took(c.spent) // all of it itself
-		o := Owned{Limit: l, Use: bucket.State{Units: c.use}, Empty: c.empty, Spent: c.spent}
+		s.Admitted(c.spent) // all of it itself
+		o := OwnedBucket{Limit: l, Use: bucket.State{Units: c.use}, Empty: c.empty, Spent: c.spent}
 		use, missing := s.Absorb(o, c.report)
 		if use.Units != c.want || missing != c.report.Units {
 			t.Errorf("%s: owes %d, want %d; %d were missing", name, use.Units, c.want, missing)
@@ -195,7 +195,7 @@ func TestAbsorbCountsEachUnitOnce(t *testing.T) {
 	}
 }
 
-// An owner and a judge who both go on from one statement, against one bucket that
+// An owner and a fallback node who both go on from one usage bound, against one bucket that
 // takes all that both admit: after the heal no less is owed than what both spent
 // since less what has come back, up to two bursts, and no more than by that one.
 func TestHealAgainstOneBucketOfAll(t *testing.T) {
@@ -217,14 +217,14 @@ func TestHealAgainstOneBucketOfAll(t *testing.T) {
 		}
 		linear = owner
 		fork, forked := Fork{Spent: spent, Units: owner.Units}, now
-		var judge int64
+		var fb int64
 		both := int64(0)
 		for range rapid.IntRange(0, 20).Draw(rt, "after") {
 			now += time.Duration(rapid.IntRange(0, 9000).Draw(rt, "pause")) * time.Millisecond
 			cost := rapid.Int64Range(0, l.Burst/3).Draw(rt, "cost")
 			take(&all, cost)
-			if both += cost; rapid.Bool().Draw(rt, "judge") {
-				judge += cost
+			if both += cost; rapid.Bool().Draw(rt, "fb") {
+				fb += cost
 			} else {
 				spent += cost
 				take(&owner, cost)
@@ -234,8 +234,8 @@ func TestHealAgainstOneBucketOfAll(t *testing.T) {
 		take(&all, 0)
 		s := &Stream{}
 		fork.Age = now - forked
-		use, _ := s.Absorb(Owned{Limit: l, Use: owner, Empty: Empty(owner, l.Window, now), Spent: spent}, Report{Count: Count{1, judge}, Age: fork.Age, Fork: fork})
-		if judge == 0 {
+		use, _ := s.Absorb(OwnedBucket{Limit: l, Use: owner, Empty: Empty(owner, l.Window, now), Spent: spent}, FallbackUsage{SourceTotal: SourceTotal{1, fb}, Age: fork.Age, Fork: fork})
+		if fb == 0 {
 			return
 		}
 		if least := min(2*l.Burst, linear.Units+both-refill(l, fork.Age)-1); use.Units < least {
@@ -255,26 +255,26 @@ func TestHealOfASlidingWindow(t *testing.T) {
 		l.Algorithm = bucket.SlidingWindow
 		const late = 500 * time.Millisecond
 		var owner bucket.Window
-		var of [2][]Count // what owner and judge have admitted: units by instant
-		judge, stream := NewStandIn(7), &Stream{}
+		var of [2][]SourceTotal // what owner and fallback node have admitted: units by instant
+		fb, stream := NewFallback(7), &Stream{}
 		now, told := time.Hour, 0
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			now += time.Duration(rapid.IntRange(0, 6000).Draw(rt, "pause")) * time.Millisecond
 			cost := rapid.Int64Range(1, 20).Draw(rt, "cost")
 			if rapid.Bool().Draw(rt, "owner") {
 				owner.Add(l, cost, now)
-				of[0] = append(of[0], Count{uint64(now), cost})
+				of[0] = append(of[0], SourceTotal{uint64(now), cost})
 				continue
 			}
-			judge.AdmitFull(Judged{Limit: l, Window: &bucket.Window{}, Nodes: 3, Among: 1}, cost, now)
-			of[1] = append(of[1], Count{uint64(now), cost})
+			fb.AdmitFull(FallbackBucket{Limit: l, Window: &bucket.Window{}, Nodes: 3, Sharers: 1}, cost, now)
+			of[1] = append(of[1], SourceTotal{uint64(now), cost})
 			if rapid.IntRange(0, 2).Draw(rt, "told") == 0 {
-				report, _ := judge.Report(now)
+				report, _ := fb.Usage(now)
 				told = len(of[1])
 				now += time.Duration(rapid.Int64Range(0, int64(late)).Draw(rt, "late"))
 				owner = owner.At(l, now)
-				stream.Absorb(Owned{Limit: l, Use: bucket.State{At: now}, Window: &owner}, report)
-				judge.Absorbed(report.Units)
+				stream.Absorb(OwnedBucket{Limit: l, Use: bucket.State{At: now}, Window: &owner}, report)
+				fb.MarkAbsorbed(report.Units)
 			}
 			for _, at := range []time.Duration{now, now + 20*time.Second, now + 50*time.Second} {
 				var young, old int64
@@ -299,44 +299,44 @@ func TestHealOfASlidingWindow(t *testing.T) {
 }
 
 func TestUnionAndPending(t *testing.T) {
-	a := []Count{{1, 5}, {2, 7}}
-	got := Union(a, []Count{{2, 3}, {1, 9}, {3, 1}})
-	if len(got) != 3 || Known(got, 1) != 9 || Known(got, 2) != 7 || Known(got, 3) != 1 || Known(got, 4) != 0 || a[0].Units != 5 {
+	a := []SourceTotal{{1, 5}, {2, 7}}
+	got := Union(a, []SourceTotal{{2, 3}, {1, 9}, {3, 1}})
+	if len(got) != 3 || UnitsOf(got, 1) != 9 || UnitsOf(got, 2) != 7 || UnitsOf(got, 3) != 1 || UnitsOf(got, 4) != 0 || a[0].Units != 5 {
 		t.Errorf("%+v of %+v", got, a)
 	}
-	if n := Pending([]Report{{Count: Count{1, 9}}, {Count: Count{2, 6}}, {Count: Count{4, 2}}}, a); n != 4+0+2 {
+	if n := Pending([]FallbackUsage{{SourceTotal: SourceTotal{1, 9}}, {SourceTotal: SourceTotal{2, 6}}, {SourceTotal: SourceTotal{4, 2}}}, a); n != 4+0+2 {
 		t.Errorf("%d pending, want 6", n)
 	}
 	for i := range 2 * MaxSources {
-		a = Union(a, []Count{{uint64(i + 10), 1}})
+		a = Union(a, []SourceTotal{{uint64(i + 10), 1}})
 	}
-	if len(a) != MaxSources || Known(a, 2*MaxSources+9) != 1 {
+	if len(a) != MaxSources || UnitsOf(a, 2*MaxSources+9) != 1 {
 		t.Errorf("%d sources, want the last %d", len(a), MaxSources)
 	}
 }
 
 // A former owner reports what he took until the next one knows it.
-func TestFormerOwnerReportsWhatHeTook(t *testing.T) {
+func TestFormerOwnerReportsItsUsage(t *testing.T) {
 	s := &Stream{}
 	s.Begin(4)
-	if s.Untold() {
+	if s.HasUnabsorbed() {
 		t.Error("nothing was taken")
 	}
-	s.Took(30)
-	s.Took(10)
-	r, ok := s.Left(100, 500, time.Second)
-	if want := (Report{Count: Count{4, 40}, Age: time.Second, Fork: Fork{Spent: 460, Units: 60, Age: time.Second}}); !ok || r != want {
+	s.Admitted(30)
+	s.Admitted(10)
+	r, ok := s.FormerOwnerUsage(100, 500, time.Second)
+	if want := (FallbackUsage{SourceTotal: SourceTotal{4, 40}, Age: time.Second, Fork: Fork{Spent: 460, Units: 60, Age: time.Second}}); !ok || r != want {
 		t.Errorf("%+v, want %+v", r, want)
 	}
-	if seen := s.Seen(); len(seen) != 1 || seen[0] != (Count{4, 40}) {
+	if seen := s.Absorbed(); len(seen) != 1 || seen[0] != (SourceTotal{4, 40}) {
 		t.Errorf("%+v: copies hear of it too", seen)
 	}
-	s.Told(5, 40)
-	s.Told(4, 39)
-	if !s.Untold() {
+	s.MarkAbsorbed(5, 40)
+	s.MarkAbsorbed(4, 39)
+	if !s.HasUnabsorbed() {
 		t.Error("one is not told")
 	}
-	if s.Told(4, 40); s.Untold() {
+	if s.MarkAbsorbed(4, 40); s.HasUnabsorbed() {
 		t.Error("all is told")
 	}
 }

@@ -22,7 +22,7 @@ func init() {
 func protected(p protection) bool { return lifted.Load() != int32(p) }
 
 // LiftSmallest takes away that the smallest of what was acknowledged and what
-// was sent since counts, LiftHeal that what judges admitted is owed after a
+// was sent since counts, LiftHeal that what fallback nodes admitted is owed after a
 // heal; Restore gives both back.
 func LiftSmallest() { lifted.Store(int32(smallest)) }
 

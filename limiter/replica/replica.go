@@ -2,7 +2,7 @@
 //
 // The owner tells its copies an upper bound of what is used before it is used,
 // and admits only up to what a copy has acknowledged plus a slack: that slack
-// is all that a killed owner can cost. Who judges while the owner cannot be
+// is all that a killed owner can cost. Who fallback nodes while the owner cannot be
 // reached counts what it admits apart, and the owner adds it later.
 //
 // The package is pure: one bucket at a time, time is an argument, messages are
@@ -21,14 +21,14 @@ import (
 type Rule = bucket.Replication
 
 const (
-	// ahead is for how long a statement near the limit lasts.
-	ahead = 150 * time.Millisecond
-	// again is after how long without an answer a statement is repeated.
-	again = 30 * time.Millisecond
+	// publishAhead is for how long a usage bound near the limit lasts.
+	publishAhead = 150 * time.Millisecond
+	// resendAfter is after how long without an answer a usage bound is repeated.
+	resendAfter = 30 * time.Millisecond
 )
 
-// units returns the slack of a limit, at least 1.
-func units(r Rule, l bucket.Limit) int64 { return max(1, l.Burst*r.Slack/100) }
+// slackUnits returns the slack of a limit, at least 1.
+func slackUnits(r Rule, l bucket.Limit) int64 { return max(1, l.Burst*r.Slack/100) }
 
 // slack returns how far use may be ahead of what a copy has acknowledged. Near
 // the limit it is nothing: what is exhausted must be known to be.
@@ -36,19 +36,19 @@ func slack(r Rule, l bucket.Limit, use bucket.State) int64 {
 	switch {
 	case r.Mode == bucket.Async:
 		return math.MaxInt64
-	case r.Mode == bucket.Sync || l.Burst-use.Units <= units(r, l):
+	case r.Mode == bucket.Sync || l.Burst-use.Units <= slackUnits(r, l):
 		return 0
 	}
-	return units(r, l)
+	return slackUnits(r, l)
 }
 
-// bound returns what is stated for a bucket whose use is this: a little more,
-// so that a statement is not due at every check.
-func bound(r Rule, l bucket.Limit, use bucket.State, cost int64) bucket.State {
-	more := max(units(r, l), cost)
-	if l.Burst-use.Units-cost <= units(r, l) {
+// upperBound returns what is published for a bucket whose use is this: a little more,
+// so that a usage bound is not due at every check.
+func upperBound(r Rule, l bucket.Limit, use bucket.State, cost int64) bucket.State {
+	more := max(slackUnits(r, l), cost)
+	if l.Burst-use.Units-cost <= slackUnits(r, l) {
 		// There is no slack: what comes back until the answer is needed too.
-		more = cost + refill(l, ahead) + 2
+		more = cost + refill(l, publishAhead) + 2
 	}
 	return use.Add(more)
 }
@@ -63,7 +63,7 @@ func refill(l bucket.Limit, t time.Duration) int64 {
 	return int64(min(q, math.MaxInt64/4))
 }
 
-// decayed returns the state at now by the rate it was stated with, whatever the
+// decayed returns the state at now by the rate it was published with, whatever the
 // limit is meanwhile: that is how the copy decays it too.
 func decayed(s bucket.State, window, now time.Duration) bucket.State {
 	if s.Rate == 0 {
@@ -72,8 +72,8 @@ func decayed(s bucket.State, window, now time.Duration) bucket.State {
 	return s.Decay(bucket.Limit{Limit: s.Rate, Window: window}, now)
 }
 
-// more reports whether a owes more than b.
-func more(a, b bucket.State) bool {
+// owesMore reports whether a owes more than b.
+func owesMore(a, b bucket.State) bool {
 	return a.Units > b.Units || (a.Units == b.Units && a.Frac > b.Frac)
 }
 

@@ -6,13 +6,13 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// A sliding window is stated whole. What is to come counts in its newest slot, so
+// A sliding window is published whole. What is to come counts in its newest slot, so
 // who admits in a later slot must state anew: a copy must not let go of a unit
 // before the owner would.
 
-// windows is what one copy of a sliding window holds at least, and what it was
+// windowAck is what one copy of a sliding window holds at least, and what it was
 // sent last.
-type windows struct{ least, stated bucket.Window }
+type windowAck struct{ least, published bucket.Window }
 
 // ahead returns use with cost more, less the units that need no copy.
 func (u Use) after(l bucket.Limit, cost, free int64) bucket.Window {
@@ -21,8 +21,8 @@ func (u Use) after(l bucket.Limit, cost, free int64) bucket.Window {
 	return w.Less(free)
 }
 
-// covered is Covered of a sliding window with the first n successors.
-func (s *Stream) covered(l bucket.Limit, use Use, cost, free int64, n int) bool {
+// windowReplicated is Covered of a sliding window with the first n successors.
+func (s *Stream) windowReplicated(l bucket.Limit, use Use, cost, free int64, n int) bool {
 	then := use.after(l, cost, free)
 	for i := range s.acks[:n] {
 		if w := s.acks[i].window; w != nil {
@@ -35,55 +35,55 @@ func (s *Stream) covered(l bucket.Limit, use Use, cost, free int64, n int) bool 
 	return false
 }
 
-// heard reports whether the copy was told of use and cost more, but for the
+// knows reports whether the copy was told of use and cost more, but for the
 // units that it may be behind.
-func (a *acked) heard(l bucket.Limit, use Use, cost, behind int64) bool {
+func (a *ack) knows(l bucket.Limit, use Use, cost, behind int64) bool {
 	want := use.after(l, cost, behind)
 	if a.window == nil {
 		return want.Units == bucket.Window{}.Units
 	}
-	told := a.window.stated.At(l, use.At)
+	told := a.window.published.At(l, use.At)
 	return !want.Exceeds(&told)
 }
 
-func (a *acked) stateWindow(l bucket.Limit, use Use, ahead int64) *bucket.Window {
+func (a *ack) publishWindow(l bucket.Limit, use Use, ahead int64) *bucket.Window {
 	w := use.after(l, ahead, 0)
 	if a.window == nil {
-		a.window = &windows{}
+		a.window = &windowAck{}
 		a.window.least.Begin = w.Begin
 	}
 	// What is sent may arrive, and replace what was acknowledged.
 	if a.window.least = a.window.least.At(l, use.At); protected(smallest) {
 		a.window.least = a.window.least.Smaller(w)
 	}
-	a.window.stated = w
-	return w.Sent(l, use.At)
+	a.window.published = w
+	return w.Relative(l, use.At)
 }
 
 // PendingWindow returns the units of the reports on a sliding window that are not
 // absorbed yet, as they count at now.
-func PendingWindow(l bucket.Limit, reports []Report, absorbed []Count, now time.Duration) (all bucket.Window) {
+func PendingWindow(l bucket.Limit, reports []FallbackUsage, absorbed []SourceTotal, now time.Duration) (all bucket.Window) {
 	all = all.At(l, now)
 	for _, r := range reports {
-		all = all.Join(r.counts(l, r.missing(absorbed), now))
+		all = all.Join(r.window(l, r.missing(absorbed), now))
 	}
 	return all
 }
 
-// counts returns the last n units of a report on a sliding window, as they count
+// window returns the last n units of a report on a sliding window, as they count
 // at now.
-func (r Report) counts(l bucket.Limit, n int64, now time.Duration) bucket.Window {
+func (r FallbackUsage) window(l bucket.Limit, n int64, now time.Duration) bucket.Window {
 	if r.Sliding == nil {
 		return bucket.Window{Begin: now, Units: [len(bucket.Window{}.Units)]int64{n}}
 	}
-	return r.Sliding.Came(now).At(l, now).Newest(n)
+	return r.Sliding.Absolute(now).At(l, now).Newest(n)
 }
 
 // Aged returns the report after a while.
-func (r Report) Aged(l bucket.Limit, by time.Duration) Report {
+func (r FallbackUsage) Aged(l bucket.Limit, by time.Duration) FallbackUsage {
 	r.Age += by
 	if r.Sliding != nil {
-		r.Sliding = r.Sliding.Sent(l, by)
+		r.Sliding = r.Sliding.Relative(l, by)
 	}
 	return r
 }

@@ -19,20 +19,20 @@ func owes(units int64, at time.Duration) Use {
 	return Use{State: bucket.State{Units: units, Rate: 600, At: at}}
 }
 
-// counter numbers statements.
+// counter numbers usage bounds.
 func counter() func() uint64 {
 	n := uint64(0)
 	return func() uint64 { n++; return n }
 }
 
-func TestCoveredUpToWhatIsAcknowledgedAndTheSlack(t *testing.T) {
+func TestReplicatedUpToTheAckedBoundAndTheSlack(t *testing.T) {
 	l := perMinute(600)
 	both := []string{"n2", "n3"}
 	// n2 has acknowledged a use of 100, n3 one of 200, at 1 min.
 	told := func() *Stream {
 		s := &Stream{}
 		for i, node := range both {
-			st, _ := s.Restate(node, l, owes(int64(i+1)*100, time.Minute), 100, both, counter())
+			st, _ := s.Republish(node, l, owes(int64(i+1)*100, time.Minute), 100, both, counter())
 			s.Acked(node, st.Seq)
 		}
 		return s
@@ -61,7 +61,7 @@ func TestCoveredUpToWhatIsAcknowledgedAndTheSlack(t *testing.T) {
 		"sync, as acknowledged":         {Rule{Mode: bucket.Sync, Slack: 5}, told(), owes(190, time.Minute), 10, both, true},
 		"sync, one more":                {Rule{Mode: bucket.Sync, Slack: 5}, told(), owes(190, time.Minute), 11, both, false},
 	} {
-		if got := c.stream.Covered(c.rule, l, c.use, c.cost, c.successors); got != c.want {
+		if got := c.stream.Replicated(c.rule, l, c.use, c.cost, c.successors); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -72,57 +72,57 @@ func TestCoveredUpToWhatIsAcknowledgedAndTheSlack(t *testing.T) {
 func TestTheSmallestOfAcknowledgedAndSentSinceCounts(t *testing.T) {
 	l, one, next := perMinute(600), []string{"n2"}, counter()
 	s := &Stream{}
-	first, _ := s.Restate("n2", l, owes(400, 0), 400, one, next)
+	first, _ := s.Republish("n2", l, owes(400, 0), 400, one, next)
 	s.Acked("n2", first.Seq)
-	if !s.Covered(bounded, l, owes(400, 0), 30, one) {
+	if !s.Replicated(bounded, l, owes(400, 0), 30, one) {
 		t.Fatal("400 acknowledged")
 	}
-	second, _ := s.Restate("n2", l, owes(100, 0), 400, one, next)
-	if s.Covered(bounded, l, owes(400, 0), 1, one) {
+	second, _ := s.Republish("n2", l, owes(100, 0), 400, one, next)
+	if s.Replicated(bounded, l, owes(400, 0), 1, one) {
 		t.Error("a statement of 100 is under way")
 	}
 	s.Acked("n2", first.Seq)
-	if s.Covered(bounded, l, owes(200, 0), 1, one) {
+	if s.Replicated(bounded, l, owes(200, 0), 1, one) {
 		t.Error("the acknowledgement of an earlier one counts")
 	}
-	third, _ := s.Restate("n2", l, owes(300, 0), 400, one, next)
-	if s.Acked("n2", second.Seq); s.Covered(bounded, l, owes(200, 0), 1, one) {
+	third, _ := s.Republish("n2", l, owes(300, 0), 400, one, next)
+	if s.Acked("n2", second.Seq); s.Replicated(bounded, l, owes(200, 0), 1, one) {
 		t.Error("300 is under way, 100 acknowledged at most")
 	}
-	if s.Acked("n2", third.Seq); !s.Covered(bounded, l, owes(300, 0), 30, one) {
+	if s.Acked("n2", third.Seq); !s.Replicated(bounded, l, owes(300, 0), 30, one) {
 		t.Error("300 acknowledged")
 	}
-	if s.Forget("n2"); s.Covered(bounded, l, owes(300, 0), 1, one) {
+	if s.Forget("n2"); s.Replicated(bounded, l, owes(300, 0), 1, one) {
 		t.Error("a node that has forgotten covers nothing")
 	}
 }
 
-// A statement by a raised limit decays faster than what was acknowledged before,
+// A usage bound by a raised limit decays faster than what was acknowledged before,
 // and may have replaced it.
 func TestTheFasterRateCountsUntilItIsAcknowledged(t *testing.T) {
 	one, next := []string{"n2"}, counter()
 	s, was, is := &Stream{}, perMinute(600), perMinute(6000)
-	first, _ := s.Restate("n2", was, owes(400, 0), 400, one, next)
+	first, _ := s.Republish("n2", was, owes(400, 0), 400, one, next)
 	s.Acked("n2", first.Seq)
-	second, _ := s.Restate("n2", is, owes(500, 0), 400, one, next)
+	second, _ := s.Republish("n2", is, owes(500, 0), 400, one, next)
 	var c Copy
-	c.Take(Origin{1, second.Seq}, second, 0)
+	c.Apply(Version{1, second.Seq}, second, 0)
 	const later = 5 * time.Second
 	if held := decayed(c.State, time.Minute, later); held.Units != 0 {
 		t.Fatalf("%+v is held", held)
 	}
-	if s.Covered(bounded, is, owes(0, later), 301, one) {
+	if s.Replicated(bounded, is, owes(0, later), 301, one) {
 		t.Error("what the copy has let go of covers")
 	}
 }
 
-// A statement is due when use has passed half the slack, one at a time for each
+// A usage bound is due when use has passed half the slack, one at a time for each
 // copy, and again when none answers.
-func TestStatementsAreDue(t *testing.T) {
+func TestUsageBoundsAreDue(t *testing.T) {
 	l, both, next := perMinute(600), []string{"n2", "n3"}, counter()
 	s := &Stream{}
-	state := func(units, spent, cost int64, at time.Duration) []Statement {
-		return s.State(bounded, l, owes(units, at), spent, cost, both, next)
+	state := func(units, spent, cost int64, at time.Duration) []UsageBound {
+		return s.Publish(bounded, l, owes(units, at), spent, cost, both, next)
 	}
 	if got := state(15, 15, 0, 0); len(got) != 0 {
 		t.Errorf("half the slack: %+v", got)
@@ -131,20 +131,20 @@ func TestStatementsAreDue(t *testing.T) {
 	if len(got) != 2 || got[0].To != "n2" || got[1].To != "n3" || got[0].State.Units != 16+30 || got[0].Spent != 16 || got[0].Seq == got[1].Seq {
 		t.Fatalf("more than half: %+v", got)
 	}
-	if again := state(100, 100, 0, again-1); len(again) != 0 {
+	if again := state(100, 100, 0, resendAfter-1); len(again) != 0 {
 		t.Errorf("one is open: %+v", again)
 	}
 	s.Acked("n3", got[1].Seq)
-	if got := state(100, 100, 0, again-1); len(got) != 1 || got[0].To != "n3" {
+	if got := state(100, 100, 0, resendAfter-1); len(got) != 1 || got[0].To != "n3" {
 		t.Errorf("one has answered: %+v", got)
 	}
-	if got := state(100, 100, 0, again); len(got) != 1 || got[0].To != "n2" || got[0].State.Units != 130 {
+	if got := state(100, 100, 0, resendAfter); len(got) != 1 || got[0].To != "n2" || got[0].State.Units != 130 {
 		t.Errorf("the other is late: %+v", got)
 	}
 	for i := range s.acks {
 		s.Acked(s.acks[i].node, s.acks[i].seq)
 	}
-	if got := state(100, 100, 0, again); len(got) != 0 {
+	if got := state(100, 100, 0, resendAfter); len(got) != 0 {
 		t.Errorf("all is known: %+v", got)
 	}
 	if got := state(0, 401, 0, time.Minute); len(got) != 2 {
@@ -167,7 +167,7 @@ func TestACopyIsNeverFurtherBehindThanTheSlack(t *testing.T) {
 		copies := map[string]*Copy{"n2": {}, "n3": {}}
 		var use bucket.State
 		var now time.Duration
-		var sent []Statement
+		var sent []UsageBound
 		spent := int64(0)
 		for range rapid.IntRange(1, 80).Draw(rt, "steps") {
 			now += time.Duration(rapid.SampledFrom([]int{0, 1, 35, 400, 3000}).Draw(rt, "pause")) * time.Millisecond
@@ -177,15 +177,15 @@ func TestACopyIsNeverFurtherBehindThanTheSlack(t *testing.T) {
 			switch step := rapid.IntRange(0, 19).Draw(rt, "step"); {
 			case step < 10:
 				if !use.Room(l, cost) {
-					sent = append(sent, s.State(rule, l, Use{State: use}, spent, 0, both, next)...)
+					sent = append(sent, s.Publish(rule, l, Use{State: use}, spent, 0, both, next)...)
 					break
 				}
-				if !s.Covered(rule, l, Use{State: use}, cost, both) {
-					sent = append(sent, s.State(rule, l, Use{State: use}, spent, cost, both, next)...)
+				if !s.Replicated(rule, l, Use{State: use}, cost, both) {
+					sent = append(sent, s.Publish(rule, l, Use{State: use}, spent, cost, both, next)...)
 					break
 				}
 				use, spent = use.Add(cost), spent+cost
-				sent = append(sent, s.State(rule, l, Use{State: use}, spent, 0, both, next)...)
+				sent = append(sent, s.Publish(rule, l, Use{State: use}, spent, 0, both, next)...)
 				behind := use.Units
 				for _, c := range copies {
 					behind = min(behind, use.Units-decayed(c.State, l.Window, now).Units)
@@ -199,7 +199,7 @@ func TestACopyIsNeverFurtherBehindThanTheSlack(t *testing.T) {
 				if rapid.IntRange(0, 4).Draw(rt, "twice") > 0 {
 					sent = append(sent[:i], sent[i+1:]...)
 				}
-				copies[st.To].Take(Origin{1, st.Seq}, st, now)
+				copies[st.To].Apply(Version{1, st.Seq}, st, now)
 				if rapid.Bool().Draw(rt, "acked") {
 					s.Acked(st.To, st.Seq)
 				}
@@ -209,7 +209,7 @@ func TestACopyIsNeverFurtherBehindThanTheSlack(t *testing.T) {
 				l.Limit, l.Burst = l.Limit*2, l.Burst*2
 			default:
 				to := rapid.SampledFrom(both).Draw(rt, "anew")
-				if st, ok := s.Restate(to, l, Use{State: use}, spent, both, next); ok {
+				if st, ok := s.Republish(to, l, Use{State: use}, spent, both, next); ok {
 					sent = append(sent, st)
 				}
 			}
@@ -217,22 +217,22 @@ func TestACopyIsNeverFurtherBehindThanTheSlack(t *testing.T) {
 	})
 }
 
-// A copy takes only what is later than what it has, and each statement once: one
+// A copy takes only what is later than what it has, and each usage bound once: one
 // that came again would decay from then.
 func TestACopyTakesWhatIsLater(t *testing.T) {
 	var c Copy
-	at := func(o Origin, units int64, now time.Duration) bool {
-		return c.Take(o, Statement{State: bucket.State{Units: units, Rate: 600}}, now)
+	at := func(o Version, units int64, now time.Duration) bool {
+		return c.Apply(o, UsageBound{State: bucket.State{Units: units, Rate: 600}}, now)
 	}
 	for i, step := range []struct {
-		Origin
+		Version
 		want bool
 	}{
-		{Origin{2, 5}, true}, {Origin{2, 5}, false}, {Origin{2, 4}, false}, {Origin{1, 9}, false}, {Origin{2, 6}, true}, {Origin{3, 1}, true},
+		{Version{2, 5}, true}, {Version{2, 5}, false}, {Version{2, 4}, false}, {Version{1, 9}, false}, {Version{2, 6}, true}, {Version{3, 1}, true},
 	} {
 		was := c.State
-		if got := at(step.Origin, int64(i), time.Duration(i)); got != step.want || !got && c.State != was {
-			t.Errorf("step %d, %+v: %v, %+v", i, step.Origin, got, c)
+		if got := at(step.Version, int64(i), time.Duration(i)); got != step.want || !got && c.State != was {
+			t.Errorf("step %d, %+v: %v, %+v", i, step.Version, got, c)
 		}
 	}
 }

@@ -22,9 +22,9 @@ type mode struct {
 }
 
 type measured struct {
-	rates, p50           []float64
-	checks               float64
-	statements, messages float64
+	rates, p50       []float64
+	checks           float64
+	bounds, messages float64
 }
 
 // TestReplicationCost compares three nodes that replicate, bounded and async,
@@ -69,13 +69,13 @@ func TestReplicationCost(t *testing.T) {
 		}
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "load\treplication\tchecks/s\tto off\tp50\tto off\tstatements a check\tmessages a check\trounds\n")
+	fmt.Fprintf(w, "load\treplication\tchecks/s\tto off\tp50\tto off\tbounds a check\tmessages a check\trounds\n")
 	for _, load := range []string{"uniform", "zipf"} {
 		off := modes[0].loads[load]
 		for _, m := range modes {
 			x := m.loads[load]
 			fmt.Fprintf(w, "%s\t%s\t%.0f\t%.2f\t%.0f us\t%.2f\t%.5f\t%.5f\t%.0f\n", load, m.name, median(x.rates), median(x.rates)/median(off.rates),
-				median(x.p50), median(x.p50)/median(off.p50), x.statements/x.checks, x.messages/x.checks, x.rates)
+				median(x.p50), median(x.p50)/median(off.p50), x.bounds/x.checks, x.messages/x.checks, x.rates)
 		}
 	}
 	_ = w.Flush() // standard output
@@ -100,16 +100,16 @@ func setMode(t *testing.T, n *testcluster.Node, mode string) {
 func (m *mode) measure(t *testing.T, script, load string) {
 	t.Helper()
 	x := m.loads[load]
-	statements, messages := m.sent(t)
+	bounds, messages := m.sent(t)
 	l := runWrk(t, script, m.cluster.Nodes[0].URL, connections, *each, load)
 	after, afterMessages := m.sent(t)
 	x.rates, x.p50 = append(x.rates, l.Rate), append(x.p50, l.P50)
 	x.checks += l.Rate * each.Seconds()
-	x.statements, x.messages = x.statements+after-statements, x.messages+afterMessages-messages
+	x.bounds, x.messages = x.bounds+after-bounds, x.messages+afterMessages-messages
 }
 
-// sent returns the statements that all nodes have sent, and their messages.
-func (m *mode) sent(t *testing.T) (statements, messages float64) {
+// sent returns the bounds that all nodes have sent, and their messages.
+func (m *mode) sent(t *testing.T) (bounds, messages float64) {
 	t.Helper()
 	for _, n := range m.cluster.Nodes {
 		s := bufio.NewScanner(bytes.NewReader(n.MustDo(t, "GET", "/metrics", nil).Body))
@@ -120,12 +120,12 @@ func (m *mode) sent(t *testing.T) (statements, messages float64) {
 				continue
 			}
 			switch name {
-			case "quorate_replication_statements_total":
-				statements += v
+			case "quorate_replication_bounds_total":
+				bounds += v
 			case "quorate_replication_messages_total":
 				messages += v
 			}
 		}
 	}
-	return statements, messages
+	return bounds, messages
 }

@@ -156,7 +156,7 @@ func (j *job) next(d bucket.Decision, err error) {
 func (n *node) judge(c *bucket.Check) (bucket.Decision, bool) {
 	d := bucket.Decision{Hit: -1, Degraded: true, DecidedBy: n.id}
 	r := rules{n.w}.Rule(c)
-	ok := n.local.Judge(c, &r, &d)
+	ok := n.local.DecideFallback(c, &r, &d)
 	return d, ok
 }
 
@@ -184,7 +184,7 @@ func (n *node) try(a *attempt) {
 	r := rules{n.w}.Rule(a.c)
 	v, _ := n.local.Try(a.c, &r, &d)
 	now := n.clock()
-	if v == limiter.Uncovered && a.stated == 0 {
+	if v == limiter.Unreplicated && a.stated == 0 {
 		a.stated = now
 	}
 	finish := func(d bucket.Decision, err error) { a.over = true; a.done(d, err) }
@@ -194,15 +194,15 @@ func (n *node) try(a *attempt) {
 			n.w.claimed(n, p)
 		}
 		finish(d, nil)
-	case v == limiter.Uncovered && now-a.stated >= coverFor, v == limiter.NotOwner && n.local.Takes(p):
+	case v == limiter.Unreplicated && now-a.stated >= coverFor, v == limiter.NotOwner && n.local.Recovering(p):
 		d, ok := n.judge(a.c)
 		if !ok {
 			d.Reason = bucket.Unavailable
 		}
 		finish(d, nil)
-	case v == limiter.Uncovered:
+	case v == limiter.Unreplicated:
 		n.wait(a, coverEvery)
-	case (n.local.Awaits(p) || n.local.Holds(p) || n.local.New(p)) && now-a.began < comeFor:
+	case (n.local.Importing(p) || n.local.Imported(p) || n.local.RecentOwner(p)) && now-a.began < comeFor:
 		n.wait(a, comeEvery)
 	default:
 		finish(bucket.Decision{}, limiter.ErrNotOwner)

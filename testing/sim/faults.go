@@ -192,7 +192,7 @@ func (w *world) kill(f *Fault) {
 func (w *world) knows(b *bucketRun, owner *node, killed []int) (out []int) {
 	p := partition(b.account)
 	units := func(n *node) (u int64) {
-		for _, k := range n.local.Export(p) {
+		for _, k := range n.local.ExportBuckets(p) {
 			if k.Account == b.account {
 				u = k.State.Units
 			}
@@ -213,7 +213,7 @@ func (w *world) knows(b *bucketRun, owner *node, killed []int) (out []int) {
 func (w *world) incomplete(owner *node, p int) bool {
 	place := w.log[len(w.log)-1].Places[p]
 	have := 0
-	lacks := owner.local.Duties().Copy
+	lacks := owner.local.Tasks().Copy
 	for _, at := range place[1:] {
 		if at == ledger.Nobody {
 			continue

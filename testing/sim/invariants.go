@@ -55,7 +55,7 @@ func (w *world) claimed(n *node, p int) {
 	w.claims[p] = now
 }
 
-// names reports whether a map has this life of a node decide on a partition,
+// names reports whether a map has this boot of a node decide on a partition,
 // now or when it is handed over.
 func names(t *ledger.Map, n *node, p int) bool { return role(t, n, p) >= 0 }
 
@@ -169,14 +169,14 @@ func (w *world) believed(n *node) {
 			continue
 		}
 		at := map[string]map[bucket.ID]bucket.State{}
-		n.local.Acknowledged(p, func(id bucket.ID, name string, least bucket.State) {
+		n.local.LowerBounds(p, func(id bucket.ID, name string, least bucket.State) {
 			to := w.byID[name]
 			if least.Idle() || !to.alive || !slices.Contains(n.m.Members, ledger.Member{ID: to.id, Boot: to.boot}) {
-				return // what was lost with an earlier life is its own fault
+				return // what was lost with an earlier boot is its own fault
 			}
 			if at[name] == nil {
 				at[name] = map[bucket.ID]bucket.State{}
-				for _, k := range to.local.Export(p) {
+				for _, k := range to.local.ExportBuckets(p) {
 					at[name][k.ID] = k.State
 				}
 			}
@@ -190,7 +190,7 @@ func (w *world) believed(n *node) {
 }
 
 // settled reports whether nothing is under way: no fault lasts, every partition
-// is decided on by who owns it, with whole copies, and what judges admitted has
+// is decided on by who owns it, with whole copies, and what fallback nodes admitted has
 // been absorbed.
 func (w *world) settled() bool {
 	if w.leader == nil || w.loss > 0 || w.delay > 0 || w.cuts > 0 {
@@ -217,14 +217,14 @@ func (w *world) settled() bool {
 
 // rests reports whether a node has nothing to do.
 func (w *world) rests(n *node, last *ledger.Map) bool {
-	if n.paused > w.now || n.leaving || !n.ready() || n.m != last || w.Without != Counters && len(n.local.Tallies()) > 0 {
+	if n.paused > w.now || n.leaving || !n.ready() || n.m != last || w.Without != Counters && len(n.local.FallbackUsages()) > 0 {
 		return false
 	}
-	d := n.local.Duties()
+	d := n.local.Tasks()
 	for id := range d.Copy {
 		if w.byID[id].alive {
 			return false
 		}
 	}
-	return len(d.Take) == 0 && len(d.Hand) == 0
+	return len(d.Fetch) == 0 && len(d.Handoff) == 0
 }

@@ -57,15 +57,15 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	}
 	lasts := (min(to, f.Over) - f.Start).Seconds()
 	interim := max(1, burst/10) + rate/n*lasts
-	others := burst/10 + rate/n*lasts // where nodes do not agree on who judges
+	others := burst/10 + rate/n*lasts // where nodes do not agree on who fallback nodes
 	share := max(1, burst/n) + rate/n*lasts
 	if w.CutOff == bucket.Full {
 		share = burst + rate*lasts
 	}
 	owner := f.owns(i)
 	// What was admitted too much since before the fault is paid back, but for what
-	// stand-ins admitted beside an owner whose lease had not ended: nobody knows
-	// what he admitted of a bucket that was never stated.
+	// fallback nodes admitted beside an owner whose lease had not ended: nobody knows
+	// what he admitted of a bucket that was never published.
 	if excess := interim + others + float64(len(f.Nodes))*share; w.CutOff != bucket.Full && !w.forgotten(f) && from < f.Start && to > f.Over+time.Duration(excess/rate*float64(time.Second)) {
 		interim, others, share = max(1, burst/10)+rate/n*1.25*leaseLength.Seconds(), 0, 0
 	}

@@ -24,12 +24,12 @@ type node struct {
 	alive  bool
 	boot   uint64
 	paused time.Duration // until when
-	born   time.Duration // of this life
+	born   time.Duration // of this boot
 	drift  float64       // how much faster its clock goes
 
 	keeps                     bool // it takes no new snapshot
 	snapshot, stored, applied int  // epochs: of the snapshot, on disk, in force
-	had                       int  // on disk when this life began
+	had                       int  // on disk when this boot began
 
 	m       *ledger.Map // adopted last
 	local   *limiter.Local
@@ -42,7 +42,7 @@ type node struct {
 	waiting []*attempt
 	lag     time.Duration   // of learning of maps
 	hurried uint64          // the epoch that it asked about as soon as it heard of it
-	busy    map[string]bool // duties under way
+	busy    map[string]bool // tasks under way
 }
 
 // health is what a node last heard of another.
@@ -79,7 +79,7 @@ func (n *node) start() {
 		Partitions:  Parts,
 		Partition:   func(account string) int { return partition(account) },
 		Replication: func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
-		Sources:     uint64(n.index)<<48 | n.boot<<32,
+		FirstSource: uint64(n.index)<<48 | n.boot<<32,
 	})
 	n.local.Reserve(limiter.Reservations{TTL: time.Minute, Most: 1000, NewID: func() string { n.w.reservations++; return fmt.Sprint(n.w.reservations) }})
 	n.adopt(n.w.log[n.applied])
@@ -119,9 +119,9 @@ func (n *node) adopt(t *ledger.Map) {
 	if t.Epoch == 0 || !n.ready() {
 		return
 	}
-	v := &limiter.View{Epoch: t.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts), Lives: map[string]uint64{}}
+	v := &limiter.View{Epoch: t.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts), Boots: map[string]uint64{}}
 	for _, m := range t.Members {
-		v.Lives[m.ID] = m.Boot
+		v.Boots[m.ID] = m.Boot
 	}
 	owned := make([]bool, Parts)
 	for p, place := range t.Places {
@@ -133,7 +133,7 @@ func (n *node) adopt(t *ledger.Map) {
 			}
 			m := t.Members[at]
 			if m.ID == n.id && m.Boot != n.boot && n.w.Without != Boot {
-				continue // an earlier life
+				continue // an earlier boot
 			}
 			part.Holders[role] = m.ID
 			if m.ID == n.id && (role == 0 || role == 1 && part.Moving) {
@@ -148,7 +148,7 @@ func (n *node) adopt(t *ledger.Map) {
 	n.m = t
 	n.local.Adopt(v)
 	n.renew()
-	n.dutiesDue()
+	n.startTasks()
 	n.stir()
 }
 
@@ -157,11 +157,11 @@ func terms(m *ledger.Map) lease.Terms {
 	return lease.Terms{Epoch: m.Epoch, Grantors: m.Grantors, Retiring: m.Retiring, Length: m.Lease, Drift: m.Drift}
 }
 
-// holding lists the partitions that this node holds by a handover.
+// holding lists the partitions that this node holds by a handoff.
 func (n *node) holding() []bool {
 	out := make([]bool, Parts)
 	for p := range out {
-		out[p] = n.local.Holds(p)
+		out[p] = n.local.Imported(p)
 	}
 	return out
 }
@@ -205,7 +205,7 @@ func (n *node) renew() {
 	}
 }
 
-// beat is the ticker: pings, leases, tallies, and duties that are still due.
+// beat is the ticker: pings, leases, fallback usage, and tasks that are still due.
 func (n *node) beat() {
 	n.after(beatEvery, n.beat)
 	if n.ready() {
@@ -216,8 +216,8 @@ func (n *node) beat() {
 			n.ping(to)
 		}
 	}
-	n.tally()
-	n.dutiesDue()
+	n.sendUsages()
+	n.startTasks()
 	if n.w.rng.IntN(20) == 0 {
 		n.local.Sweep()
 	}
@@ -260,14 +260,14 @@ func (n *node) Relay(to string) string {
 	return ""
 }
 
-// tally tells what this node has admitted as a judge to all who should know.
-func (n *node) tally() {
+// sendUsages tells what this node has admitted as a fallback node to all who should know.
+func (n *node) sendUsages() {
 	if n.w.Without == Counters {
 		return
 	}
 	t := n.w.log[n.applied]
-	all := n.local.Tallies()
-	slices.SortFunc(all, func(a, b limiter.Tally) int { // or a seed would not replay its run
+	all := n.local.FallbackUsages()
+	slices.SortFunc(all, func(a, b limiter.FallbackUsage) int { // or a seed would not replay its run
 		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Source, b.Source))
 	})
 	for _, c := range all {
@@ -282,13 +282,13 @@ func (n *node) tally() {
 			to := n.w.byID[t.Members[at].ID]
 			life := n.boot
 			n.w.send(n, to, func() {
-				done := to.local.Hear(c)
+				done := to.local.ReceiveUsage(c)
 				if done == 0 {
 					return
 				}
 				n.w.send(to, n, func() {
 					if n.boot == life {
-						n.local.Absorbed(c, done)
+						n.local.MarkAbsorbed(c, done)
 					}
 				})
 			})
@@ -312,17 +312,17 @@ func (l leases) Majority(time.Duration) bool {
 	return have >= len(of)/2+1
 }
 
-// outbox sends statements.
+// outbox sends usage bounds.
 type outbox struct{ n *node }
 
-func (o outbox) State(s limiter.Statement) {
+func (o outbox) Publish(s limiter.UsageBound) {
 	n, to := o.n, o.n.w.byID[s.To]
 	if n.w.Without == Ack {
 		n.after(0, func() { n.acked(s) })
 	}
 	life := n.boot
 	n.w.send(n, to, func() {
-		if !to.local.Store(s) {
+		if !to.local.StoreBound(s) {
 			return
 		}
 		to.w.send(to, n, func() {
@@ -333,7 +333,7 @@ func (o outbox) State(s limiter.Statement) {
 	})
 }
 
-func (n *node) acked(s limiter.Statement) {
+func (n *node) acked(s limiter.UsageBound) {
 	n.local.Acked(s.ID, s.To, s.Seq)
 	n.stir()
 }

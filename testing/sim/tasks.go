@@ -13,19 +13,19 @@ import (
 // fetchFor is how long a new owner waits for what others know.
 const fetchFor = 300 * time.Millisecond
 
-// handAgain is after how long a handover is tried again: the taker may not know
+// handAgain is after how long a handoff is tried again: the taker may not know
 // of it yet.
 const handAgain = 20 * time.Millisecond
 
-// dutiesDue starts what the map asks of the node and is not under way.
-func (n *node) dutiesDue() {
+// startTasks starts what the map asks of the node and is not under way.
+func (n *node) startTasks() {
 	if !n.ready() {
 		return
 	}
-	d := n.local.Duties()
+	d := n.local.Tasks()
 	for p := range Parts {
-		if n.local.Takes(p) {
-			n.take(d, p)
+		if n.local.Recovering(p) {
+			n.recoverPartition(d, p)
 		}
 	}
 	for _, to := range slices.Sorted(maps.Keys(d.Copy)) {
@@ -33,9 +33,9 @@ func (n *node) dutiesDue() {
 			n.copyTo(d.Epoch, p, n.w.byID[to])
 		}
 	}
-	for _, to := range slices.Sorted(maps.Keys(d.Hand)) {
-		for _, p := range d.Hand[to] {
-			n.hand(d.Epoch, p, n.w.byID[to])
+	for _, to := range slices.Sorted(maps.Keys(d.Handoff)) {
+		for _, p := range d.Handoff[to] {
+			n.handOff(d.Epoch, p, n.w.byID[to])
 		}
 	}
 }
@@ -46,14 +46,14 @@ func (n *node) copyTo(epoch uint64, p int, to *node) {
 	if !ok {
 		return
 	}
-	batch := n.local.Restate(p, to.id)
-	slices.SortFunc(batch, func(a, b limiter.Statement) int { return cmp.Compare(a.Seq, b.Seq) })
+	batch := n.local.Republish(p, to.id)
+	slices.SortFunc(batch, func(a, b limiter.UsageBound) int { return cmp.Compare(a.Seq, b.Seq) })
 	life := n.boot
 	n.after(beatEvery, done)
 	n.w.send(n, to, func() {
 		taken := make([]bool, len(batch))
 		for i := range batch {
-			taken[i] = to.ready() && to.local.Store(batch[i])
+			taken[i] = to.ready() && to.local.StoreBound(batch[i])
 		}
 		whole := !slices.Contains(taken, false)
 		to.w.send(to, n, func() {
@@ -66,14 +66,14 @@ func (n *node) copyTo(epoch uint64, p int, to *node) {
 				}
 			}
 			if whole {
-				n.local.Copied(epoch, []int{p}, to.id)
+				n.local.MarkCopied(epoch, []int{p}, to.id)
 			}
 			n.stir()
 		})
 	})
 }
 
-// once reports whether the duty is not under way, and notes that it is.
+// once reports whether the task is not under way, and notes that it is.
 func (n *node) once(format string, args ...any) (done func(), ok bool) {
 	key := fmt.Sprintf(format, args...)
 	if n.busy[key] {
@@ -83,8 +83,8 @@ func (n *node) once(format string, args ...any) (done func(), ok bool) {
 	return func() { delete(n.busy, key) }, true
 }
 
-// take fetches what others know of a partition, and then owns it.
-func (n *node) take(d limiter.Duties, p int) {
+// recoverPartition fetches what others know of a partition, and then owns it.
+func (n *node) recoverPartition(d limiter.Tasks, p int) {
 	done, ok := n.once("take %d %d", d.Epoch, p)
 	if !ok {
 		return
@@ -96,12 +96,12 @@ func (n *node) take(d limiter.Duties, p int) {
 		}
 		done()
 		done = nil
-		n.local.Taken(d.Epoch, []int{p})
+		n.local.FinishRecovery(d.Epoch, []int{p})
 		n.w.logf("%s takes %d in epoch %d", n.id, p, d.Epoch)
 		n.stir()
 	}
-	for _, id := range slices.Sorted(maps.Keys(d.Take)) {
-		if id == "" || !slices.Contains(d.Take[id], p) {
+	for _, id := range slices.Sorted(maps.Keys(d.Fetch)) {
+		if id == "" || !slices.Contains(d.Fetch[id], p) {
 			continue
 		}
 		waits++
@@ -110,14 +110,14 @@ func (n *node) take(d limiter.Duties, p int) {
 			if !from.ready() {
 				return
 			}
-			all := from.local.Export(p)
+			all := from.local.ExportBuckets(p)
 			from.w.send(from, n, func() {
 				if n.boot != life {
 					return
 				}
 				for _, k := range all {
 					if n.w.Without != Merge {
-						n.local.Merge(k)
+						n.local.MergeBucket(k)
 					}
 				}
 				if waits--; waits == 0 {
@@ -133,37 +133,37 @@ func (n *node) take(d limiter.Duties, p int) {
 	n.after(fetchFor, finish)
 }
 
-// hand hands a partition over to its taker, once that is there.
-func (n *node) hand(epoch uint64, p int, to *node) {
+// handOff hands a partition over to its taker, once that is there.
+func (n *node) handOff(epoch uint64, p int, to *node) {
 	done, ok := n.once("hand %d %d", epoch, p)
 	if !ok {
 		return
 	}
 	life := n.boot
 	n.w.send(n, to, func() {
-		if !to.local.Awaiting(epoch, []int{p}) {
+		if !to.local.CanImport(epoch, []int{p}) {
 			return // it will be asked again
 		}
 		to.w.send(to, n, func() {
-			if n.boot == life && n.local.Stop(epoch, []int{p}) {
-				n.give(epoch, p, to)
+			if n.boot == life && n.local.BeginExport(epoch, []int{p}) {
+				n.sendHandoff(epoch, p, to)
 			}
 		})
 	})
-	n.after(handAgain, func() { done(); n.dutiesDue() })
+	n.after(handAgain, func() { done(); n.startTasks() })
 }
 
-func (n *node) give(epoch uint64, p int, to *node) {
-	all := n.local.Export(p)
+func (n *node) sendHandoff(epoch uint64, p int, to *node) {
+	all := n.local.ExportBuckets(p)
 	if n.w.Without == Exact {
 		all = nil
 	}
 	n.w.send(n, to, func() {
 		ok := false
 		if n.w.Without == Exact {
-			ok = to.local.Holds(p) || to.takeAsItIs(epoch, p)
+			ok = to.local.Imported(p) || to.importCopies(epoch, p)
 		} else {
-			ok = to.local.Receive(epoch, limiter.Move{Partition: p, Known: all}) == 1
+			ok = to.local.ImportPartitions(epoch, limiter.PartitionSnapshot{Partition: p, Buckets: all}) == 1
 		}
 		if ok {
 			to.w.logf("%s has %d from %s", to.id, p, n.id)
@@ -172,7 +172,7 @@ func (n *node) give(epoch uint64, p int, to *node) {
 	})
 }
 
-// takeAsItIs takes a partition over with what the copies know.
-func (n *node) takeAsItIs(epoch uint64, p int) bool {
-	return n.local.Receive(epoch, limiter.Move{Partition: p, Known: n.local.Export(p)}) == 1
+// importCopies takes a partition over with what the copies know.
+func (n *node) importCopies(epoch uint64, p int) bool {
+	return n.local.ImportPartitions(epoch, limiter.PartitionSnapshot{Partition: p, Buckets: n.local.ExportBuckets(p)}) == 1
 }

@@ -1,4 +1,4 @@
-// Package sim drives the state machines of ownership, replication and stand-ins
+// Package sim drives the state machines of ownership, replication and fallback nodes
 // with virtual time through faults drawn from a seed, and checks what was
 // admitted against the bounds that are promised. A seed replays its run.
 //
