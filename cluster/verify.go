@@ -10,8 +10,8 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"quorate/cluster/filter"
 	"quorate/cluster/storage/boltcheck"
+	"quorate/limiter/codec"
 )
 
 // The buckets of raft-boltdb.
@@ -85,7 +85,7 @@ func checkPages(file *os.File, length int64) error {
 		switch bucket {
 		case bucketLogs:
 			// Its decoder allocates what a length claims.
-			if err := filter.Whole(value); err != nil {
+			if err := codec.Whole(value); err != nil {
 				return fmt.Errorf("%w: entry %x: %w", ErrLogDamaged, key, err)
 			}
 			if len(key) != 8 {

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"quorate/limiter/codec"
 )
 
 // ErrRefused is wrapped by every error about bytes that are not let through.
@@ -17,64 +19,6 @@ var ErrRefused = errors.New("message refused")
 
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
-}
-
-const maxDepth = 6 // of arrays and maps in one another
-
-// shape is what the first byte of a msgpack value says: extra bytes of length,
-// then bytes of data and a number of values within.
-type shape struct {
-	extra  int // bytes of the length
-	fixed  int // bytes of data; with extra, to be added to the length
-	inner  int // values within, for the fix forms; per counted one otherwise
-	counts bool
-}
-
-// shapeOf follows the msgpack specification; 0xc1 is never used.
-func shapeOf(b byte) (s shape, ok bool) {
-	switch {
-	case b <= 0x7f || b >= 0xe0 || b == 0xc0 || b == 0xc2 || b == 0xc3: // numbers, nil, booleans
-		return shape{}, true
-	case b <= 0x8f:
-		return shape{inner: 2 * int(b&0x0f)}, true
-	case b <= 0x9f:
-		return shape{inner: int(b & 0x0f)}, true
-	case b <= 0xbf:
-		return shape{fixed: int(b & 0x1f)}, true
-	}
-	switch b {
-	case 0xc4, 0xd9: // bytes and strings
-		return shape{extra: 1}, true
-	case 0xc5, 0xda:
-		return shape{extra: 2}, true
-	case 0xc6, 0xdb:
-		return shape{extra: 4}, true
-	case 0xc7: // extensions; their type is one byte more
-		return shape{extra: 1, fixed: 1}, true
-	case 0xc8:
-		return shape{extra: 2, fixed: 1}, true
-	case 0xc9:
-		return shape{extra: 4, fixed: 1}, true
-	case 0xca, 0xce, 0xd2:
-		return shape{fixed: 4}, true
-	case 0xcb, 0xcf, 0xd3:
-		return shape{fixed: 8}, true
-	case 0xcc, 0xd0:
-		return shape{fixed: 1}, true
-	case 0xcd, 0xd1:
-		return shape{fixed: 2}, true
-	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8:
-		return shape{fixed: 1 + 1<<(b-0xd4)}, true
-	case 0xdc:
-		return shape{extra: 2, inner: 1, counts: true}, true
-	case 0xdd:
-		return shape{extra: 4, inner: 1, counts: true}, true
-	case 0xde:
-		return shape{extra: 2, inner: 2, counts: true}, true
-	case 0xdf:
-		return shape{extra: 4, inner: 2, counts: true}, true
-	}
-	return shape{}, false
 }
 
 // scan appends one whole value to buf, which must not grow beyond limit. It
@@ -88,32 +32,32 @@ func scanAt(in *bufio.Reader, buf []byte, limit, depth int) ([]byte, error) {
 	if err != nil {
 		return buf, err
 	}
-	s, ok := shapeOf(b)
+	s, ok := codec.ShapeOf(b)
 	if !ok {
 		return buf, refuse("byte %#x begins no value", b)
 	}
 	buf = append(buf, b)
 	n := 0
-	if s.extra > 0 {
-		if buf, err = take(in, buf, s.extra, limit); err != nil {
+	if s.Length > 0 {
+		if buf, err = take(in, buf, s.Length, limit); err != nil {
 			return buf, err
 		}
-		for _, c := range buf[len(buf)-s.extra:] {
+		for _, c := range buf[len(buf)-s.Length:] {
 			n = n<<8 | int(c)
 		}
 	}
-	inner := s.inner
-	if s.counts {
-		inner, n = n*s.inner, 0
+	inner := s.Inner
+	if s.Counts {
+		inner, n = n*s.Inner, 0
 	}
-	if buf, err = take(in, buf, n+s.fixed, limit); err != nil {
+	if buf, err = take(in, buf, n+s.Data, limit); err != nil {
 		return buf, err
 	}
 	if inner > limit-len(buf) {
 		return buf, refuse("%d values in what is left of %d bytes", inner, limit)
 	}
-	if inner > 0 && depth == maxDepth {
-		return buf, refuse("more than %d levels", maxDepth)
+	if inner > 0 && depth == codec.MaxDepth {
+		return buf, refuse("more than %d levels", codec.MaxDepth)
 	}
 	for range inner {
 		if buf, err = scanAt(in, buf, limit, depth+1); err != nil {
@@ -121,49 +65,6 @@ func scanAt(in *bufio.Reader, buf []byte, limit, depth int) ([]byte, error) {
 		}
 	}
 	return buf, nil
-}
-
-// Whole returns nil for bytes that are one value and nothing beside it, whatever
-// it is.
-func Whole(b []byte) error {
-	rest, err := skip(b, 0)
-	if err == nil && len(rest) > 0 {
-		err = refuse("%d bytes after a value", len(rest))
-	}
-	return err
-}
-
-// skip returns what follows the first value.
-func skip(b []byte, depth int) ([]byte, error) {
-	if len(b) == 0 {
-		return nil, refuse("a value is cut off")
-	}
-	s, ok := shapeOf(b[0])
-	if !ok || len(b) <= s.extra {
-		return nil, refuse("byte %#x begins no value", b[0])
-	}
-	n := 0
-	for _, c := range b[1 : 1+s.extra] {
-		n = n<<8 | int(c)
-	}
-	inner := s.inner
-	if s.counts {
-		inner, n = n*s.inner, 0
-	}
-	if n < 0 || inner < 0 { // where an int has 32 bits
-		return nil, refuse("a length that no value has")
-	}
-	if b = b[1+s.extra:]; n+s.fixed > len(b) || inner > len(b) || inner > 0 && depth == maxDepth {
-		return nil, refuse("%d bytes and %d values in what is left of %d bytes, %d levels down", n+s.fixed, inner, len(b), depth)
-	}
-	b = b[n+s.fixed:]
-	for range inner {
-		var err error
-		if b, err = skip(b, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
 }
 
 // take appends n bytes.
@@ -188,19 +89,19 @@ type value []byte
 
 // head returns the length that the value's first bytes give, what follows them,
 // and whether that counts values.
-func (v value) head() (n int, rest []byte, s shape) {
-	s, _ = shapeOf(v[0])
+func (v value) head() (n int, rest []byte, s codec.Shape) {
+	s, _ = codec.ShapeOf(v[0])
 	rest = v[1:]
-	for _, c := range rest[:s.extra] {
+	for _, c := range rest[:s.Length] {
 		n = n<<8 | int(c)
 	}
-	if s.counts {
-		return n * s.inner, rest[s.extra:], s
+	if s.Counts {
+		return n * s.Inner, rest[s.Length:], s
 	}
-	if s.inner > 0 || v[0] == 0x80 || v[0] == 0x90 {
-		return s.inner, rest, s
+	if s.Inner > 0 || v[0] == 0x80 || v[0] == 0x90 {
+		return s.Inner, rest, s
 	}
-	return n + s.fixed, rest[s.extra:], s
+	return n + s.Data, rest[s.Length:], s
 }
 
 func (v value) isMap() bool   { return v[0]&0xf0 == 0x80 || v[0] == 0xde || v[0] == 0xdf }
