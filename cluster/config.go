@@ -16,11 +16,9 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// The errors of Open.
-var (
-	ErrDataDir = errors.New("data directory cannot be used")
-	ErrAddress = errors.New("address cannot be used")
-)
+// ErrAddress is wrapped by the errors of Open about an address. Those about the data
+// directory wrap storage.ErrDataDir.
+var ErrAddress = errors.New("address cannot be used")
 
 // FSM is what the log is applied to and what this package reads of it.
 type FSM interface {

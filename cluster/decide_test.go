@@ -225,22 +225,3 @@ func TestMetaFitsGossip(t *testing.T) {
 		t.Fatalf("%v %+v", err, got)
 	}
 }
-
-func TestDiskCountsLivesAndKeepsOthersOut(t *testing.T) {
-	dir := t.TempDir()
-	for life := uint64(1); life <= 2; life++ {
-		d, err := openDisk(dir, "n1")
-		if err != nil || d.boot != life {
-			t.Fatalf("life %d: %v %+v", life, err, d)
-		}
-		if _, err := openDisk(dir, "n1"); !errors.Is(err, ErrDataDir) {
-			t.Fatalf("a second process got in: %v", err)
-		}
-		if err := d.log.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := openDisk(dir, "n2"); !errors.Is(err, ErrDataDir) {
-		t.Fatalf("another node got in: %v", err)
-	}
-}

@@ -91,7 +91,7 @@ func (n *Node) clusters() (ids []string) {
 // join asks to be let into the cluster that is seen. Its leader does the rest
 // once this node's disk has its seat.
 func (n *Node) join(e *entering, members map[string]member, clusters []string) {
-	if slices.Contains(clusters, n.seat.of()) || time.Since(e.asked) < enterEvery {
+	if slices.Contains(clusters, n.identity.ClusterID()) || time.Since(e.asked) < enterEvery {
 		return
 	}
 	e.asked = time.Now()
@@ -119,7 +119,7 @@ func (n *Node) join(e *entering, members map[string]member, clusters []string) {
 		}
 		switch b[0] {
 		case admitKnown:
-			n.fault.raise(fmt.Errorf("%w. If its disk is lost: run `quorate cluster remove %s`, then start this node with another --node-id and an empty --data-dir", ErrWiped, n.cfg.NodeID))
+			n.fault.Raise(fmt.Errorf("%w. If its disk is lost: run `quorate cluster remove %s`, then start this node with another --node-id and an empty --data-dir", ErrWiped, n.cfg.NodeID))
 			return
 		case admitRemoved:
 			n.expel(id)
@@ -131,7 +131,7 @@ func (n *Node) join(e *entering, members map[string]member, clusters []string) {
 	if !free {
 		return
 	}
-	if err := n.seat.take(clusters[0]); err != nil {
+	if err := n.identity.SetClusterID(clusters[0]); err != nil {
 		n.cfg.Log.Error("enter the cluster", "err", err)
 		return
 	}

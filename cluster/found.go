@@ -91,14 +91,14 @@ func founders(members map[string]member, self string, expect int, steady bool) (
 // notes the cluster on its disk, once, before there is one: two views of who is
 // there can so never make two clusters that share a node.
 func (n *Node) found(members map[string]member, ids []string) error {
-	f := founding{cluster: n.seat.of(), ids: ids}
+	f := founding{cluster: n.identity.ClusterID(), ids: ids}
 	if f.cluster == "" {
 		var id [16]byte
 		_, _ = rand.Read(id[:]) // never fails
 		f.cluster = hex.EncodeToString(id[:])
 	}
 	// This node first: should it end here, it goes on with the same id.
-	if err := n.seat.take(f.cluster); err != nil {
+	if err := n.identity.SetClusterID(f.cluster); err != nil {
 		return err
 	}
 	arg, err := f.encode()
@@ -139,7 +139,7 @@ func (n *Node) serveFound(arg []byte) error {
 	if err != nil {
 		return err
 	}
-	seat := n.seat.of()
+	own := n.identity.ClusterID()
 	switch {
 	case f.cluster == "" || !slices.Contains(f.ids, n.cfg.NodeID):
 		return errors.New("not asked to take part")
@@ -147,10 +147,10 @@ func (n *Node) serveFound(arg []byte) error {
 		return errors.New("in a cluster already")
 	case len(f.ids) != n.cfg.BootstrapExpect:
 		return fmt.Errorf("--bootstrap-expect is %d here", n.cfg.BootstrapExpect)
-	case seat != "" && seat != f.cluster:
-		return fmt.Errorf("agreed to found cluster %s before; if that one never came to be, clear the data directory", seat)
+	case own != "" && own != f.cluster:
+		return fmt.Errorf("agreed to found cluster %s before; if that one never came to be, clear the data directory", own)
 	}
-	if err := n.seat.take(f.cluster); err != nil {
+	if err := n.identity.SetClusterID(f.cluster); err != nil {
 		return err
 	}
 	n.tellMeta()

@@ -125,7 +125,7 @@ func (n *Node) openGossip() error {
 	// conflict with its former self, nor one of another cluster with ours.
 	var life [4]byte
 	_, _ = rand.Read(life[:]) // never fails
-	c.Name = fmt.Sprintf("%s.%d.%x", n.cfg.NodeID, n.disk.boot, life)
+	c.Name = fmt.Sprintf("%s.%d.%x", n.cfg.NodeID, n.boot, life)
 	c.EnableCompression = false // it is refused: a packet could unpack to any size
 	var err error
 	if c.AdvertiseAddr, c.AdvertisePort, err = resolveAddr(n.cfg.AdvertiseGossip); err != nil {
@@ -188,9 +188,9 @@ func (gossipDelegate) MergeRemoteState([]byte, bool)   {}
 
 func (n *Node) meta() *meta {
 	return &meta{
-		ID: n.cfg.NodeID, Boot: n.disk.boot, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer,
+		ID: n.cfg.NodeID, Boot: n.boot, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer,
 		Version: n.cfg.Version, Expect: n.cfg.BootstrapExpect, Formed: n.formed.Load(),
-		Cluster: n.seat.of(),
+		Cluster: n.identity.ClusterID(),
 	}
 }
 
@@ -276,7 +276,7 @@ func (n *Node) stranger(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("a node whose meta is of another program: %w", err)
 	}
-	if own := n.seat.of(); n.formed.Load() && m.Formed && m.Cluster != "" && own != "" && m.Cluster != own {
+	if own := n.identity.ClusterID(); n.formed.Load() && m.Formed && m.Cluster != "" && own != "" && m.Cluster != own {
 		err := fmt.Errorf("node %s is of cluster %s, this one of cluster %s", m.ID, m.Cluster, own)
 		if _, ok := n.foreign.Allow(time.Now()); ok {
 			n.cfg.Log.Warn("a node of another cluster is kept out; see --join", "err", err)
@@ -290,7 +290,7 @@ func (n *Node) stranger(b []byte) error {
 // node that is in a cluster sees only those of the same.
 func (n *Node) members() map[string]member {
 	out := map[string]member{}
-	own, formed := n.seat.of(), n.formed.Load()
+	own, formed := n.identity.ClusterID(), n.formed.Load()
 	for _, m := range n.seen.all() {
 		d, err := decodeMeta(m.meta)
 		if err != nil || !ledger.ValidAccount(d.ID) {

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/peer"
+	"quorate/cluster/storage"
 )
 
 func TestFounders(t *testing.T) {
@@ -55,26 +57,36 @@ func TestFounders(t *testing.T) {
 }
 
 // freshNode is a node before it has a cluster, without network.
-func freshNode(t *testing.T, id string, expect int) *Node {
+func freshNode(t *testing.T, id string, expect int) (*Node, raft.StableStore) {
 	t.Helper()
 	log := raft.NewInmemStore()
-	seat, err := openSeat(log, id)
+	identity, err := storage.ReadIdentity(log, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := startRaft(t, raftOptions{id: id, store: log, empty: true})
-	t.Cleanup(func() { r.stop(t) })
-	n := &Node{
-		cfg:  Config{NodeID: id, BootstrapExpect: expect, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
-		seat: seat, raft: r.raft, metaChanged: make(chan struct{}, 1), fault: newFault(),
+	_, trans := raft.NewInmemTransport(raft.ServerAddress(id))
+	c := raft.DefaultConfig()
+	c.LocalID, c.Logger = raft.ServerID(id), hclog.NewNullLogger()
+	r, err := raft.NewRaft(c, &raft.MockFSM{}, log, log, raft.NewInmemSnapshotStore(), trans)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return n
+	t.Cleanup(func() {
+		if err := r.Shutdown().Error(); err != nil {
+			t.Error(err)
+		}
+	})
+	n := &Node{
+		cfg:      Config{NodeID: id, BootstrapExpect: expect, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		identity: identity, raft: r, metaChanged: make(chan struct{}, 1), fault: storage.NewFault(),
+	}
+	return n, log
 }
 
 // TestANodeAgreesToOneClusterOnly: whatever the views of those that propose, no
 // two clusters share a node.
 func TestANodeAgreesToOneClusterOnly(t *testing.T) {
-	n := freshNode(t, "n3", 3)
+	n, log := freshNode(t, "n3", 3)
 	propose := func(cluster string, ids ...string) error {
 		f := founding{cluster: cluster, ids: ids}
 		arg, err := f.encode()
@@ -89,7 +101,7 @@ func TestANodeAgreesToOneClusterOnly(t *testing.T) {
 		"a cluster without a name":   propose("", "n1", "n2", "n3"),
 		"what is no proposal at all": n.serveFound([]byte{0xc1}),
 	} {
-		if err == nil || n.seat.of() != "" {
+		if err == nil || n.identity.ClusterID() != "" {
 			t.Errorf("it agreed to %s", what)
 		}
 	}
@@ -102,9 +114,9 @@ func TestANodeAgreesToOneClusterOnly(t *testing.T) {
 		t.Error("it agreed to a second cluster")
 	}
 	// Nor after a restart, as its disk remembers.
-	again, err := openSeat(n.seat.store, "n3")
-	if err != nil || again.of() != "c1" {
-		t.Errorf("%q %v", again.of(), err)
+	again, err := storage.ReadIdentity(log, false)
+	if err != nil || again.ClusterID() != "c1" {
+		t.Errorf("%+v %v", again, err)
 	}
 	n.formed.Store(true)
 	if err := propose("c1", "n1", "n2", "n3"); err == nil {
@@ -130,8 +142,15 @@ func TestWhoIsLetIn(t *testing.T) {
 		"a question to one without a cluster": {"", false, peer.MagicPeer, "c1", ""},
 		"Raft at a disk from before":          {"", true, peer.MagicRaft, "c1", ""},
 	} {
-		s := &seat{id: "n1", cluster: c.own, old: c.old}
-		err := s.admit(c.magic, peer.Hello{Cluster: c.from, From: "n2"})
+		store := raft.NewInmemStore()
+		identity, err := storage.ReadIdentity(store, c.old)
+		if err == nil && c.own != "" {
+			err = identity.SetClusterID(c.own)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = (&mux{nodeID: "n1", identity: identity}).admit(c.magic, peer.Hello{Cluster: c.from, From: "n2"})
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"quorate/cluster/filter"
 	"quorate/cluster/logs"
 	"quorate/cluster/peer"
+	"quorate/cluster/storage"
 	"quorate/fsm/ledger"
 )
 
@@ -23,25 +25,26 @@ const maxConns = 4096
 // mux shares the peer port between Raft and the peer protocol. It is Raft's
 // stream layer.
 type mux struct {
-	ctx     context.Context // of the node
-	ln      net.Listener
-	addr    net.Addr // as others see it
-	tls     *PeerTLS
-	door    *seat
-	log     *slog.Logger
-	refused logs.Limiter
-	server  *peer.Server
-	raft    chan net.Conn
-	closed  chan struct{}
-	once    sync.Once
-	wg      sync.WaitGroup
+	ctx      context.Context // of the node
+	ln       net.Listener
+	addr     net.Addr // as others see it
+	tls      *PeerTLS
+	nodeID   string
+	identity *storage.Identity
+	log      *slog.Logger
+	refused  logs.Limiter
+	server   *peer.Server
+	raft     chan net.Conn
+	closed   chan struct{}
+	once     sync.Once
+	wg       sync.WaitGroup
 }
 
 var _ raft.StreamLayer = (*mux)(nil)
 
-func newMux(ctx context.Context, cfg Config, door *seat, server *peer.Server) *mux {
+func newMux(ctx context.Context, cfg Config, identity *storage.Identity, server *peer.Server) *mux {
 	m := &mux{
-		ctx: ctx, ln: cfg.Peer, addr: advertised(cfg.AdvertisePeer), tls: cfg.TLS, door: door, log: cfg.Log, server: server,
+		ctx: ctx, ln: cfg.Peer, addr: advertised(cfg.AdvertisePeer), tls: cfg.TLS, nodeID: cfg.NodeID, identity: identity, log: cfg.Log, server: server,
 		raft: make(chan net.Conn), closed: make(chan struct{}),
 	}
 	m.wg.Add(1)
@@ -88,7 +91,7 @@ func (m *mux) route(raw net.Conn) {
 		m.refuse(raw, err)
 		return
 	}
-	magic, err := peer.Welcome(conn, m.door.admit)
+	magic, err := peer.Welcome(conn, m.admit)
 	if err != nil {
 		m.refuse(raw, err)
 		conn.Close()
@@ -110,6 +113,25 @@ func (m *mux) route(raw net.Conn) {
 		m.server.Serve(conn)
 	}
 }
+
+// admit returns an error if a peer is not to be served: a node of another cluster, or
+// for Raft one that is in no cluster. A node whose disk has no identity must not
+// receive anything of Raft: it would acknowledge with a log that may have lost what it
+// acknowledged before.
+func (m *mux) admit(magic string, h peer.Hello) error {
+	cluster, legacy := m.identity.Get()
+	switch {
+	case cluster != "" && h.Cluster != "" && cluster != h.Cluster:
+		return fmt.Errorf("node %s is of cluster %s, node %s of cluster %s", h.From, h.Cluster, m.nodeID, cluster)
+	case magic == peer.MagicRaft && cluster == "" && !legacy:
+		return errNoCluster
+	case magic == peer.MagicRaft && h.Cluster == "":
+		return fmt.Errorf("node %s is in no cluster yet", h.From)
+	}
+	return nil
+}
+
+var errNoCluster = errors.New("this node is in no cluster yet")
 
 func (m *mux) refuse(conn net.Conn, err error) {
 	if errors.Is(err, io.EOF) {
@@ -187,7 +209,7 @@ func (m *mux) dial(ctx context.Context, addr, magic string) (net.Conn, error) {
 	if conn, err = m.tls.dialled(ctx, conn); err != nil {
 		return nil, err
 	}
-	if err := peer.Greet(ctx, conn, magic, m.door.hello()); err != nil {
+	if err := peer.Greet(ctx, conn, magic, peer.Hello{Cluster: m.identity.ClusterID(), From: m.nodeID}); err != nil {
 		return nil, err
 	}
 	return conn, nil

@@ -9,23 +9,27 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/filter"
 	"quorate/cluster/logs"
 	"quorate/cluster/peer"
+	"quorate/cluster/storage"
 )
 
 // Node is this process's part in the cluster. Its methods may overlap.
 type Node struct {
 	cfg       Config
-	disk      *disk
-	guard     *guard
+	disk      *storage.Dir
+	boot      uint64 // number of this boot
+	watchdog  *storage.Watchdog
 	mux       *mux
 	server    *peer.Server
 	transport *raft.NetworkTransport
 	raft      *raft.Raft
+	raftLog   hclog.Logger
 	started   atomic.Pointer[raft.Raft] // the same, for what is asked while it starts
 	packets   *memberlist.NetTransport  // of gossip
 	filtered  *filter.Gossip            // the same, as memberlist sees it
@@ -34,7 +38,7 @@ type Node struct {
 	seen      sightings
 	refused   logs.Limiter // of gossip
 	foreign   logs.Limiter // nodes of other clusters
-	seat      *seat
+	identity  *storage.Identity
 
 	gossipAddr string // as others see it
 
@@ -66,11 +70,11 @@ type Node struct {
 	ctx         context.Context
 	wg          sync.WaitGroup
 	closing     sync.Once
-	fault       *fault // of the disk, or of the node's place in the cluster
+	fault       *storage.Fault // of the disk, or of the node's place in the cluster
 }
 
 // Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
-// errors wrap ErrDataDir or ErrAddress where those are at fault.
+// errors wrap storage.ErrDataDir or ErrAddress where those are at fault.
 func Open(cfg Config) (_ *Node, err error) {
 	if cfg.Voters == 0 {
 		cfg.Voters = DefaultVoters
@@ -81,7 +85,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }
 	}
-	n := &Node{cfg: cfg, fault: newFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), metaChanged: make(chan struct{}, 1), expelled: make(chan error, 1)}
+	n := &Node{cfg: cfg, fault: storage.NewFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), metaChanged: make(chan struct{}, 1), expelled: make(chan error, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.clients = map[string]*remote{}
 	n.owners.init()
@@ -91,13 +95,15 @@ func Open(cfg Config) (_ *Node, err error) {
 		}
 	}()
 	// The disk first: it tells whether we may be who we say we are.
-	if n.disk, err = openDisk(cfg.DataDir, cfg.NodeID); err != nil {
+	n.raftLog = logs.Raft(cfg.Log.With("part", "raft"))
+	if n.disk, err = storage.Open(cfg.DataDir, cfg.NodeID, storage.Options{Logger: n.raftLog, NoSync: !fsync}); err != nil {
 		cfg.Peer.Close()
 		return nil, err
 	}
-	if n.seat, err = openSeat(n.disk.log, cfg.NodeID); err != nil {
+	n.boot = n.disk.Boot()
+	if n.identity, err = n.disk.Identity(); err != nil {
 		cfg.Peer.Close()
-		return nil, fmt.Errorf("%w: %w", ErrDataDir, err)
+		return nil, err
 	}
 	if _, err = n.meta().encode(); err != nil {
 		cfg.Peer.Close()
@@ -112,13 +118,12 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.server = peer.NewServer(handler{n})
-	n.mux = newMux(n.ctx, cfg, n.seat, n.server)
+	n.mux = newMux(n.ctx, cfg, n.identity, n.server)
 	if n.lastStart, err = n.openRaft(); err != nil {
 		return nil, err
 	}
 	n.open.Store(true)
 	n.formed.Store(n.hadState)
-	n.seat.old = n.hadState && n.seat.of() == ""
 	// Gossip last: who hears of us may ask us at once.
 	if err = n.openGossip(); err != nil {
 		return nil, err
@@ -147,7 +152,7 @@ func (n *Node) Close(ctx context.Context) error {
 
 // Failed delivers the error that the node cannot go on from. The process should
 // close it and end.
-func (n *Node) Failed() <-chan error { return n.fault.failed }
+func (n *Node) Failed() <-chan error { return n.fault.Failed() }
 
 // Broken reports whether there is such an error.
 func (n *Node) Broken() bool { return n.fault.Err() != nil }
@@ -156,7 +161,7 @@ func (n *Node) Broken() bool { return n.fault.Err() != nil }
 // what would close it may hang with the disk.
 func (n *Node) faultLoop() {
 	select {
-	case <-n.fault.down:
+	case <-n.fault.Done():
 		n.cfg.Log.Error("this node stops", "err", n.fault.Err())
 		_ = n.transport.Close() // the fault is the error that counts
 		n.transport.CloseStreams()
@@ -202,7 +207,7 @@ func (n *Node) shutdown() error {
 	}
 	n.peers.close()
 	if n.disk != nil {
-		errs = append(errs, n.disk.log.Close())
+		errs = append(errs, n.disk.Close())
 	}
 	return ignoreClosed(errors.Join(errs...))
 }
@@ -260,9 +265,9 @@ func (n *Node) tick(sought *time.Time) {
 		n.wg.Add(1) // join may take seconds
 		go func() { defer n.wg.Done(); defer n.seeking.Store(false); n.rejoin() }()
 	}
-	if id := n.cfg.FSM.ClusterID(); id != "" && n.formed.Load() && n.seat.of() == "" {
-		if err := n.seat.take(id); err != nil { // of a disk from before seats were kept
-			n.cfg.Log.Error("note the cluster", "err", err)
+	if id := n.cfg.FSM.ClusterID(); id != "" && n.formed.Load() && n.identity.ClusterID() == "" {
+		if err := n.identity.SetClusterID(id); err != nil { // a legacy disk
+			n.cfg.Log.Error("store the cluster id", "err", err)
 		}
 		n.tellMeta()
 	}

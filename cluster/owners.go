@@ -65,12 +65,12 @@ func (n *Node) SetLimiter(l Limiter) {
 	defer n.owners.mu.Unlock()
 	n.owners.limiter.Store(&l)
 	if n.owners.m.Epoch > 0 {
-		l.Adopt(n.owners.m, n.disk.boot)
+		l.Adopt(n.owners.m, n.boot)
 	}
 }
 
 // Boot returns the number of this life.
-func (n *Node) Boot() uint64 { return n.disk.boot }
+func (n *Node) Boot() uint64 { return n.boot }
 
 // hear notes that somebody who asks goes by a map. One that is later than this
 // node's is asked for at once, not at the next beat: who asks does not wait long.
@@ -108,12 +108,12 @@ func (n *Node) adopt(m *ledger.Map) {
 	if m.Epoch <= o.m.Epoch {
 		return
 	}
-	o.holder.Adopt(terms(m), owned(m, n.cfg.NodeID, n.disk.boot))
+	o.holder.Adopt(terms(m), owned(m, n.cfg.NodeID, n.boot))
 	o.held.Store(o.holder.Held())
 	o.m = m
 	o.grantors.Store(&m.Grantors)
 	if l := o.limiter.Load(); l != nil {
-		(*l).Adopt(m, n.disk.boot)
+		(*l).Adopt(m, n.boot)
 	}
 	n.cfg.Log.Debug("map adopted", "epoch", m.Epoch)
 	n.askSelfLocked()
@@ -138,7 +138,7 @@ func owned(m *ledger.Map, id string, boot uint64) []bool {
 func (n *Node) request() lease.Request {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
-	return lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.disk.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
+	return lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
 }
 
 // grants reports whether this node, as a grantor, grants a request: by the map
@@ -164,7 +164,7 @@ func (n *Node) askSelf() {
 }
 
 func (n *Node) askSelfLocked() {
-	q := lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.disk.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
+	q := lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
 	if n.grantsLocked(q) {
 		n.grantedLocked(n.cfg.NodeID, q)
 	}
@@ -326,7 +326,7 @@ func (n *Node) Drain(ctx context.Context) error {
 		if len(m.Members) < 2 && len(m.Places) > 0 {
 			return ErrAlone
 		}
-		if m.Owned()[n.cfg.NodeID] == 0 && !slices.Contains(owned(m, n.cfg.NodeID, n.disk.boot), true) {
+		if m.Owned()[n.cfg.NodeID] == 0 && !slices.Contains(owned(m, n.cfg.NodeID, n.boot), true) {
 			return nil
 		}
 		n.wake()

@@ -239,7 +239,7 @@ func (n *Node) compare(h *health, r *remote) {
 
 func (n *Node) health() health {
 	h := health{
-		boot: n.disk.boot, ready: n.ready.Load(), leaving: n.owners.leaving.Load(),
+		boot: n.boot, ready: n.ready.Load(), leaving: n.owners.leaving.Load(),
 		applied: n.cfg.FSM.Index(), epoch: n.cfg.FSM.Map().Epoch, wall: n.cfg.Wall().UnixMilli(),
 		term:    n.term(),
 		knows:   ledger.NewestVersion(),

@@ -16,7 +16,7 @@ import (
 func TestASilentNodeIsDialledAgain(t *testing.T) {
 	n := &Node{
 		cfg:  Config{NodeID: "n1", Timing: DefaultTiming(), Now: func() time.Duration { return 0 }},
-		disk: &disk{boot: 1},
+		boot: 1,
 	}
 	n.owners.init()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -38,4 +38,16 @@ func TestASilentNodeIsDialledAgain(t *testing.T) {
 		n.peers.pingAll(n, true)
 		return dials.Load() > 1
 	})
+}
+
+const patience = 30 * time.Second
+
+// within waits for a condition.
+func within(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %s", what, patience)
+		}
+	}
 }

@@ -127,7 +127,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 	v.expiry, v.version = next != 0 && next <= now || left, state.Version()
 	commit := n.raft.CommitIndex()
 	v.nodes[n.cfg.NodeID] = nodeView{
-		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.disk.boot, leaving: n.Leaving(), applied: n.cfg.FSM.Index(), knows: ledger.NewestVersion(),
+		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.boot, leaving: n.Leaving(), applied: n.cfg.FSM.Index(), knows: ledger.NewestVersion(),
 	}
 	v.applied[n.cfg.NodeID] = v.owners.Epoch
 	v.release(n.holding())
@@ -371,7 +371,7 @@ func (n *Node) joined(s *raft.Server, f raft.IndexFuture) error {
 }
 
 func (n *Node) nameCluster() error {
-	id := n.seat.of()
+	id := n.identity.ClusterID()
 	if id == "" {
 		var b [16]byte
 		_, _ = rand.Read(b[:]) // never fails

@@ -4,26 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-)
 
-// ErrNothingHere is a data directory that holds no member of a cluster.
-var ErrNothingHere = errors.New("there is no node's data in it")
+	"quorate/cluster/storage"
+)
 
 // Recovery is how a cluster goes on that has lost its majority for good.
 type Recovery struct {
 	DataDir string
 	With    []string   // ids of other nodes that are left, and recovered alike
 	NewFSM  func() FSM // each empty
-	DryRun  bool       // only look
+	DryRun  bool       // report only
 }
 
 // Recovered says what a data directory holds, and who will be in the cluster.
@@ -43,34 +38,30 @@ type Recovered struct {
 // and nobody owns anything, so that no lease of before is good beside a later
 // one; the nodes that are gone count as removed, so that their data cannot come
 // back. It waits until no lease can be left that this node had a part in. The
-// node must not run. Its error wraps ErrDataDir, ErrNothingHere or
-// ErrUnknownNode.
+// node must not run. Its error wraps storage.ErrDataDir, storage.ErrEmpty
+// or ErrUnknownNode.
 func Recover(ctx context.Context, r Recovery) (Recovered, error) {
-	id, err := os.ReadFile(filepath.Join(r.DataDir, "node-id"))
-	if errors.Is(err, os.ErrNotExist) {
-		return Recovered{}, fmt.Errorf("%w: %s: %w", ErrDataDir, r.DataDir, ErrNothingHere)
-	}
+	id, err := storage.ReadNodeID(r.DataDir)
 	if err != nil {
-		return Recovered{}, fmt.Errorf("%w: %w", ErrDataDir, err)
+		return Recovered{}, err
 	}
-	out := Recovered{NodeID: strings.TrimSpace(string(id))}
-	d, err := openDisk(r.DataDir, out.NodeID)
+	out := Recovered{NodeID: id}
+	d, err := r.open(id)
 	if err != nil {
 		return out, err
 	}
 	err = r.run(ctx, d, &out)
-	return out, errors.Join(err, d.log.Close())
+	return out, errors.Join(err, d.Close())
 }
 
-func (r Recovery) run(ctx context.Context, d *disk, out *Recovered) error {
-	logger := hclog.New(&hclog.LoggerOptions{Output: io.Discard})
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(r.DataDir, 2, logger)
-	if err != nil {
-		return fmt.Errorf("%w: open snapshots: %w", ErrDataDir, err)
-	}
+func (r Recovery) open(id string) (*storage.Dir, error) {
+	return storage.Open(r.DataDir, id, storage.Options{})
+}
+
+func (r Recovery) run(ctx context.Context, d *storage.Dir, out *Recovered) error {
 	fsm := r.NewFSM()
-	if err := out.look(d, snapshots, fsm); err != nil {
-		return fmt.Errorf("%w: %w", ErrDataDir, err)
+	if err := out.replay(d, fsm); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrDataDir, err)
 	}
 	keep := append([]string{out.NodeID}, r.With...)
 	for _, id := range keep {
@@ -94,11 +85,11 @@ func (r Recovery) run(ctx context.Context, d *disk, out *Recovered) error {
 		return nil
 	}
 	c := raft.DefaultConfig()
-	c.LocalID, c.Logger = raft.ServerID(out.NodeID), logger
+	c.LocalID, c.Logger = raft.ServerID(out.NodeID), hclog.NewNullLogger()
 	_, transport := raft.NewInmemTransport("")
 	after := recovering{FSM: r.NewFSM(), left: keep, gone: gone}
-	if err := raft.RecoverCluster(c, after, sealed{d.log}, &voteStore{StableStore: d.log}, snapshots, transport, raft.Configuration{Servers: out.Left}); err != nil {
-		return fmt.Errorf("%w: %w", ErrDataDir, err)
+	if err := raft.RecoverCluster(c, after, d.Log(), storage.NewVoteStore(d.Log()), d.Snapshots(), transport, raft.Configuration{Servers: out.Left}); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrDataDir, err)
 	}
 	out.Epoch = after.Map().Epoch
 	select {
@@ -109,8 +100,9 @@ func (r Recovery) run(ctx context.Context, d *disk, out *Recovered) error {
 	}
 }
 
-// look replays what the directory holds and changes nothing.
-func (out *Recovered) look(d *disk, snapshots raft.SnapshotStore, fsm FSM) error {
+// replay applies what the directory holds to the state machine. It writes nothing.
+func (out *Recovered) replay(d *storage.Dir, fsm FSM) error {
+	snapshots, log := d.Snapshots(), d.Log()
 	list, err := snapshots.List()
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w", err)
@@ -125,16 +117,16 @@ func (out *Recovered) look(d *disk, snapshots raft.SnapshotStore, fsm FSM) error
 		}
 		out.Index, out.Term, out.Members = meta.Index, meta.Term, meta.Configuration.Servers
 	}
-	if err := (sealed{d.log}).check(out.Index, out.Term); err != nil { // or the start would refuse it afterwards
+	if err := log.Verify(out.Index, out.Term); err != nil { // or the next start would refuse it
 		return err
 	}
-	last, err := d.log.LastIndex()
+	last, err := log.LastIndex()
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
 	for index := out.Index + 1; index <= last; index++ {
 		var l raft.Log
-		if err := (sealed{d.log}).GetLog(index, &l); err != nil {
+		if err := log.GetLog(index, &l); err != nil {
 			return fmt.Errorf("read log at %d: %w", index, err)
 		}
 		switch l.Type {
@@ -146,7 +138,7 @@ func (out *Recovered) look(d *disk, snapshots raft.SnapshotStore, fsm FSM) error
 		out.Index, out.Term = l.Index, l.Term
 	}
 	if out.Index == 0 || len(out.Members) == 0 {
-		return ErrNothingHere
+		return storage.ErrEmpty
 	}
 	out.ClusterID, out.Epoch = fsm.ClusterID(), fsm.Map().Epoch
 	return nil

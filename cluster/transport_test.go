@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"quorate/cluster/storage"
 )
 
 type pipe struct {
@@ -167,7 +169,7 @@ func BenchmarkCatchUp(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				d, err := openDisk(b.TempDir(), id)
+				d, err := storage.Open(b.TempDir(), id, storage.Options{})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -176,7 +178,7 @@ func BenchmarkCatchUp(b *testing.B) {
 				c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 				tr := newTransport(pipe{ln}, nil, hclog.NewNullLogger())
 				safe := newSafe(tr, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
-				log := sealed{d.log}
+				log := d.Log()
 				snapshots := raft.NewInmemSnapshotStore()
 				if id == "n1" {
 					servers := raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: tr.LocalAddr()}}}
@@ -188,7 +190,7 @@ func BenchmarkCatchUp(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				b.Cleanup(func() { _, _, _ = r.Shutdown().Error(), tr.Close(), d.log.Close() })
+				b.Cleanup(func() { _, _, _ = r.Shutdown().Error(), tr.Close(), d.Close() })
 				return r, tr
 			}
 			leader, _ := start("n1")
@@ -219,4 +221,8 @@ func BenchmarkCatchUp(b *testing.B) {
 			}
 		})
 	}
+}
+
+func header(id string) raft.RPCHeader {
+	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: []byte(id)}
 }

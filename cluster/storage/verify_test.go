@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"bytes"
@@ -17,14 +17,14 @@ import (
 // writeLog fills a directory's log with entries from 1 on, in transactions of a few.
 func writeLog(tb testing.TB, dir string, transactions int) []*raft.Log {
 	tb.Helper()
-	d, err := openDisk(dir, "n1")
+	d, err := Open(dir, "n1", Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := d.log.SetUint64(keyCurrentTerm, 3); err != nil {
+	if err := d.bolt.SetUint64(keyCurrentTerm, 3); err != nil {
 		tb.Fatal(err)
 	}
-	if err := (&voteStore{StableStore: d.log}).Set(keyVoteCand, []byte("n1")); err != nil {
+	if err := NewVoteStore(d.bolt).Set(keyVoteCandidate, []byte("n1")); err != nil {
 		tb.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -38,12 +38,12 @@ func writeLog(tb testing.TB, dir string, transactions int) []*raft.Log {
 			}
 			logs = append(logs, &raft.Log{Index: uint64(len(all) + len(logs) + 1), Term: 3, Data: data, AppendedAt: time.Now().UTC()})
 		}
-		if err := (sealed{d.log}).StoreLogs(logs); err != nil {
+		if err := d.Log().StoreLogs(logs); err != nil {
 			tb.Fatal(err)
 		}
 		all = append(all, logs...)
 	}
-	if err := d.log.Close(); err != nil {
+	if err := d.Close(); err != nil {
 		tb.Fatal(err)
 	}
 	return all
@@ -52,13 +52,13 @@ func writeLog(tb testing.TB, dir string, transactions int) []*raft.Log {
 // readLog is what a start reads: all entries, or why not.
 func readLog(tb testing.TB, dir string) ([]raft.Log, error) {
 	tb.Helper()
-	d, err := openDisk(dir, "n1")
+	d, err := Open(dir, "n1", Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer d.log.Close()
-	s := sealed{d.log}
-	if err := s.check(0, 0); err != nil {
+	defer d.Close()
+	s := d.Log()
+	if err := s.Verify(0, 0); err != nil {
 		return nil, err
 	}
 	last, err := s.LastIndex()
@@ -146,7 +146,7 @@ func TestVerifyingChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	before = contents(t, dir)
-	if _, err := openDisk(dir, "n1"); !errors.Is(err, ErrLogDamaged) || !errors.Is(err, ErrDataDir) {
+	if _, err := Open(dir, "n1", Options{}); !errors.Is(err, ErrLogDamaged) || !errors.Is(err, ErrDataDir) {
 		t.Errorf("a damaged log: %v", err)
 	}
 	if !reflect.DeepEqual(contents(t, dir), before) {
@@ -172,19 +172,39 @@ func contents(tb testing.TB, dir string) map[string]string {
 	return files
 }
 
+// modTimes returns when each file and directory was last modified.
+func modTimes(tb testing.TB, dir string) map[string]time.Time {
+	tb.Helper()
+	times := map[string]time.Time{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			times[path] = info.ModTime()
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return times
+}
+
 // TestWhatIsNoDamage: a log that is in use, or that may not be read, is not called
 // damaged.
 func TestWhatIsNoDamage(t *testing.T) {
 	dir := t.TempDir()
 	writeLog(t, dir, 1)
-	d, err := openDisk(dir, "n1")
+	d, err := Open(dir, "n1", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openDisk(dir, "n1"); !errors.Is(err, errInUse) || errors.Is(err, ErrLogDamaged) {
+	if _, err := Open(dir, "n1", Options{}); !errors.Is(err, ErrInUse) || errors.Is(err, ErrLogDamaged) {
 		t.Errorf("in use: %v", err)
 	}
-	if err := d.log.Close(); err != nil {
+	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := openError(&fs.PathError{Op: "open", Path: "raft.db", Err: fs.ErrPermission}); errors.Is(err, ErrLogDamaged) {
@@ -194,7 +214,7 @@ func TestWhatIsNoDamage(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(other, "raft.db"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openDisk(other, "n1"); err == nil || errors.Is(err, ErrLogDamaged) {
+	if _, err := Open(other, "n1", Options{}); err == nil || errors.Is(err, ErrLogDamaged) {
 		t.Errorf("a directory: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"bytes"
@@ -34,16 +34,16 @@ type raftNode struct {
 	trans *raft.InmemTransport
 	inner *raft.InmemStore
 	fsm   *raft.MockFSM
-	fault *fault
+	fault *Fault
 }
 
 type raftOptions struct {
 	id     string
 	voters []string
-	store  store // in place of a new one
+	store  Store // in place of a new one
 	bare   bool  // without the wrappers
 	empty  bool  // without a configuration
-	fault  *fault
+	fault  *Fault
 	timing time.Duration
 }
 
@@ -52,7 +52,7 @@ func startRaft(t *testing.T, o raftOptions) *raftNode {
 	n := &raftNode{inner: raft.NewInmemStore(), fsm: &raft.MockFSM{}}
 	_, n.trans = raft.NewInmemTransport(raft.ServerAddress(o.id))
 	if o.fault == nil {
-		o.fault = newFault()
+		o.fault = NewFault()
 	}
 	n.fault = o.fault
 	if o.timing == 0 {
@@ -71,16 +71,16 @@ func startRaft(t *testing.T, o raftOptions) *raftNode {
 		logs, stable = o.store, o.store
 	}
 	if !o.bare {
-		s := store(n.inner)
+		s := Store(n.inner)
 		if o.store != nil {
 			s = o.store
 		}
-		g := newGuard(s, o.fault, 200*time.Millisecond)
+		g := NewWatchdog(s, o.fault, 200*time.Millisecond)
 		done := make(chan struct{})
-		go g.watch(done, slog.New(slog.DiscardHandler))
+		go g.Run(done, slog.New(slog.DiscardHandler))
 		t.Cleanup(func() { close(done) })
-		log := &trimmed{LogStore: g, fault: o.fault}
-		logs, stable, snapshots = log, &voteStore{StableStore: g}, followed{snapshots, log}
+		log := &alignedLog{LogStore: g, fault: o.fault}
+		logs, stable, snapshots = log, NewVoteStore(g), aligningSnapshots{snapshots, log}
 	}
 	if last, err := logs.LastIndex(); err == nil && last == 0 && !o.empty {
 		var servers raft.Configuration
@@ -141,7 +141,7 @@ func TestAHalfWrittenVoteIsNone(t *testing.T) {
 				if bare {
 					return inner
 				}
-				return &voteStore{StableStore: inner}
+				return NewVoteStore(inner)
 			}
 			before := wrap()
 			for _, err := range []error{
@@ -149,7 +149,7 @@ func TestAHalfWrittenVoteIsNone(t *testing.T) {
 					Servers: []raft.Server{{ID: "n1", Address: "n1"}, {ID: "n2", Address: "n2"}, {ID: "n3", Address: "n3"}},
 				})}),
 				inner.StoreLog(&raft.Log{Index: 2, Term: 6}),
-				before.SetUint64(keyVoteTerm, 5), before.Set(keyVoteCand, []byte("n2")),
+				before.SetUint64(keyVoteTerm, 5), before.Set(keyVoteCandidate, []byte("n2")),
 				before.SetUint64([]byte("CurrentTerm"), 7),
 				before.SetUint64(keyVoteTerm, 7), // and here the power went
 			} {
@@ -175,18 +175,18 @@ func TestAHalfWrittenVoteIsNone(t *testing.T) {
 
 func TestAVoteOutlivesARestart(t *testing.T) {
 	inner := raft.NewInmemStore()
-	s := &voteStore{StableStore: inner}
+	s := NewVoteStore(inner)
 	if term, _ := s.GetUint64(keyVoteTerm); term != 0 { // stores differ in the error
 		t.Errorf("no vote yet, and term %d", term)
 	}
-	for _, err := range []error{s.SetUint64(keyVoteTerm, 9), s.Set(keyVoteCand, []byte("n3")), s.SetUint64([]byte("CurrentTerm"), 9)} {
+	for _, err := range []error{s.SetUint64(keyVoteTerm, 9), s.Set(keyVoteCandidate, []byte("n3")), s.SetUint64([]byte("CurrentTerm"), 9)} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	again := &voteStore{StableStore: inner}
+	again := NewVoteStore(inner)
 	term, err := again.GetUint64(keyVoteTerm)
-	candidate, err2 := again.Get(keyVoteCand)
+	candidate, err2 := again.Get(keyVoteCandidate)
 	now, err3 := again.GetUint64([]byte("CurrentTerm"))
 	if term != 9 || string(candidate) != "n3" || now != 9 || errors.Join(err, err2, err3) != nil {
 		t.Errorf("%d %q %d: %v", term, candidate, now, errors.Join(err, err2, err3))
@@ -277,8 +277,8 @@ func TestALogFollowsItsSnapshotAfterACrash(t *testing.T) {
 		"one that begins later stays":          {entries(11, 12, 3), 11, 12},
 		"an empty one":                         {entries(1, 0, 0), 0, 0},
 	} {
-		log := &trimmed{LogStore: newGuard(c.s, newFault(), time.Minute)}
-		if err := log.follow(10, 3); err != nil {
+		log := &alignedLog{LogStore: NewWatchdog(c.s, NewFault(), time.Minute)}
+		if err := log.align(10, 3); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		first, _ := log.FirstIndex() // in memory: never an error
@@ -337,9 +337,9 @@ func TestALeaderWhoseDiskFailsOrHangsIsReplaced(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		t.Run(fmt.Sprintf("hangs %v", hangs), func(t *testing.T) {
 			ids := []string{"n1", "n2", "n3"}
-			nodes, disks, faults := map[string]*raftNode{}, map[string]*badDisk{}, map[string]*fault{}
+			nodes, disks, faults := map[string]*raftNode{}, map[string]*badDisk{}, map[string]*Fault{}
 			for _, id := range ids {
-				disks[id], faults[id] = &badDisk{InmemStore: raft.NewInmemStore()}, newFault()
+				disks[id], faults[id] = &badDisk{InmemStore: raft.NewInmemStore()}, NewFault()
 				nodes[id] = startRaft(t, raftOptions{id: id, voters: ids, store: disks[id], fault: faults[id], timing: 100 * time.Millisecond})
 			}
 			for _, a := range ids {
@@ -402,15 +402,15 @@ func TestALeaderWhoseDiskFailsOrHangsIsReplaced(t *testing.T) {
 // on the failed write would not.
 func TestAfterAFaultNothingIsWritten(t *testing.T) {
 	disk := &badDisk{InmemStore: raft.NewInmemStore()}
-	f := newFault()
-	g := newGuard(disk, f, time.Minute)
+	f := NewFault()
+	g := NewWatchdog(disk, f, time.Minute)
 	disk.set(errors.New("no space left on device"), nil)
 	if err := g.SetUint64([]byte("CurrentTerm"), 5); err != nil {
 		t.Errorf("Raft would panic at %v", err)
 	}
 	disk.set(nil, nil)
 	select {
-	case err := <-f.failed:
+	case err := <-f.Failed():
 		if !errors.Is(err, ErrDiskFailed) {
 			t.Errorf("the fault is %v", err)
 		}
@@ -431,36 +431,36 @@ func TestAfterAFaultNothingIsWritten(t *testing.T) {
 // container is paused is not a disk that hangs. What it has taken before counts, and
 // what comes after it.
 func TestAProcessThatStoodStillHasNoHangingDisk(t *testing.T) {
-	g := newGuard(nil, newFault(), time.Second)
-	now := g.looked
+	g := NewWatchdog(nil, NewFault(), time.Second)
+	now := g.observed
 	pass := func(d, pace time.Duration) (longest time.Duration) {
 		for end := now.Add(d); now.Before(end); {
 			now = now.Add(pace)
-			longest = max(longest, g.look(now))
+			longest = max(longest, g.observe(now))
 		}
 		return longest
 	}
 	end := g.begin(now)
-	if pass(300*time.Millisecond, g.pace()); g.hanging.Load() {
+	if pass(300*time.Millisecond, g.interval()); g.Stalled() {
 		t.Error("a third of what it may take, and a leader would keep quiet")
 	}
-	if since := pass(200*time.Millisecond, g.pace()); since != 500*time.Millisecond || !g.hanging.Load() {
-		t.Errorf("after half a second: %s, quiet %v", since, g.hanging.Load())
+	if since := pass(200*time.Millisecond, g.interval()); since != 500*time.Millisecond || !g.Stalled() {
+		t.Errorf("after half a second: %s, quiet %v", since, g.Stalled())
 	}
 	if since := pass(time.Minute, time.Minute); since != 700*time.Millisecond {
 		t.Errorf("a minute in which the process stood still: %s", since)
 	}
-	if end(); g.hanging.Load() {
+	if end(); g.Stalled() {
 		t.Error("a leader would keep quiet when its disk has answered")
 	}
 	g.begin(now.Add(-time.Millisecond)) // after it went on, before anybody looked
-	if since := pass(time.Second, g.pace()); since < time.Second {
+	if since := pass(time.Second, g.interval()); since < time.Second {
 		t.Errorf("a disk that hangs afterwards: %s", since)
 	}
-	g = newGuard(nil, newFault(), time.Second)
+	g = NewWatchdog(nil, NewFault(), time.Second)
 	g.begin(now.Add(-time.Millisecond))
-	g.looked = now.Add(-time.Minute)
-	if since := pass(g.pace(), g.pace()); since > g.pace() {
+	g.observed = now.Add(-time.Minute)
+	if since := pass(g.interval(), g.interval()); since > g.interval() {
 		t.Errorf("an operation that begins as the process goes on: %s", since)
 	}
 }
@@ -479,7 +479,7 @@ func (c *counting) DeleteRange(low, high uint64) error {
 // TestDeletionsAreCutUp: no transaction is long, and a crash between two leaves
 // no gap.
 func TestDeletionsAreCutUp(t *testing.T) {
-	const n = 3*chunk + 5
+	const n = 3*deleteBatch + 5
 	for name, c := range map[string]struct{ low, high uint64 }{
 		"the front": {1, n - 1}, "all": {0, n + 9}, "the tail": {7, n}, "one": {n, n}, "nothing": {n + 1, n + 5},
 	} {
@@ -491,7 +491,7 @@ func TestDeletionsAreCutUp(t *testing.T) {
 		if err := s.StoreLogs(logs); err != nil {
 			t.Fatal(err)
 		}
-		if err := newGuard(s, newFault(), time.Minute).DeleteRange(c.low, c.high); err != nil {
+		if err := NewWatchdog(s, NewFault(), time.Minute).DeleteRange(c.low, c.high); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		var left uint64
@@ -531,12 +531,12 @@ func TestDeletionsAreCutUp(t *testing.T) {
 // the version of a library.
 func TestTimeFormatOnDisk(t *testing.T) {
 	dir := t.TempDir()
-	d, err := openDisk(dir, "n1")
+	d, err := Open(dir, "n1", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	entry := raft.Log{Index: 1, Term: 2, Data: []byte("d"), AppendedAt: time.Unix(1_700_000_000, 5).UTC()}
-	if err := errors.Join(d.log.StoreLog(&entry), d.log.Close()); err != nil {
+	if err := errors.Join(d.bolt.StoreLog(&entry), d.Close()); err != nil {
 		t.Fatal(err)
 	}
 	db, err := bbolt.Open(filepath.Join(dir, "raft.db"), 0o600, nil)

@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"bytes"
@@ -20,11 +20,11 @@ func TestTheDiskStays(t *testing.T) {
 		"checksum/noop":    {Index: 1 << 40, Term: 300, Type: raft.LogNoop},
 		"checksum/config":  {Index: 1, Term: 1, Type: raft.LogConfiguration, Data: []byte{0, 1, 2}, Extensions: []byte("not covered")},
 	} {
-		f.Compare(name, seal(l))
+		f.Compare(name, checksum(l))
 	}
 
 	store := raft.NewInmemStore()
-	votes := &voteStore{StableStore: store}
+	votes := NewVoteStore(store)
 	if err := votes.SetUint64([]byte("LastVoteTerm"), 300); err != nil {
 		t.Fatal(err)
 	}
@@ -36,35 +36,35 @@ func TestTheDiskStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Compare("vote", record)
-	votes = &voteStore{StableStore: store}
+	votes = NewVoteStore(store)
 	term, err := votes.GetUint64([]byte("LastVoteTerm"))
 	candidate, err2 := votes.Get([]byte("LastVoteCand"))
 	if err != nil || err2 != nil || term != 300 || string(candidate) != "10.0.0.1:7800" {
 		t.Errorf("the vote is read as term %d for %q, %v, %v", term, candidate, err, err2)
 	}
 
-	s, err := openSeat(store, "n1")
+	s, err := ReadIdentity(store, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.take("0123456789abcdef0123456789abcdef"); err != nil {
+	if err := s.SetClusterID("0123456789abcdef0123456789abcdef"); err != nil {
 		t.Fatal(err)
 	}
 	if record, err = store.Get([]byte("quorate-cluster")); err != nil {
 		t.Fatal(err)
 	}
 	f.Compare("cluster", record)
-	if s, err = openSeat(store, "n1"); err != nil || s.of() != "0123456789abcdef0123456789abcdef" {
-		t.Errorf("the cluster is read as %q, %v", s.of(), err)
+	if s, err = ReadIdentity(store, false); err != nil || s.ClusterID() != "0123456789abcdef0123456789abcdef" {
+		t.Errorf("the cluster is read as %q, %v", s.ClusterID(), err)
 	}
 
 	dir := t.TempDir()
 	for _, boot := range []string{"1\n", "2\n"} {
-		d, err := openDisk(dir, "n1")
+		d, err := Open(dir, "n1", Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.log.Close(); err != nil {
+		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
 		for name, want := range map[string]string{"node-id": "n1\n", "boot": boot} {

@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"errors"
@@ -20,38 +20,38 @@ const (
 	bucketConf = "conf"
 )
 
-// stable has what is kept beside the log, each with its fewest and its most bytes.
-// Any other key is a name that was changed: what stood under the right one would
-// count as never written. A release that writes one more must follow one that knows
-// it, or there is no way back.
-var stable = map[string]struct{ least, most int }{
-	string(keyCurrentTerm): {8, 8},
-	string(keyVoteTerm):    {8, 8},
-	string(keyVoteCand):    {0, maxStable},
-	string(keyVote):        {8, maxStable},
-	string(keySeat):        {1, maxStable},
+// stableKeys are the keys of the stable store, with the minimum and maximum size of
+// their values. Any other key is a name that was damaged: the value of the right key
+// would count as never written. A release that writes a new key must follow one that
+// knows it, or a downgrade would be refused.
+var stableKeys = map[string]struct{ least, most int }{
+	string(keyCurrentTerm):   {8, 8},
+	string(keyVoteTerm):      {8, 8},
+	string(keyVoteCandidate): {0, maxValue},
+	string(keyVote):          {8, maxValue},
+	string(keyClusterID):     {1, maxValue},
 }
 
-// maxStable is far beyond an id, or an address that an old vote is for.
-const maxStable = 4 << 10
+// maxValue is far above the size of an id, or of the address in an old vote.
+const maxValue = 4 << 10
 
-// verifyLog looks at raft.db as bytes, before bbolt does, which panics, faults or
-// never ends at some of what damage leaves, and does not see other. It changes
-// nothing, and keeps writers out meanwhile. No file, or one with nothing in it yet,
-// is fine. Its error wraps ErrLogDamaged where damage is why.
+// verifyLog reads raft.db with plain reads, before bbolt maps it: some damage makes
+// bbolt panic, fault or loop, and other damage it does not notice. verifyLog changes
+// nothing, and excludes writers while it runs. A missing or empty file is valid. The
+// error wraps ErrLogDamaged if the file is damaged.
 func verifyLog(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil
 	}
 	if err != nil || !info.Mode().IsRegular() {
-		return err // bbolt says what is wrong with it
+		return err // for a file that is not regular, opening it returns the error
 	}
-	// To open it for reading takes bbolt's lock, and maps the file, of which it
-	// looks at no more than the first two pages.
+	// Opening the file for reading takes bbolt's lock. It maps the file, but reads only
+	// the first two pages.
 	var file *os.File
 	db, err := bbolt.Open(path, 0, &bbolt.Options{
-		ReadOnly: true, Timeout: lockWait,
+		ReadOnly: true, Timeout: lockTimeout,
 		OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
 			file, err = os.OpenFile(name, flag, mode)
 			return file, err
@@ -66,14 +66,14 @@ func verifyLog(path string) error {
 	return errors.Join(err, db.Close())
 }
 
-// openError tells damage from what keeps a good file from being opened: that is
-// the lock, and what the operating system says.
+// openError distinguishes damage from the reasons for which an undamaged file cannot
+// be opened: the lock, and errors of the operating system.
 func openError(err error) error {
 	var errno syscall.Errno
 	var path *fs.PathError
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return errInUse
+		return ErrInUse
 	case errors.As(err, &errno), errors.As(err, &path):
 		return err
 	}
@@ -84,7 +84,7 @@ func checkPages(file *os.File, length int64) error {
 	err := boltcheck.Check(file, length, func(bucket string, key, value []byte) error {
 		switch bucket {
 		case bucketLogs:
-			// Its decoder allocates what a length claims.
+			// Raft-boltdb's decoder allocates as much as a length claims.
 			if err := codec.Whole(value); err != nil {
 				return fmt.Errorf("%w: entry %x: %w", ErrLogDamaged, key, err)
 			}
@@ -92,7 +92,7 @@ func checkPages(file *os.File, length int64) error {
 				return fmt.Errorf("%w: entry %x", ErrLogDamaged, key)
 			}
 		case bucketConf:
-			if size, known := stable[string(key)]; !known || len(value) < size.least || len(value) > size.most {
+			if size, known := stableKeys[string(key)]; !known || len(value) < size.least || len(value) > size.most {
 				return fmt.Errorf("%w: key %q of %d bytes", ErrLogDamaged, key, len(value))
 			}
 		default:

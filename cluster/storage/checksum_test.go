@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ func TestADamagedEntryIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bolt.Close()
-	s := sealed{bolt}
+	s := Log{bolt}
 	entry := raft.Log{Index: 7, Term: 3, Type: raft.LogCommand, Data: []byte("a dollar")}
 	if err := s.StoreLogs([]*raft.Log{&entry}); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestADamagedEntryIsNotRead(t *testing.T) {
 		if err := s.GetLog(7, &got); !errors.Is(err, ErrLogDamaged) {
 			t.Errorf("%s damaged: %v", name, err)
 		}
-		if err := s.check(0, 0); !errors.Is(err, ErrLogDamaged) {
+		if err := s.Verify(0, 0); !errors.Is(err, ErrLogDamaged) {
 			t.Errorf("%s damaged, seen at a start: %v", name, err)
 		}
 		if err := s.StoreLog(&entry); err != nil {
@@ -67,21 +67,21 @@ func TestADamagedEntryIsNotRead(t *testing.T) {
 
 // TestGapsAndOldTermsAreDamage takes away what the pages cannot tell of.
 func TestGapsAndOldTermsAreDamage(t *testing.T) {
-	for name, damage := range map[string]func(*disk) error{
-		"an entry is missing":        func(d *disk) error { return d.log.DeleteRange(5, 5) },
-		"the first ones are missing": func(d *disk) error { return d.log.DeleteRange(1, 3) },
-		"the term is an earlier one": func(d *disk) error { return d.log.SetUint64(keyCurrentTerm, 2) },
-		"the vote is of a later one": func(d *disk) error { return d.log.Set(keyVote, []byte("\x00\x00\x00\x00\x00\x00\x00\x04n1")) },
-		"a key has another name":     func(d *disk) error { return d.log.Set([]byte("CurrenuTerm"), make([]byte, 8)) },
-		"a term is cut off":          func(d *disk) error { return d.log.Set(keyCurrentTerm, make([]byte, 4)) },
+	for name, damage := range map[string]func(*Dir) error{
+		"an entry is missing":        func(d *Dir) error { return d.bolt.DeleteRange(5, 5) },
+		"the first ones are missing": func(d *Dir) error { return d.bolt.DeleteRange(1, 3) },
+		"the term is an earlier one": func(d *Dir) error { return d.bolt.SetUint64(keyCurrentTerm, 2) },
+		"the vote is of a later one": func(d *Dir) error { return d.bolt.Set(keyVote, []byte("\x00\x00\x00\x00\x00\x00\x00\x04n1")) },
+		"a key has another name":     func(d *Dir) error { return d.bolt.Set([]byte("CurrenuTerm"), make([]byte, 8)) },
+		"a term is cut off":          func(d *Dir) error { return d.bolt.Set(keyCurrentTerm, make([]byte, 4)) },
 	} {
 		dir := t.TempDir()
 		writeLog(t, dir, 40)
-		d, err := openDisk(dir, "n1")
+		d, err := Open(dir, "n1", Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(damage(d), d.log.Close()); err != nil {
+		if err := errors.Join(damage(d), d.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := readLog(t, dir); !errors.Is(err, ErrLogDamaged) {
