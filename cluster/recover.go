@@ -18,7 +18,7 @@ type Recovery struct {
 	DataDir string
 	With    []string   // ids of other nodes that are left, and recovered alike
 	NewFSM  func() FSM // each empty
-	DryRun  bool       // report only
+	DryRun  bool       // report only; nothing is written to the directory
 }
 
 // Recovered says what a data directory holds, and who will be in the cluster.
@@ -55,6 +55,9 @@ func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 }
 
 func (r Recovery) open(id string) (*storage.Dir, error) {
+	if r.DryRun {
+		return storage.OpenReadOnly(r.DataDir)
+	}
 	return storage.Open(r.DataDir, id, storage.Options{})
 }
 
