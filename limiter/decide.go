@@ -49,7 +49,7 @@ func (l *Local) Own(ctx context.Context, c *bucket.Check, d *bucket.Decision, on
 		if v == Unreplicated && stated == 0 {
 			stated = now // the wait for a copy begins here, not with the wait for the bucket
 		}
-		switch p := l.cluster.Partition(c.Account); {
+		switch p := l.cfg.Partition(c.Account); {
 		case v == Decided:
 			return nil
 		// No copy answers, or not all is known yet: as one of many, not blindly.

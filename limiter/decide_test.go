@@ -25,7 +25,7 @@ func timed(lease time.Duration) (*Router, *group) {
 	r := g.router(perMinute("llm", bucket.Requests, 600))
 	began := time.Now()
 	g.local.now = func() time.Duration { return time.Since(began) }
-	g.local.cluster.Leases = &leasing{g, lease}
+	g.local.cfg.Leases = &leasing{g, lease}
 	g.local.Adopt(&View{Epoch: 2, Nodes: 4, Parts: []Part{holders4("n2", "n1", "n3")}})
 	g.local.Adopt(&View{Epoch: 3, Nodes: 4, Parts: []Part{holders4("n1", "n2", "n3")}})
 	g.local.FinishRecovery(3, []int{0})

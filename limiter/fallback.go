@@ -46,9 +46,9 @@ func (l *Local) DecideFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Deci
 	if v == nil {
 		return false
 	}
-	rule := l.cluster.Replication()
+	rule := l.cfg.Replication()
 	// Asked without the lock: whoever answers may be waiting for it, to adopt a map.
-	cut := !l.cluster.Leases.Majority(l.now())
+	cut := !l.cfg.Leases.Majority(l.now())
 	if cut && rule.CutOff == bucket.Deny {
 		return false
 	}
@@ -59,7 +59,7 @@ func (l *Local) DecideFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Deci
 	a := &fallbackAttempt{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes), sharers: 1}
 	// The owner fallback nodes where no copy answers, the first successor in his place.
 	// Anyone else who is asked may be one of many.
-	if part, _, _ := v.part(l.cluster.Partition(c.Account)); part.Holders[0] != l.node && part.Holders[1] != l.node {
+	if part, _, _ := v.part(l.cfg.Partition(c.Account)); part.Holders[0] != l.node && part.Holders[1] != l.node {
 		a.sharers = max(1, a.nodes-1)
 	}
 	a.decide(c, r.Limits, d)
@@ -191,7 +191,7 @@ func (l *Local) FallbackUsages() []FallbackUsage {
 // more, and their owners do not know.
 func (l *Local) formerOwnerUsages(sh *shard, now time.Duration) (out []FallbackUsage) {
 	for id, h := range sh.tracked {
-		if _, role, _ := l.view.Load().part(l.cluster.Partition(id.Account)); role != remote {
+		if _, role, _ := l.view.Load().part(l.cfg.Partition(id.Account)); role != remote {
 			continue
 		}
 		e := l.entry(sh, id)
@@ -214,11 +214,11 @@ func (l *Local) ReceiveUsage(t FallbackUsage) int64 {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	p := l.cluster.Partition(t.Account)
+	p := l.cfg.Partition(t.Account)
 	// Without a lease somebody else may own it by now: it would absorb for nobody.
 	v := l.view.Load()
-	if _, role, since := v.part(p); role == owner && l.cluster.Leases.Valid(p, now) {
-		o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
+	if _, role, since := v.part(p); role == owner && l.cfg.Leases.Valid(p, now) {
+		o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &v.Parts[p], rule: l.cfg.Replication()}
 		o.absorb(t, now)
 		return t.Units
 	}

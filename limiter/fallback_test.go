@@ -26,7 +26,7 @@ func (g *locked) Majority(time.Duration) bool {
 func TestAMajorityIsCountedWithoutALock(t *testing.T) {
 	g := newTrio(perMinute("llm", bucket.Requests, 10))
 	leases := &locked{trio: g}
-	g.nodes[1].cluster.Leases = leases
+	g.nodes[1].cfg.Leases = leases
 	c, d := bucket.Check{Account: "a", Requests: 1}, bucket.Decision{}
 	r, _, err := g.nodes[1].open(t.Context(), &c, &d)
 	if err != nil || !g.nodes[1].DecideFallback(&c, &r, &d) || !leases.free {

@@ -9,7 +9,7 @@ package limiter
 
 import (
 	"context"
-	"hash/maphash"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,23 +26,66 @@ type Rules interface {
 	WaitIndex(ctx context.Context, index uint64) error
 }
 
+// Config is what a Local is made of.
+type Config struct {
+	Node   string
+	Rules  Rules
+	Leases Leases
+	Outbox Outbox
+	Now    func() time.Duration // monotonic
+
+	Partitions  int                       // at least 1
+	Partition   func(account string) int  // 0 to Partitions-1
+	Replication func() bucket.Replication // by the policy in force
+	FirstSource uint64                    // random; the sources of this boot have the numbers that follow
+
+	Reservations Reservations // the zero value gives none
+}
+
+// Validate returns an error that names the first field that is missing or out of
+// bounds.
+func (c *Config) Validate() error {
+	missing := ""
+	switch {
+	case c.Node == "":
+		missing = "Node"
+	case c.Rules == nil:
+		missing = "Rules"
+	case c.Leases == nil:
+		missing = "Leases"
+	case c.Outbox == nil:
+		missing = "Outbox"
+	case c.Now == nil:
+		missing = "Now"
+	case c.Partitions < 1:
+		missing = "Partitions"
+	case c.Partition == nil:
+		missing = "Partition"
+	case c.Replication == nil:
+		missing = "Replication"
+	}
+	if missing != "" {
+		return fmt.Errorf("limiter: no %s", missing)
+	}
+	return c.Reservations.Validate()
+}
+
 // Local is this node's buckets.
 type Local struct {
-	node  string
-	rules Rules
-	now   func() time.Duration // monotonic
-	parts []shard              // one a partition
+	cfg   Config
+	node  string               // cfg.Node
+	rules Rules                // cfg.Rules
+	now   func() time.Duration // cfg.Now
+	parts []shard              // by partition
 
-	reservations Reservations
-	live         atomic.Int64  // reservations
-	settlements  atomic.Uint64 // settlements that changed something
+	live        atomic.Int64  // reservations
+	settlements atomic.Uint64 // settlements that changed a bucket
 
-	cluster  Cluster       // its Leases are nil before Join
-	sequence atomic.Uint64 // of usage bounds
-	sources  atomic.Uint64 // of fallback usage
+	sequence atomic.Uint64 // of the last usage bound
+	sources  atomic.Uint64 // the source begun last
 	view     atomic.Pointer[localView]
 
-	FallbackUnits atomic.Uint64 // units admitted in the place of owners
+	FallbackUnits atomic.Uint64 // units admitted as the fallback of owners
 	AbsorbedUnits atomic.Uint64 // units that fallback nodes admitted and this owner has added
 	turn          sync.Mutex    // held while the view is replaced
 
@@ -74,22 +117,15 @@ type entry struct {
 	sliding *bucket.Window // of a sliding window; nil: it is a token bucket
 }
 
-// NewLocal returns an empty set of buckets. now is a monotonic clock.
-func NewLocal(node string, rules Rules, now func() time.Duration) *Local {
-	seed := maphash.MakeSeed()
-	l := &Local{node: node, rules: rules, now: now, parts: make([]shard, 256)}
-	l.cluster.Partition = func(account string) int { return int(maphash.String(seed, account) % uint64(len(l.parts))) }
-	return l
-}
-
-// Take decides a check from the buckets of a node that has not joined a
-// cluster. The error is that of waiting for c.MinIndex.
-func (l *Local) Take(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
-	r, open, err := l.open(ctx, c, d)
-	if open {
-		l.takeAll(c, r.Limits, d)
+// NewLocal returns an empty set of buckets. It decides nothing as an owner before
+// it has adopted a map.
+func NewLocal(c Config) (*Local, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
-	return err
+	l := &Local{cfg: c, node: c.Node, rules: c.Rules, now: c.Now, parts: make([]shard, c.Partitions)}
+	l.sources.Store(c.FirstSource)
+	return l, nil
 }
 
 // open begins a decision: what needs no bucket is decided. open is true when
@@ -110,38 +146,11 @@ func (l *Local) open(ctx context.Context, c *bucket.Check, d *bucket.Decision) (
 	return r, r.Reason == bucket.OK && len(r.Limits) > 0, nil
 }
 
-// Cluster is what a node among others decides by.
-type Cluster struct {
-	Leases      Leases
-	Outbox      Outbox
-	Partitions  int
-	Partition   func(account string) int
-	Replication func() bucket.Replication // what the policy says
-	FirstSource uint64                    // random: the numbers of this boot's counts follow it
-}
-
-// Join makes the node one of a cluster. It decides nothing before it has
-// adopted a map. Join must come before all checks.
-func (l *Local) Join(c Cluster) {
-	l.cluster = c
-	l.parts = make([]shard, c.Partitions)
-	l.sources.Store(c.FirstSource)
-}
-
 // maxLimits bounds the limits of one category that are decided without an
 // allocation.
 const maxLimits = 8
 
-// takeAll decides over all limits and then commits all or none.
-func (l *Local) takeAll(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
-	var room [maxLimits]bucket.State
-	sh := l.shard(c.Account)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	l.commit(sh, c, limits, d, l.evaluate(sh, c, limits, d, room[:0], l.now()))
-}
-
-func (l *Local) shard(account string) *shard { return &l.parts[l.cluster.Partition(account)] }
+func (l *Local) shard(account string) *shard { return &l.parts[l.cfg.Partition(account)] }
 
 // evaluate decides over all limits and changes nothing. It returns the states at
 // now.

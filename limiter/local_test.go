@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,14 +31,66 @@ func perMinute(scope string, unit bucket.Unit, n int64) bucket.Scoped {
 func newLocal(limits ...bucket.Scoped) (l *Local, rules *fixed, now *time.Duration) {
 	rules = &fixed{bucket.Ruling{Tier: 1, Category: "llm", Limits: limits}}
 	now = new(time.Duration)
-	return NewLocal("n1", rules, func() time.Duration { return *now }), rules, now
+	l = must(NewLocal(Config{
+		Node: "n1", Rules: rules, Leases: alone{}, Outbox: alone{}, Now: func() time.Duration { return *now },
+		Partitions: partitions, Partition: func(account string) int { return int(maphash.String(seed, account) % partitions) },
+		Replication: func() bucket.Replication { return bucket.Replication{Slack: 5} },
+	}))
+	v := &View{Epoch: 1, Nodes: 1, Parts: make([]Part, partitions)}
+	all := make([]int, partitions)
+	for p := range v.Parts {
+		v.Parts[p].Holders[0], all[p] = "n1", p
+	}
+	l.Adopt(v)
+	l.FinishRecovery(1, all)
+	return l, rules, now
+}
+
+const partitions = 256
+
+var seed = maphash.MakeSeed()
+
+// alone is the leases and the outbox of a cluster of one node.
+type alone struct{}
+
+func (alone) Valid(int, time.Duration) bool { return true }
+func (alone) Majority(time.Duration) bool   { return true }
+func (alone) Publish(UsageBound)            {}
+
+func must(l *Local, err error) *Local {
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+// A Local that lacks something it would need in the middle of a check is refused.
+func TestConfigIsValidated(t *testing.T) {
+	good := Config{
+		Node: "n1", Rules: &fixed{}, Leases: alone{}, Outbox: alone{}, Now: func() time.Duration { return 0 }, Partitions: 1,
+		Partition: func(string) int { return 0 }, Replication: func() bucket.Replication { return bucket.Replication{} },
+	}
+	if _, err := NewLocal(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Config){
+		"Node": func(c *Config) { c.Node = "" }, "Rules": func(c *Config) { c.Rules = nil }, "Leases": func(c *Config) { c.Leases = nil },
+		"Outbox": func(c *Config) { c.Outbox = nil }, "Now": func(c *Config) { c.Now = nil }, "Partitions": func(c *Config) { c.Partitions = 0 },
+		"Partition": func(c *Config) { c.Partition = nil }, "Replication": func(c *Config) { c.Replication = nil },
+		"TTL": func(c *Config) { c.Reservations = Reservations{Most: 1, NewID: func() string { return "r" }} },
+	} {
+		c := good
+		if spoil(&c); c.Validate() == nil || !strings.Contains(c.Validate().Error(), name) {
+			t.Errorf("%s is missing: %v", name, c.Validate())
+		}
+	}
 }
 
 func take(t *testing.T, l *Local, c bucket.Check) bucket.Decision {
 	t.Helper()
 	var d bucket.Decision
-	if err := l.Take(t.Context(), &c, &d); err != nil {
-		t.Fatalf("Take(%+v): %v", c, err)
+	if err := l.Own(t.Context(), &c, &d, false); err != nil {
+		t.Fatalf("Own(%+v): %v", c, err)
 	}
 	return d
 }
@@ -118,7 +172,7 @@ func TestSweepDropsOnlyWhatOwesNothing(t *testing.T) {
 func TestTakeWaitsForTheIndex(t *testing.T) {
 	l, _, _ := newLocal()
 	var d bucket.Decision
-	if err := l.Take(t.Context(), &bucket.Check{Account: "a", MinIndex: 8}, &d); !errors.Is(err, errBehind) {
+	if err := l.Own(t.Context(), &bucket.Check{Account: "a", MinIndex: 8}, &d, false); !errors.Is(err, errBehind) {
 		t.Fatalf("err = %v, want behind", err)
 	}
 }
@@ -133,7 +187,7 @@ func TestConcurrentTakesAreExact(t *testing.T) {
 		wg.Go(func() {
 			for range 400 {
 				var d bucket.Decision
-				if err := l.Take(context.Background(), &bucket.Check{Account: "a", Requests: 1}, &d); err != nil {
+				if err := l.Own(context.Background(), &bucket.Check{Account: "a", Requests: 1}, &d, false); err != nil {
 					t.Error(err)
 				}
 				if d.Reason == bucket.OK {
@@ -156,14 +210,14 @@ func BenchmarkTake(b *testing.B) {
 	var d bucket.Decision
 	for i := range accounts {
 		accounts[i] = fmt.Sprintf("account-%d", i)
-		_ = l.Take(b.Context(), &bucket.Check{Account: accounts[i], Requests: 1}, &d)
+		_ = l.Own(b.Context(), &bucket.Check{Account: accounts[i], Requests: 1}, &d, false)
 	}
 	b.ReportAllocs()
 	c := bucket.Check{Requests: 1}
 	for i := 0; b.Loop(); i++ {
 		*now++
 		c.Account = accounts[i*7919%len(accounts)]
-		_ = l.Take(b.Context(), &c, &d)
+		_ = l.Own(b.Context(), &c, &d, false)
 	}
 }
 

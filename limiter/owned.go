@@ -40,7 +40,7 @@ type Outbox interface {
 // Try decides a check as owner, if this node is. After Uncovered, wake is
 // closed when it may be worth another try.
 func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Verdict, <-chan struct{}) {
-	p := l.cluster.Partition(c.Account)
+	p := l.cfg.Partition(c.Account)
 	sh := l.shard(c.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -48,10 +48,10 @@ func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Verd
 	// The role is read under the lock: who hands over takes every lock once.
 	v := l.view.Load()
 	_, role, since := v.part(p)
-	if role != owner || !l.cluster.Leases.Valid(p, now) {
+	if role != owner || !l.cfg.Leases.Valid(p, now) {
 		return NotOwner, nil
 	}
-	o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: c.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
+	o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: c.Account}, since: since, part: &v.Parts[p], rule: l.cfg.Replication()}
 	return o.take(c, r.Limits, d, now)
 }
 
@@ -183,7 +183,7 @@ func (o *ownerAttempt) use(l *bucket.Scoped, s bucket.State) replica.Use {
 
 func (o *ownerAttempt) send(l *bucket.Scoped, out []replica.UsageBound) {
 	for _, s := range out {
-		o.l.cluster.Outbox.Publish(UsageBound{ID: o.bucketID(l), Epoch: o.since, UsageBound: s})
+		o.l.cfg.Outbox.Publish(UsageBound{ID: o.bucketID(l), Epoch: o.since, UsageBound: s})
 	}
 }
 

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -20,8 +21,13 @@ const (
 	DefaultMost = 1_000_000
 )
 
-// Reserve has the node give reservations. It must come before all checks.
-func (l *Local) Reserve(r Reservations) { l.reservations = r }
+// Validate returns an error if a bound is missing.
+func (r *Reservations) Validate() error {
+	if r.NewID != nil && (r.TTL <= 0 || r.Most < 1) {
+		return fmt.Errorf("limiter: reservations: TTL %s and Most %d, want both above 0", r.TTL, r.Most)
+	}
+	return nil
+}
 
 // reservation is what an allowed check took, until it is settled and for as
 // long as a settlement could come again.
@@ -74,7 +80,7 @@ func (l *Local) importReservations(m PartitionSnapshot) {
 		switch {
 		case sh.reserved[r.ID] != nil:
 			l.live.Add(-1)
-		case r.Age >= l.reservations.TTL, l.live.Load() >= l.reservations.Most:
+		case r.Age >= l.cfg.Reservations.TTL, l.live.Load() >= l.cfg.Reservations.Most:
 			continue
 		}
 		sh.reserve(r.ID, &reservation{r.Account, now - r.Age, r.Holds, r.Settled})
@@ -92,7 +98,7 @@ func (sh *shard) reserve(id string, r *reservation) {
 // reserve remembers what a check took and returns the reservation's id, empty
 // when there is no room for one.
 func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, states []bucket.State) string {
-	if l.reservations.NewID == nil || l.live.Load() >= l.reservations.Most {
+	if l.cfg.Reservations.NewID == nil || l.live.Load() >= l.cfg.Reservations.Most {
 		return ""
 	}
 	r := &reservation{account: strings.Clone(c.Account), taken: l.now()}
@@ -100,7 +106,7 @@ func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, stat
 		r.taken = states[i].At
 		r.holds = append(r.holds, Hold{limits[i].Scope, limits[i].Limit, c.Cost(limits[i].Unit)})
 	}
-	id := l.reservations.NewID()
+	id := l.cfg.Reservations.NewID()
 	sh.reserve(id, r)
 	l.live.Add(1)
 	return id
@@ -110,7 +116,7 @@ func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, stat
 // stands.
 func (l *Local) expire(sh *shard, now time.Duration) {
 	for id, r := range sh.reserved {
-		if now-r.taken >= l.reservations.TTL {
+		if now-r.taken >= l.cfg.Reservations.TTL {
 			delete(sh.reserved, id)
 			l.live.Add(-1)
 		}
@@ -130,19 +136,16 @@ func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	var o *ownerAttempt // nil: on one's own
-	if l.cluster.Leases != nil {
-		p := l.cluster.Partition(s.Account)
-		v := l.view.Load()
-		_, role, since := v.part(p)
-		if role != owner || !l.cluster.Leases.Valid(p, now) {
-			return bucket.SettledUnknown, ErrNotOwner
-		}
-		o = &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: s.Account}, since: since, part: &v.Parts[p], rule: l.cluster.Replication()}
+	p := l.cfg.Partition(s.Account)
+	v := l.view.Load()
+	_, role, since := v.part(p)
+	if role != owner || !l.cfg.Leases.Valid(p, now) {
+		return bucket.SettledUnknown, ErrNotOwner
 	}
+	o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: s.Account}, since: since, part: &v.Parts[p], rule: l.cfg.Replication()}
 	r := sh.reserved[s.Reservation]
 	switch {
-	case r == nil || r.account != s.Account || now-r.taken >= l.reservations.TTL:
+	case r == nil || r.account != s.Account || now-r.taken >= l.cfg.Reservations.TTL:
 		return bucket.SettledUnknown, nil
 	case r.settled != nil && *r.settled == *s:
 		return bucket.SettledBefore, nil
@@ -177,9 +180,7 @@ func correctAll(sh *shard, o *ownerAttempt, r *reservation, s *bucket.Settlement
 		}
 		scoped := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
 		use := correct(account, &scoped, delta, r.taken, now)
-		if o != nil {
-			o.publish(&scoped, use, 0)
-		}
+		o.publish(&scoped, use, 0)
 	}
 	if len(account.entries) > 0 {
 		sh.addAccount(r.account, account)

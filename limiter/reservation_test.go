@@ -12,7 +12,7 @@ import (
 func reserving(limits ...bucket.Scoped) (*Local, *time.Duration) {
 	l, _, now := newLocal(limits...)
 	n := 0
-	l.Reserve(Reservations{TTL: 10 * time.Minute, Most: 3, NewID: func() string { n++; return fmt.Sprint("r-", n) }})
+	l.cfg.Reservations = (Reservations{TTL: 10 * time.Minute, Most: 3, NewID: func() string { n++; return fmt.Sprint("r-", n) }})
 	return l, now
 }
 
@@ -169,7 +169,7 @@ func TestReservationsThatMoveAreBounded(t *testing.T) {
 	g := newTrio(limit)
 	for i, most := range []int64{9, 3, 9} {
 		n := 0
-		g.nodes[i].Reserve(Reservations{TTL: 10 * time.Minute, Most: most, NewID: func() string { n++; return fmt.Sprint(name(i), "-", n) }})
+		g.nodes[i].cfg.Reservations = (Reservations{TTL: 10 * time.Minute, Most: most, NewID: func() string { n++; return fmt.Sprint(name(i), "-", n) }})
 	}
 	take := func() {
 		t.Helper()

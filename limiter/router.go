@@ -106,7 +106,7 @@ func (r *Router) Serve(ctx context.Context, ask bucket.Ask, c *bucket.Check, d *
 // relay asks the owner for a node that cannot reach it, and where the partition
 // moves the node that takes it over too.
 func (r *Router) relay(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
-	part := r.local.Part(r.local.cluster.Partition(c.Account))
+	part := r.local.Part(r.local.cfg.Partition(c.Account))
 	err := ErrNotOwner
 	for i, id := range part.Holders[:2] {
 		if id != "" && id != r.node && (i == 0 || part.Moving) {
@@ -155,7 +155,7 @@ func (t *route) follow(ctx context.Context) (err error) {
 // plan returns the steps by the map in force.
 func (t *route) plan(room []Step) (steps []Step, epoch uint64) {
 	epoch = t.r.local.Epoch()
-	part := t.r.local.Part(t.r.local.cluster.Partition(t.c.Account))
+	part := t.r.local.Part(t.r.local.cfg.Partition(t.c.Account))
 	if t.entry {
 		return EntrySteps(t.r.node, &part, t.r.others, room), epoch
 	}

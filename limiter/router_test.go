@@ -74,12 +74,12 @@ func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Ch
 
 // router returns one of node n1 in the group.
 func (g *group) router(limits ...bucket.Scoped) *Router {
-	l, _, _ := newLocal(limits...)
-	l.now = func() time.Duration { g.now += time.Millisecond; return g.now } // waits come to an end
-	l.Join(Cluster{
-		Leases: g, Outbox: g, Partitions: 1, Partition: func(string) int { return 0 },
+	l := must(NewLocal(Config{
+		Node: "n1", Rules: &fixed{bucket.Ruling{Tier: 1, Category: "llm", Limits: limits}}, Leases: g, Outbox: g,
+		Now:        func() time.Duration { g.now += time.Millisecond; return g.now }, // waits come to an end
+		Partitions: 1, Partition: func(string) int { return 0 },
 		Replication: func() bucket.Replication { return bucket.Replication{Slack: 5, CutOff: bucket.Deny} },
-	})
+	}))
 	g.local = l
 	if g.part != (Part{}) {
 		l.Adopt(&View{Epoch: 1, Nodes: 4, Parts: []Part{g.part}})

@@ -104,7 +104,7 @@ func (l *Local) StoreBound(s UsageBound) (ok bool) {
 	sh := l.shard(s.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if _, role, since := l.view.Load().part(l.cluster.Partition(s.Account)); role == owner && s.Epoch <= since {
+	if _, role, since := l.view.Load().part(l.cfg.Partition(s.Account)); role == owner && s.Epoch <= since {
 		return false
 	}
 	c := sh.copies[s.ID]
@@ -199,7 +199,7 @@ func (l *Local) MergeBucket(k BucketSnapshot) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	if _, role, _ := l.view.Load().part(l.cluster.Partition(k.Account)); role == owner {
+	if _, role, _ := l.view.Load().part(l.cfg.Partition(k.Account)); role == owner {
 		return
 	}
 	l.mergeLocked(sh, k, now)

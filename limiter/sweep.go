@@ -24,7 +24,7 @@ func (l *Local) Sweep() {
 		_, role, _ := v.part(i)
 		// Who may not be the owner any more must tell the next one what it took, even
 		// when nothing of it is left here: the other has given it back too.
-		mine := l.cluster.Leases == nil || role == owner && l.cluster.Leases.Valid(i, now)
+		mine := role == owner && l.cfg.Leases.Valid(i, now)
 		sh.sweepAccounts(mine, now)
 		sh.sweepReplicas(nodes, now)
 		sh.mu.Unlock()

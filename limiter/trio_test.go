@@ -29,11 +29,10 @@ func newTrio(limits ...bucket.Scoped) *trio {
 	for i := range g.nodes {
 		rules := &fixed{bucket.Ruling{Tier: 1, Category: "llm", Limits: limits}}
 		zero := time.Duration(i) * 1234567 * time.Microsecond
-		g.nodes[i] = NewLocal(name(i), rules, func() time.Duration { return g.now - zero })
-		g.nodes[i].Join(Cluster{
-			Leases: g, Outbox: g, Partitions: 1, Partition: func(string) int { return 0 },
+		g.nodes[i] = must(NewLocal(Config{
+			Node: name(i), Rules: rules, Now: func() time.Duration { return g.now - zero }, Leases: g, Outbox: g, Partitions: 1, Partition: func(string) int { return 0 },
 			Replication: func() bucket.Replication { return g.rule }, FirstSource: uint64(i+1) << 32,
-		})
+		}))
 	}
 	g.adopt(holders4("n1", "n2", "n3"))
 	g.nodes[0].FinishRecovery(1, []int{0})

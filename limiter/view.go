@@ -111,7 +111,7 @@ func (l *Local) Adopt(v *View) bool {
 // still, for as long as which nobody else is given the partition. Else another node may have come to own it and have lost it again, under maps
 // that this one has never seen: what it knows then is old.
 func (l *Local) stateCurrent(was *localView, v *View, p int) bool {
-	return was != nil && (v.Epoch == was.Epoch+1 || l.cluster.Leases.Valid(p, l.now()))
+	return was != nil && (v.Epoch == was.Epoch+1 || l.cfg.Leases.Valid(p, l.now()))
 }
 
 // Tasks returns what is still to be done. It is asked again until it is.
@@ -286,7 +286,7 @@ func (l *Local) CanImport(epoch uint64, partitions []int) bool {
 	}
 	now := l.now()
 	for _, p := range partitions {
-		if !l.cluster.Leases.Valid(p, now) {
+		if !l.cfg.Leases.Valid(p, now) {
 			return false
 		}
 	}
@@ -349,7 +349,7 @@ func (l *Local) Partitions() int { return len(l.parts) }
 
 // HoldersOf returns who holds an account's partition.
 func (l *Local) HoldersOf(account string) [3]string {
-	return l.Part(l.cluster.Partition(account)).Holders
+	return l.Part(l.cfg.Partition(account)).Holders
 }
 
 // Incomplete counts the partitions of this node's that lack a whole copy at a

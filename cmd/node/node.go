@@ -102,13 +102,15 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	running.Store(n.cluster)
 	n.security.setKeys = n.cluster.SetGossipKeys
 
-	local := limiter.NewLocal(cfg.NodeID, machine, now)
-	local.Reserve(limiter.Reservations{TTL: limiter.DefaultTTL, Most: limiter.DefaultMost, NewID: newReservation})
-	n.exchange = exchange.New(exchange.Config{Node: cfg.NodeID, Local: local, Transport: n.cluster, Log: log, Now: now})
-	local.Join(limiter.Cluster{
-		Leases: n.cluster, Outbox: n.exchange, Partitions: ledger.Partitions, Partition: ledger.Partition,
-		Replication: machine.Replication, FirstSource: newSource(),
-	})
+	n.exchange, err = exchange.New(exchange.Config{Transport: n.cluster, Log: log, Local: limiter.Config{
+		Node: cfg.NodeID, Rules: machine, Leases: n.cluster, Now: now,
+		Partitions: ledger.Partitions, Partition: ledger.Partition, Replication: machine.Replication, FirstSource: newSource(),
+		Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: limiter.DefaultMost, NewID: newReservation},
+	}})
+	if err != nil {
+		return nil, errors.Join(err, n.cluster.Close(ctx), n.listener.Close())
+	}
+	local := n.exchange.Local
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	archive, err := newArchive(ctx, cfg.DataDir, machine, n.cluster)
 	if err != nil {

@@ -135,13 +135,13 @@ func (s *sender) sendSome(ctx context.Context, batch []limiter.UsageBound, body 
 	e.Messages.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
-	sent := e.Now()
+	sent := e.now()
 	taken, err := e.Transport.Exchange(ctx, s.node, message)
 	if err != nil || len(taken) != len(batch) {
 		e.Lost.Add(uint64(len(batch)))
 		return false
 	}
-	e.Lag.Store(int64(e.Now() - sent))
+	e.Lag.Store(int64(e.now() - sent))
 	all := true
 	for i := range batch {
 		if taken[i] == 1 {

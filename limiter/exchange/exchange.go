@@ -36,11 +36,9 @@ const (
 
 // Config is what an Exchange is made of.
 type Config struct {
-	Node      string
-	Local     *limiter.Local
+	Local     limiter.Config // New sets its Outbox
 	Transport Transport
 	Log       *slog.Logger
-	Now       func() time.Duration // monotonic
 }
 
 // beatEvery is how often fallback usage are told and open tasks looked at.
@@ -48,7 +46,12 @@ const beatEvery = 100 * time.Millisecond
 
 // Exchange is one node's side. Its methods may overlap.
 type Exchange struct {
-	Config
+	Local     *limiter.Local
+	Transport Transport
+	Log       *slog.Logger
+
+	node string
+	now  func() time.Duration
 	kick chan struct{}
 	wg   sync.WaitGroup
 
@@ -68,9 +71,17 @@ type Exchange struct {
 	Lag      atomic.Int64  // nanoseconds from the last usage bound's sending to its confirmation
 }
 
-// New returns an exchange that sends nothing before Run.
-func New(c Config) *Exchange {
-	return &Exchange{Config: c, kick: make(chan struct{}, 1), senders: map[string]*sender{}, busy: map[task]bool{}, confirmedIn: map[int]uint64{}, incoming: map[int]*incomingPartition{}, seed: maphash.MakeSeed()}
+// New returns an exchange with a Local that publishes by it. It sends nothing
+// before Run.
+func New(c Config) (*Exchange, error) {
+	e := &Exchange{
+		Transport: c.Transport, Log: c.Log, node: c.Local.Node, now: c.Local.Now, kick: make(chan struct{}, 1),
+		senders: map[string]*sender{}, busy: map[task]bool{}, confirmedIn: map[int]uint64{}, incoming: map[int]*incomingPartition{}, seed: maphash.MakeSeed(),
+	}
+	c.Local.Outbox = e
+	var err error
+	e.Local, err = limiter.NewLocal(c.Local)
+	return e, err
 }
 
 // Run works until ctx ends and all that it began has ended.

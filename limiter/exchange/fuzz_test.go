@@ -14,13 +14,15 @@ import (
 func lone() *Exchange {
 	n := &network{limits: []bucket.Scoped{tokens(1000)}, rule: bucket.Replication{Slack: 5}}
 	now := func() time.Duration { return time.Hour }
-	local := limiter.NewLocal("n1", n, now)
-	local.Reserve(limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func() string { return "r" }})
-	e := New(Config{Node: "n1", Local: local, Log: slog.New(slog.DiscardHandler), Now: now})
-	local.Join(limiter.Cluster{
-		Leases: n, Outbox: e, Partitions: 3, Partition: func(account string) int { return (len(account) + 2) % 3 },
+	e, err := New(Config{Log: slog.New(slog.DiscardHandler), Local: limiter.Config{
+		Node: "n1", Rules: n, Now: now, Leases: n, Partitions: 3, Partition: func(account string) int { return (len(account) + 2) % 3 },
 		Replication: func() bucket.Replication { return n.rule }, FirstSource: 1 << 32,
-	})
+		Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func() string { return "r" }},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	local := e.Local
 	local.Adopt(&limiter.View{Epoch: 1, Nodes: 3, Parts: []limiter.Part{
 		{Holders: [3]string{"n1", "n2", "n3"}}, {Holders: [3]string{"n2", "n1", "n3"}}, {Holders: [3]string{"n2", "n1", "n3"}, Moving: true},
 	}})

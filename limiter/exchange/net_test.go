@@ -44,14 +44,15 @@ func newNetwork(t *testing.T, limits ...bucket.Scoped) *network {
 	now := func() time.Duration { return time.Since(began) }
 	for i := range 3 {
 		id := "n" + strconv.Itoa(i+1)
-		local := limiter.NewLocal(id, n, now)
 		given := 0
-		local.Reserve(limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func() string { given++; return fmt.Sprint(id, "-", given) }})
-		e := New(Config{Node: id, Local: local, Transport: link{n, id}, Log: slog.New(slog.DiscardHandler), Now: now})
-		local.Join(limiter.Cluster{
-			Leases: n, Outbox: e, Partitions: 2, Partition: partition,
+		e, err := New(Config{Transport: link{n, id}, Log: slog.New(slog.DiscardHandler), Local: limiter.Config{
+			Node: id, Rules: n, Now: now, Leases: n, Partitions: 2, Partition: partition,
 			Replication: func() bucket.Replication { return n.rule }, FirstSource: uint64(i+1) << 32,
-		})
+			Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func() string { given++; return fmt.Sprint(id, "-", given) }},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		n.nodes[id] = e
 		wg.Go(func() { e.Run(ctx) })
 	}

@@ -22,7 +22,7 @@ func (e *Exchange) sendUsages(ctx context.Context) {
 	byNode := map[string][]limiter.FallbackUsage{}
 	for _, t := range e.Local.FallbackUsages() {
 		for _, node := range e.Local.HoldersOf(t.Account) {
-			if node == e.Node {
+			if node == e.node {
 				e.markAbsorbed(t, e.Local.ReceiveUsage(t))
 			} else if node != "" && len(byNode[node]) < maxUsages {
 				byNode[node] = append(byNode[node], t)

@@ -73,15 +73,18 @@ func (n *node) start() {
 		n.reached[i] = -time.Hour
 	}
 	n.waiting, n.busy, n.m = nil, map[string]bool{}, n.w.log[0]
-	n.local = limiter.NewLocal(n.id, rules{n.w}, n.clock)
-	n.local.Join(limiter.Cluster{
-		Leases: leases{n}, Outbox: outbox{n},
-		Partitions:  Parts,
-		Partition:   func(account string) int { return partition(account) },
-		Replication: func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
-		FirstSource: uint64(n.index)<<48 | n.boot<<32,
+	var err error
+	n.local, err = limiter.NewLocal(limiter.Config{
+		Node: n.id, Rules: rules{n.w}, Leases: leases{n}, Outbox: outbox{n}, Now: n.clock,
+		Partitions:   Parts,
+		Partition:    partition,
+		Replication:  func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
+		FirstSource:  uint64(n.index)<<48 | n.boot<<32,
+		Reservations: limiter.Reservations{TTL: time.Minute, Most: 1000, NewID: func() string { n.w.reservations++; return fmt.Sprint(n.w.reservations) }},
 	})
-	n.local.Reserve(limiter.Reservations{TTL: time.Minute, Most: 1000, NewID: func() string { n.w.reservations++; return fmt.Sprint(n.w.reservations) }})
+	if err != nil {
+		panic(err) // a mistake of the simulator
+	}
 	n.adopt(n.w.log[n.applied])
 	n.after(time.Duration(n.w.rng.Int64N(int64(beatEvery))), n.beat)
 }
