@@ -80,7 +80,7 @@ func (l *Local) Republish(p int, node string) []UsageBound {
 		limit := id.Limit()
 		limit.Limit = max(1, use.Rate)
 		if s, ok := h.stream.Republish(node, limit, use, l.entry(sh, id).spent, o.successors(), l.nextSeq); ok {
-			out = append(out, UsageBound{ID: id, Epoch: since, UsageBound: s})
+			out = append(out, UsageBound{ID: id, Origin: since, UsageBound: s})
 		}
 	}
 	return out

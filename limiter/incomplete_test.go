@@ -82,7 +82,7 @@ func TestNewBootHasForgottenItsCopies(t *testing.T) {
 			if s.Sliding != nil {
 				units = s.Sliding.Use(limit.Limit, 0)
 			}
-			if want := int64(300); s.To != "n2" || s.Epoch == 0 || units < want || units > want+1 {
+			if want := int64(300); s.To != "n2" || s.Origin == 0 || units < want || units > want+1 {
 				t.Errorf("%s: %+v", name, s)
 			}
 			g.deliver(s, true)

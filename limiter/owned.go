@@ -28,7 +28,7 @@ type tracked struct {
 // UsageBound is a usage bound with the bucket that it is about.
 type UsageBound struct {
 	bucket.ID
-	Epoch uint64 // orders the owners of all times
+	Origin replica.OriginEpoch
 	replica.UsageBound
 }
 
@@ -60,7 +60,7 @@ type ownerAttempt struct {
 	l     *Local
 	sh    *shard
 	id    bucket.ID // Account
-	since uint64
+	since replica.OriginEpoch
 	part  *Part
 	rule  bucket.Replication
 
@@ -183,7 +183,7 @@ func (o *ownerAttempt) use(l *bucket.Scoped, s bucket.State) replica.Use {
 
 func (o *ownerAttempt) send(l *bucket.Scoped, out []replica.UsageBound) {
 	for _, s := range out {
-		o.l.cfg.Outbox.Publish(UsageBound{ID: o.bucketID(l), Epoch: o.since, UsageBound: s})
+		o.l.cfg.Outbox.Publish(UsageBound{ID: o.bucketID(l), Origin: o.since, UsageBound: s})
 	}
 }
 

@@ -104,7 +104,7 @@ func (l *Local) StoreBound(s UsageBound) (ok bool) {
 	sh := l.shard(s.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if _, role, since := l.view.Load().part(l.cfg.Partition(s.Account)); role == owner && s.Epoch <= since {
+	if _, role, since := l.view.Load().part(l.cfg.Partition(s.Account)); role == owner && s.Origin <= since {
 		return false
 	}
 	c := sh.copies[s.ID]
@@ -115,8 +115,8 @@ func (l *Local) StoreBound(s UsageBound) (ok bool) {
 		c = &replica.Copy{}
 		sh.copies[clone(s.ID)] = c
 	}
-	c.Apply(replica.Version{Epoch: s.Epoch, Seq: s.Seq}, s.UsageBound, l.now())
-	return c.Epoch <= s.Epoch
+	c.Apply(replica.Version{Origin: s.Origin, Seq: s.Seq}, s.UsageBound, l.now())
+	return c.Origin <= s.Origin
 }
 
 // BucketSnapshot is what one node knows of one bucket, on its way to the next owner.

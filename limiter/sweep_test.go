@@ -40,7 +40,7 @@ func TestSweepDropsWhatIsOverAndNothingElse(t *testing.T) {
 			}
 		}, [4]int{1, 1, 0, 0}},
 		"a copy": {holders4("n2", "n1", "n3"), func(l *Local, r *Router) {
-			l.StoreBound(UsageBound{ID: bucket.ID{Account: "a", Scope: "llm", Window: time.Minute}, Epoch: 1, UsageBound: replica.UsageBound{
+			l.StoreBound(UsageBound{ID: bucket.ID{Account: "a", Scope: "llm", Window: time.Minute}, Origin: 1, UsageBound: replica.UsageBound{
 				Seq: 1, State: bucket.State{Units: 500, Rate: 600}, Spent: 500,
 			}})
 		}, [4]int{0, 0, 1, 0}},

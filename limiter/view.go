@@ -75,7 +75,7 @@ func (l *Local) Adopt(v *View) bool {
 	if was != nil && v.Epoch <= was.Epoch {
 		return false
 	}
-	next := &localView{View: v, roles: make([]role, len(v.Parts)), since: make([]uint64, len(v.Parts)), began: make([]time.Duration, len(v.Parts)), former: make([]Part, len(v.Parts)), incomplete: make([]uint8, len(v.Parts))}
+	next := &localView{View: v, roles: make([]role, len(v.Parts)), since: make([]replica.OriginEpoch, len(v.Parts)), began: make([]time.Duration, len(v.Parts)), former: make([]Part, len(v.Parts)), incomplete: make([]uint8, len(v.Parts))}
 	for p := range v.Parts {
 		before, had, since := was.part(p)
 		if !l.stateCurrent(was, v, p) {
@@ -94,10 +94,7 @@ func (l *Local) Adopt(v *View) bool {
 			next.former[p] = was.former[p]
 		case now != had:
 			next.former[p] = before
-			next.since[p] = 2 * v.Epoch
-			if now == importing {
-				next.since[p]++ // its owner may have begun under this map too
-			}
+			next.since[p] = replica.NewOriginEpoch(v.Epoch, now == importing)
 		}
 	}
 	l.view.Store(next)
@@ -190,14 +187,14 @@ func otherHolders(node string, parts ...Part) []string {
 type localView struct {
 	*View
 	roles      []role
-	since      []uint64        // twice the epoch in which the role began, one more for who takes over
-	began      []time.Duration // when it began here
-	incomplete []uint8         // of what this node owns: a bit for each successor whose copy is not whole
-	former     []Part          // of partitions that are being taken: who held them
+	since      []replica.OriginEpoch // under which map the role began
+	began      []time.Duration       // when it began here
+	incomplete []uint8               // of what this node owns: a bit for each successor whose copy is not whole
+	former     []Part                // of partitions that are being taken: who held them
 }
 
 // part returns who held a partition and what this node was to it.
-func (s *localView) part(p int) (Part, role, uint64) {
+func (s *localView) part(p int) (Part, role, replica.OriginEpoch) {
 	if s == nil || p >= len(s.Parts) {
 		return Part{}, remote, 0
 	}

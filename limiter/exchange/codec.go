@@ -116,7 +116,7 @@ func (w *writer) limit(l bucket.Limit) {
 
 func (w *writer) bound(s *limiter.UsageBound) {
 	w.id(s.ID)
-	w.uint(s.Epoch)
+	w.uint(uint64(s.Origin))
 	w.uint(s.Seq)
 	w.state(s.State)
 	w.sliding(s.ID, s.Sliding)
@@ -283,7 +283,7 @@ func (r *reader) limit(id bucket.ID) bucket.Limit {
 
 func (r *reader) bound() (s limiter.UsageBound) {
 	s.ID = r.id()
-	s.Epoch, s.Seq = r.uint(), r.uint()
+	s.Origin, s.Seq = replica.OriginEpoch(r.uint()), r.uint()
 	s.State = r.state(s.Window)
 	s.Sliding = r.sliding(s.ID)
 	s.Spent = r.int(-maxUnits, maxUnits)

@@ -69,7 +69,7 @@ func (g gen) report(id bucket.ID) replica.FallbackUsage {
 
 func (g gen) bound() (s limiter.UsageBound) {
 	s.ID = g.id()
-	s.Epoch, s.Seq, s.State, s.Sliding = uint64(g.int(0, math.MaxInt64)), uint64(g.int(0, math.MaxInt64)), g.state(s.Window), g.sliding(s.ID)
+	s.Origin, s.Seq, s.State, s.Sliding = replica.OriginEpoch(g.int(0, math.MaxInt64)), uint64(g.int(0, math.MaxInt64)), g.state(s.Window), g.sliding(s.ID)
 	s.Spent, s.Absorbed = g.int(-maxUnits, maxUnits), g.counts()
 	return s
 }

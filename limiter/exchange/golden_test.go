@@ -37,10 +37,10 @@ func goldenWindow() *bucket.Window {
 }
 
 func goldenBounds(account string) []limiter.UsageBound {
-	s := limiter.UsageBound{ID: goldenID(account, false), Epoch: 3}
+	s := limiter.UsageBound{ID: goldenID(account, false), Origin: 3}
 	s.Seq, s.State, s.Spent = 300, bucket.State{Units: 70_000, Frac: 1 << 33, Rate: 1000}, 1<<40
 	s.Absorbed = []replica.SourceTotal{{Source: 1<<32 + 5, Units: 12}, {Source: 7, Units: -300}}
-	w := limiter.UsageBound{ID: goldenID(account, true), Epoch: 1}
+	w := limiter.UsageBound{ID: goldenID(account, true), Origin: 1}
 	w.Seq, w.Sliding, w.Spent = 1, goldenWindow(), -5
 	return []limiter.UsageBound{s, w}
 }

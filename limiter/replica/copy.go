@@ -6,15 +6,30 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Version orders the usage bounds of all owners that a bucket ever had: a later
-// epoch's replace an earlier one's, and within one owner's the later.
-type Version struct {
-	Epoch uint64
-	Seq   uint64
+// OriginEpoch orders the owners that a bucket ever had. It is twice the epoch of the
+// map under which the owner began, and one more for a node that took the partition
+// over from an owner that may have begun under the same map.
+type OriginEpoch uint64
+
+// NewOriginEpoch returns the origin of an owner that began under the map of an epoch.
+// imported is true for the node that the partition moved to.
+func NewOriginEpoch(epoch uint64, imported bool) OriginEpoch {
+	o := OriginEpoch(2 * epoch)
+	if imported {
+		o++
+	}
+	return o
 }
 
-func (o Version) before(p Version) bool {
-	return o.Epoch < p.Epoch || (o.Epoch == p.Epoch && o.Seq < p.Seq)
+// Version orders the usage bounds of one bucket: those of a later owner replace those
+// of an earlier one, and the later of one owner's replaces the earlier.
+type Version struct {
+	Origin OriginEpoch
+	Seq    uint64
+}
+
+func (v Version) before(w Version) bool {
+	return v.Origin < w.Origin || (v.Origin == w.Origin && v.Seq < w.Seq)
 }
 
 // Copy is what a successor knows of one bucket.
@@ -28,11 +43,11 @@ type Copy struct {
 
 // Apply replaces the copy by a usage bound that arrives at now, unless it holds a
 // later one.
-func (c *Copy) Apply(o Version, s UsageBound, now time.Duration) bool {
-	if !c.before(o) {
+func (c *Copy) Apply(v Version, s UsageBound, now time.Duration) bool {
+	if !c.before(v) {
 		return false
 	}
-	c.Version, c.State, c.Spent, c.Absorbed = o, s.State, s.Spent, s.Absorbed
+	c.Version, c.State, c.Spent, c.Absorbed = v, s.State, s.Spent, s.Absorbed
 	c.State.At = now
 	if c.Sliding = nil; s.Sliding != nil {
 		w := s.Sliding.Absolute(now)
