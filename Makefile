@@ -1,15 +1,14 @@
-# Every target below works on a machine with Go; those under "containers" want
-# Docker too.
+# Every target needs only Go; the targets marked "containers" also need Docker.
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
 TOOL    := go tool -modfile=testing/tools/go.mod
-# The plugin where there is one: the old program fails on newer engines when it
-# recreates a container.
+# Use the plugin if it is installed: the old docker-compose fails to recreate
+# containers on newer engines.
 COMPOSE  = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 FOLDERS := api cluster cmd fsm limiter testing
 
-# The output of `make dev` is for programs too.
+# Programs read the output of `make dev`.
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
@@ -21,20 +20,20 @@ help: ## show this list
 build: ## build bin/quorate
 	@$(BUILD) -o bin/quorate ./cmd/quorate
 
-# exec, so that a signal to make's child is a signal to the cluster.
+# exec, so that a signal to make's child reaches the cluster.
 dev: build ## build and run a three-node cluster on this machine
 	@exec bin/quorate dev
 
 test: ## run all tests with the race detector
 	go test -race -shuffle=on ./...
 
-bench: ## measure checks/s beside nginx; wants wrk and nginx
+bench: ## measure checks/s compared with nginx; needs wrk and nginx
 	@go test -count=1 -v ./testing/bench -run FirstLight -rounds 3
 
-bench-access: ## measure what tokens and TLS cost; wants wrk
+bench-access: ## measure the cost of tokens and TLS; needs wrk
 	@go test -count=1 -v ./testing/bench -run AccessCost -rounds 7
 
-bench-replication: ## measure what copies cost; wants wrk
+bench-replication: ## measure the cost of replication; needs wrk
 	@go test -count=1 -v ./testing/bench -run Replication -rounds 5
 
 bench-ledger: ## measure the ledger: a million accounts in bulk, single entries, snapshots
@@ -43,7 +42,7 @@ bench-ledger: ## measure the ledger: a million accounts in bulk, single entries,
 sim: ## simulate 4000 seeded runs of faults and check the bounds
 	go test -count=1 -timeout 30m -v ./testing/sim -run Bounds -seeds 4000
 
-owners: ## kill, freeze and move owners of real processes, 20 times each, and check what it cost
+owners: ## kill, freeze and move owners in clusters of real processes, 20 times each, and check the bounds
 	go test -count=1 -timeout 30m -v ./testing/e2e/owners -faults 20
 
 lifecycle: ## back up, restart, upgrade, replace and recover clusters of real processes, with a million accounts
@@ -54,13 +53,13 @@ lifecycle: ## back up, restart, upgrade, replace and recover clusters of real pr
 CHAOS = go test -count=1 -timeout 0 -v ./testing/chaos -run TestChaos -chaos -seed $(or $(SEED),0) \
 	-only "$(ONLY)" -nodes $(or $(NODES),0) -faults "$(FAULTS)" -report $(CURDIR)/testing/chaos/out/report.html
 
-chaos: ## hurt real clusters under load for some minutes, and check what that cost
+chaos: ## inject faults into real clusters under load for some minutes, and check the bounds
 	@$(CHAOS)
 
-chaos-bites: ## take one protection away at a time, and want the harness to find it
+chaos-bites: ## remove one protection at a time, and check that the harness detects it
 	@go test -count=1 -timeout 30m -v ./testing/chaos -run TestBites -bites -only "$(ONLY)" -seed $(or $(SEED),1) -report $(CURDIR)/testing/chaos/out/bites.html
 
-soak: ## the same with five nodes and faults at random, one or two at a time, for MINUTES=60
+soak: ## the same with five nodes and random faults, one or two at a time, for MINUTES=60
 	@$(CHAOS) -soak $(or $(MINUTES),60)m
 
 lint: ## check formatting, vet and staticcheck
@@ -71,16 +70,16 @@ lint: ## check formatting, vet and staticcheck
 fmt: ## format all Go files
 	$(TOOL) gofumpt -w $(FOLDERS)
 
-image: ## containers: build the image quorate:dev, nothing is pulled
+image: ## containers: build the image quorate:dev without pulling another image
 	rm -rf bin/rootfs && mkdir -p bin/rootfs/data && touch bin/rootfs/data/.keep
 	$(BUILD) -o bin/rootfs/quorate ./cmd/quorate
 	docker build --pull=false --network=none -t quorate:dev .
 
-# Only whoever owns .keys gets into it; the folder of each node in it is open,
-# because the container that it is mounted into runs as another user. The key of
-# the authority is in none of them.
+# Only the owner of .keys can enter it. Each node's folder in it is readable by all,
+# because its container runs as another user. No node's folder contains the key of
+# the authority.
 KEYS := .keys
-certs: ## containers: make certificates, gossip key and admin token in .keys, once
+certs: ## containers: create certificates, gossip key and admin token in .keys, once
 	@test -e $(KEYS)/admin-token || $(MAKE) new-certs
 
 new-certs: build
@@ -102,5 +101,5 @@ up: image certs ## containers: run three closed nodes, API on https://127.0.0.1:
 down: ## containers: stop the three nodes and remove their data
 	$(COMPOSE) down --volumes
 
-clean: ## remove what was built
+clean: ## remove build output
 	rm -rf bin
