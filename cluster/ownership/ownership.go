@@ -29,10 +29,10 @@ import (
 // Timing is how quickly a node notices things. What is counted in beats is
 // not counted in time: a node that stood still has missed no answers.
 type Timing struct {
-	Beat        time.Duration // between the pings of a node
+	Ping        time.Duration // between the pings of a node
 	Lost        time.Duration // a ping without an answer for so long is lost
 	Retry       time.Duration // until a node that has not applied the map yet is pinged again
-	Pings       int           // pings in a row, the retries included; the next beat pings anyway
+	Tries       int           // pings in a row, the retries included; the next beat pings anyway
 	InFlight    int           // pings of one node under way: a slow link must not look like a cut one
 	Unreachable int           // missed beats after which a node is not asked to decide any more
 	// CutOff is the missed beats after which a grantor counts as cut off. Loss
@@ -44,10 +44,10 @@ type Timing struct {
 // DefaultTiming suits nodes that are milliseconds apart.
 func DefaultTiming() Timing {
 	return Timing{
-		Beat:        100 * time.Millisecond,
+		Ping:        100 * time.Millisecond,
 		Lost:        time.Second,
 		Retry:       10 * time.Millisecond,
-		Pings:       10,
+		Tries:       10,
 		InFlight:    8,
 		Unreachable: 4,
 		CutOff:      20,
@@ -55,7 +55,7 @@ func DefaultTiming() Timing {
 }
 
 // LostBeats is Lost in beats.
-func (t *Timing) LostBeats() int { return int(t.Lost / t.Beat) }
+func (t *Timing) LostBeats() int { return int(t.Lost / t.Ping) }
 
 // Node is one boot of one node. Its methods must not overlap; what Held, Routes
 // and Adopt return is immutable and may be read by any goroutine.
@@ -174,7 +174,7 @@ func (n *Node) Adopt(m *ledger.Map) *View {
 	return v
 }
 
-// Tick is the beat, every Timing.Beat. It renews the leases; a beat counts as
+// Tick is the beat, every Timing.Ping. It renews the leases; a beat counts as
 // missed by each node until that answers.
 func (n *Node) Tick(now time.Duration) []Message {
 	n.noteQuorum()
@@ -278,7 +278,7 @@ func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Out
 	}
 	o.Removed = answer.Removed
 	o.Fetch = answer.Epoch > n.adopted.Epoch
-	if o.Retry = answer.AppliedEpoch < q.Epoch && q.Try+1 < n.timing.Pings; !o.Retry {
+	if o.Retry = answer.AppliedEpoch < q.Epoch && q.Try+1 < n.timing.Tries; !o.Retry {
 		n.Lost(from, q)
 	}
 	return o
@@ -335,7 +335,7 @@ func (n *Node) majority(beats int) bool {
 // reaches returns the nodes that have answered within two beats.
 func (n *Node) reaches(now time.Duration) (ids []string) {
 	for _, id := range n.order {
-		if p := n.peers[id]; p.Answered && now-p.Heard < 2*n.timing.Beat && len(ids) < maxNodes {
+		if p := n.peers[id]; p.Answered && now-p.Heard < 2*n.timing.Ping && len(ids) < maxNodes {
 			ids = append(ids, id)
 		}
 	}
