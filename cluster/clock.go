@@ -45,16 +45,14 @@ func (c *clock) stamp(term uint64, logTime int64, now time.Time, wall int64, oth
 
 // now returns the time that this node would stamp a command with.
 func (n *Node) now() int64 {
-	at := time.Now()
+	at := n.cfg.Now()
 	var others []int64
 	if f := n.raft.GetConfiguration(); f.Error() == nil {
 		for _, s := range f.Configuration().Servers {
-			if r := n.peers.get(string(s.ID)); r != nil && s.Suffrage == raft.Voter {
-				if _, h, heard := r.state(); h.wall != 0 {
-					others = append(others, h.wall+at.Sub(heard).Milliseconds())
-				}
+			if p, ok := n.heardOf(string(s.ID)); ok && s.Suffrage == raft.Voter && p.Pong.Wall != 0 {
+				others = append(others, p.Pong.Wall+(at-p.Heard).Milliseconds())
 			}
 		}
 	}
-	return n.clock.stamp(n.term(), n.cfg.FSM.State().Now(), at, n.cfg.Wall().UnixMilli(), others)
+	return n.clock.stamp(n.term(), n.cfg.FSM.State().Now(), time.Now(), n.cfg.Wall().UnixMilli(), others)
 }

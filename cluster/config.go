@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"quorate/cluster/ownership"
 	"quorate/fsm/ledger"
 )
 
@@ -93,6 +94,9 @@ func DefaultTiming() Timing {
 	}
 }
 
-// lostBeats is Lost in pings: what this node stood still for adds none to those
-// that it has missed.
-func (t *Timing) lostBeats() int { return int(t.Lost / t.Ping) }
+// ownership returns the timing of what each node decides.
+func (t *Timing) ownership() ownership.Timing {
+	o := ownership.DefaultTiming()
+	o.Ping, o.Lost = t.Ping, t.Lost
+	return o
+}

@@ -51,7 +51,7 @@ func (n *Node) enter(e *entering) {
 		return
 	}
 	members := n.members()
-	if !n.looked.Load() {
+	if !n.seedsTried.Load() {
 		return // before every address of --join was tried there may be more to see
 	}
 	if clusters := n.clusters(); len(clusters) > 0 {
@@ -122,7 +122,7 @@ func (n *Node) join(e *entering, members map[string]member, clusters []string) {
 			n.fault.Raise(fmt.Errorf("%w. If its disk is lost: run `quorate cluster remove %s`, then start this node with another --node-id and an empty --data-dir", ErrWiped, n.cfg.NodeID))
 			return
 		case admitRemoved:
-			n.expel(id)
+			n.noteRemoved(id)
 			return
 		case admitFree:
 			free = true

@@ -310,8 +310,8 @@ func (n *Node) members() map[string]member {
 // overlooks reports whether a node answers that gossip takes for dead. Nothing
 // else would tell gossip for long.
 func (n *Node) overlooks() bool {
-	for _, r := range n.peers.all() {
-		if m, _, _ := r.state(); m.state == "dead" && r.missed.Load() < unreachable {
+	for id, r := range n.peers.all() {
+		if r.asMember().state == "dead" && n.Reachable(id) {
 			return true
 		}
 	}
@@ -344,14 +344,14 @@ func (n *Node) rejoin() {
 		})
 	}
 	wg.Wait()
-	n.looked.Store(true)
+	n.seedsTried.Store(true)
 }
 
 // everSeen returns the gossip addresses that this node was told or has learned.
 func (n *Node) everSeen() []string {
 	addrs := slices.Clone(n.cfg.Join)
 	for _, r := range n.peers.all() {
-		if m, _, _ := r.state(); m.gossip != "" && m.state != "alive" && !slices.Contains(addrs, m.gossip) {
+		if m := r.asMember(); m.gossip != "" && m.state != "alive" && !slices.Contains(addrs, m.gossip) {
 			addrs = append(addrs, m.gossip)
 		}
 	}

@@ -9,22 +9,26 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"quorate/cluster/peer"
 )
 
 func TestOverlooks(t *testing.T) {
 	for _, c := range []struct {
 		state  string
-		missed int32
+		missed int
 		want   bool
 	}{
 		{"dead", 0, true},
-		{"dead", unreachable, false},
+		{"dead", 4, false},
 		{"alive", 0, false},
 	} {
-		n := &Node{}
-		r := &remote{member: member{state: c.state}}
-		r.missed.Store(c.missed)
+		n := newOwner(t, "n2")
+		r := &remote{client: peer.NewClient(nil), member: member{state: c.state}}
 		n.peers.clients = map[string]*remote{"n2": r}
+		for range c.missed {
+			n.beatAll()
+		}
 		if got := n.overlooks(); got != c.want {
 			t.Errorf("%s, %d beats missed: %t", c.state, c.missed, got)
 		}

@@ -17,6 +17,7 @@ import (
 	"quorate/cluster/logs"
 	"quorate/cluster/peer"
 	"quorate/cluster/storage"
+	"quorate/fsm/ledger"
 )
 
 // Node is this process's part in the cluster. Its methods may overlap.
@@ -42,19 +43,17 @@ type Node struct {
 
 	gossipAddr string // as others see it
 
-	hadState  bool          // there was Raft state when the node started
-	lastStart uint64        // last index of the log when the node started
-	open      atomic.Bool   // Raft runs: the port answers before
-	formed    atomic.Bool   // there is Raft state
-	ready     atomic.Bool   // the log as it stood at the start has been applied
-	met       atomic.Bool   // a majority was reached in this life
-	seeking   atomic.Bool   // rejoin runs
-	together  atomic.Int64  // beats that a majority has been reached for
-	looked    atomic.Bool   // every address of Join was tried
-	confirmed atomic.Uint64 // term in which this leader has committed an entry
+	hadState   bool          // there was Raft state when the node started
+	lastStart  uint64        // last index of the log when the node started
+	open       atomic.Bool   // Raft runs: the port answers before
+	formed     atomic.Bool   // there is Raft state
+	ready      atomic.Bool   // the log as it stood at the start has been applied
+	seeking    atomic.Bool   // rejoin runs
+	seedsTried atomic.Bool   // every address of Join was tried
+	confirmed  atomic.Uint64 // term in which this leader has committed an entry
 
-	out      atomic.Bool // removed from the cluster
-	expelled chan error
+	removed    atomic.Bool // from the cluster, by order
+	removedErr chan error
 
 	// Diverged counts the times that another node's state was found to differ.
 	Diverged atomic.Uint64
@@ -85,10 +84,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }
 	}
-	n := &Node{cfg: cfg, fault: storage.NewFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), metaChanged: make(chan struct{}, 1), expelled: make(chan error, 1)}
+	n := &Node{cfg: cfg, fault: storage.NewFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), metaChanged: make(chan struct{}, 1), removedErr: make(chan error, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.clients = map[string]*remote{}
-	n.owners.init()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.shutdown())
@@ -101,6 +99,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.boot = n.disk.Boot()
+	n.owners.init(ledger.Member{ID: cfg.NodeID, Boot: n.boot}, cfg.Timing.ownership())
 	if n.identity, err = n.disk.Identity(); err != nil {
 		cfg.Peer.Close()
 		return nil, err
@@ -128,7 +127,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err = n.openGossip(); err != nil {
 		return nil, err
 	}
-	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.mapLoop, n.writeLoop, n.leaderLoop, n.metaLoop, n.enterLoop} {
+	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.ownershipLoop, n.writeLoop, n.leaderLoop, n.metaLoop, n.enterLoop} {
 		n.wg.Add(1)
 		go func() { defer n.wg.Done(); loop() }()
 	}
@@ -242,17 +241,7 @@ func (n *Node) tick(sought *time.Time) {
 	}
 	members := n.members()
 	n.peers.update(members, n)
-	n.askSelf()
-	n.count()
-	if n.Majority(0) {
-		n.met.Store(true)
-	}
-	if n.majority(n.cfg.Timing.lostBeats()) {
-		n.together.Add(1)
-	} else {
-		n.together.Store(0)
-	}
-	n.peers.pingAll(n, true)
+	n.beatAll()
 	wait := n.cfg.Timing.Rejoin
 	switch {
 	case len(members) <= 1:
@@ -274,9 +263,9 @@ func (n *Node) tick(sought *time.Time) {
 }
 
 // Ready reports whether this node may decide: it has applied its log as it
-// stood when it started, and has met a majority since. One that knows nobody yet
-// must not take itself for cut off.
-func (n *Node) Ready() bool { return n.ready.Load() && n.met.Load() }
+// stood when it started, and has reached a majority since. A node that knows no
+// other yet must not take itself for cut off.
+func (n *Node) Ready() bool { return n.ready.Load() && n.everHadQuorum() }
 
 // Replayed reports whether this node has applied its log as it stood when it
 // started.
@@ -286,7 +275,7 @@ func (n *Node) Replayed() bool { return n.ready.Load() }
 // the leader looks again, soon.
 func (n *Node) MapChanged() {
 	select {
-	case n.owners.changed <- struct{}{}:
+	case n.owners.applied <- struct{}{}:
 	default:
 	}
 	n.wake()

@@ -2,14 +2,12 @@ package cluster
 
 import (
 	"context"
-	"errors"
-	"slices"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"quorate/cluster/lease"
-	"quorate/cluster/peer"
+	"quorate/cluster/ownership"
 	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
@@ -18,216 +16,201 @@ import (
 // may overlap, but not those of Adopt.
 type Limiter interface {
 	// Check decides for another node; with once it answers peer.ErrWouldWait
-	// instead of waiting. peer.ErrNotOwner: it is not for this node to decide.
+	// instead of waiting. It returns peer.ErrNotOwner if the decision is not for
+	// this node to make.
 	Check(ctx context.Context, ask bucket.Ask, c *bucket.Check, d *bucket.Decision, once bool) error
 	// Settle settles a reservation of this node's own.
 	Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error)
 	// Exchange serves a message of another node's limiter.
 	Exchange(message []byte) ([]byte, error)
-	// Adopt takes over a map; boot is this life's number.
-	Adopt(m *ledger.Map, boot uint64)
+	// Adopt takes over a map as this boot sees it.
+	Adopt(v *ownership.View)
 	// Holding returns, a bit a partition, what was handed over to this node.
 	Holding() []byte
 	// Incomplete counts the partitions of this node's that lack a whole copy.
 	Incomplete() int
 }
 
-// owners is the ownership map that this node goes by and its leases.
+// owners drives what package ownership decides: it locks, sends, and keeps the
+// time. No event of it sends by itself, since an event may come from a
+// goroutine that outlives the node's loops: what is to be sent waits in outbox
+// for ownershipLoop.
+//
+// Lock order: fetching, mu, then the limiter's own locks, since mu is held
+// while the limiter adopts a map. peers.mu and remote.mu are not held when mu
+// is taken.
 type owners struct {
-	limiter  atomic.Pointer[Limiter]
-	held     atomic.Pointer[lease.Held]
-	grantors atomic.Pointer[[]string] // of the map adopted last: checks ask for them while one is adopted
-	leases   atomic.Uint64            // partitions held, as of the last beat
-	lacking  atomic.Uint64            // of them, without whole copies
-	changed  chan struct{}            // there may be a newer map
-	later    chan struct{}            // somebody goes by a later one
-	heardOf  atomic.Uint64            // its epoch
-	leaving  atomic.Bool
+	timing  ownership.Timing
+	limiter atomic.Pointer[Limiter]
+	held    atomic.Pointer[ownership.Held]   // as of the last event: checks read it
+	routes  atomic.Pointer[ownership.Routes] // likewise
+	leases  atomic.Uint64                    // partitions held, as of the last beat
+	lacking atomic.Uint64                    // of them, without whole copies
+	leaving atomic.Bool
+
+	applied chan struct{} // the state machine may have a newer map
+	heard   chan uint64   // the epoch of another node's map, which may be newer
+	send    chan struct{} // the outbox is not empty
+
+	fetching sync.Mutex // held while a map is fetched
 
 	mu     sync.Mutex
-	m      *ledger.Map   // adopted last; guarded by mu
-	holder *lease.Holder // guarded by mu
-
-	learning sync.Mutex // held while a map is fetched
+	node   *ownership.Node     // guarded by mu
+	outbox []ownership.Message // guarded by mu
 }
 
-func (o *owners) init() {
-	o.holder = lease.NewHolder()
-	o.held.Store(o.holder.Held())
-	o.m = &ledger.Map{}
-	o.grantors.Store(&o.m.Grantors)
-	o.changed, o.later = make(chan struct{}, 1), make(chan struct{}, 1)
+func (o *owners) init(self ledger.Member, t ownership.Timing) {
+	o.timing, o.node = t, ownership.New(self, t)
+	o.applied, o.heard, o.send = make(chan struct{}, 1), make(chan uint64, 1), make(chan struct{}, 1)
+	o.publishLocked()
 }
 
-// SetLimiter names who decides. Before it is called other nodes are refused.
-func (n *Node) SetLimiter(l Limiter) {
+// lock locks the ownership, which then knows what the state machine has applied.
+func (n *Node) lock() *owners {
 	n.owners.mu.Lock()
-	defer n.owners.mu.Unlock()
-	n.owners.limiter.Store(&l)
-	if n.owners.m.Epoch > 0 {
-		l.Adopt(n.owners.m, n.boot)
-	}
+	n.owners.node.Applied(n.cfg.FSM.Map(), n.ready.Load())
+	return &n.owners
 }
 
-// Boot returns the number of this life.
-func (n *Node) Boot() uint64 { return n.boot }
+// publishLocked lets checks see what an event has changed.
+func (o *owners) publishLocked() {
+	o.held.Store(o.node.Held())
+	o.routes.Store(o.node.Routes())
+}
 
-// hear notes that somebody who asks goes by a map. One that is later than this
-// node's is asked for at once, not at the next beat: who asks does not wait long.
-func (n *Node) hear(epoch uint64) {
-	known := n.owners.heardOf.Load()
-	if epoch <= known || epoch <= n.epoch() || !n.owners.heardOf.CompareAndSwap(known, epoch) {
+// postLocked leaves messages to ownershipLoop.
+func (o *owners) postLocked(m []ownership.Message) {
+	if len(m) == 0 {
 		return
 	}
+	o.outbox = append(o.outbox, m...)
 	select {
-	case n.owners.later <- struct{}{}:
+	case o.send <- struct{}{}:
 	default:
 	}
 }
 
-// mapLoop takes over each map that is applied or heard of.
-func (n *Node) mapLoop() {
+// SetLimiter names the limiter that decides. Before it is called other nodes are
+// refused.
+func (n *Node) SetLimiter(l Limiter) {
+	n.owners.mu.Lock()
+	defer n.owners.mu.Unlock()
+	n.owners.limiter.Store(&l)
+	if m := n.owners.node.Map(); m.Epoch > 0 {
+		l.Adopt(ownership.NewView(m, n.owners.node.Self()))
+	}
+}
+
+// Boot returns the number of this boot.
+func (n *Node) Boot() uint64 { return n.boot }
+
+// ownershipLoop adopts each map that is applied, asks about each that is heard
+// of, and sends what waits in the outbox.
+func (n *Node) ownershipLoop() {
+	n.adopt(n.cfg.FSM.Map()) // of a snapshot
 	for {
 		select {
-		case <-n.owners.changed:
+		case <-n.owners.applied:
 			n.adopt(n.cfg.FSM.Map())
-		case <-n.owners.later:
-			n.peers.pingAll(n, false) // an answer tells of the map
+		case epoch := <-n.owners.heard:
+			o := n.lock()
+			o.postLocked(o.node.Heard(epoch, n.cfg.Now()))
+			o.publishLocked()
+			o.mu.Unlock()
+		case <-n.owners.send:
+			n.sendPings()
 		case <-n.ctx.Done():
 			return
 		}
 	}
 }
 
+// noteEpoch notes that a node that asks goes by the map of an epoch. It does
+// not block: it is called for each check that another node sends.
+func (n *Node) noteEpoch(epoch uint64) {
+	if epoch <= n.epoch() {
+		return
+	}
+	select {
+	case n.owners.heard <- epoch:
+	default: // another one is about to be asked about
+	}
+}
+
 // adopt takes over a map that is committed, applied here or not, and asks for
 // the leases on it at once.
 func (n *Node) adopt(m *ledger.Map) {
-	o := &n.owners
-	o.mu.Lock()
+	o := n.lock()
 	defer o.mu.Unlock()
-	if m.Epoch <= o.m.Epoch {
+	v := o.node.Adopt(m)
+	if v == nil {
 		return
 	}
-	o.holder.Adopt(terms(m), owned(m, n.cfg.NodeID, n.boot))
-	o.held.Store(o.holder.Held())
-	o.m = m
-	o.grantors.Store(&m.Grantors)
+	o.publishLocked()
 	if l := o.limiter.Load(); l != nil {
-		(*l).Adopt(m, n.boot)
+		(*l).Adopt(v)
 	}
 	n.cfg.Log.Debug("map adopted", "epoch", m.Epoch)
-	n.askSelfLocked()
-	n.peers.pingAll(n, false)
+	o.postLocked(o.node.Renew(n.cfg.Now()))
+	o.publishLocked()
 }
 
-// owned returns the partitions that a life may come to decide: its own and
-// those that move to it.
-func owned(m *ledger.Map, id string, boot uint64) []bool {
-	out := make([]bool, len(m.Places))
-	for p, place := range m.Places {
-		for role, at := range place[:2] {
-			if int(at) < len(m.Members) && m.Members[at] == (ledger.Member{ID: id, Boot: boot}) {
-				out[p] = out[p] || role == 0 || p < len(m.Moving) && m.Moving[p]
-			}
-		}
+// beat is the beat of the ownership: others is who the other nodes are.
+func (n *Node) beat(others []string) {
+	o := n.lock()
+	now := n.cfg.Now()
+	o.node.SetPeers(others)
+	o.postLocked(o.node.Tick(now))
+	o.publishLocked()
+	o.leases.Store(uint64(o.node.Leases(now)))
+	o.mu.Unlock()
+	if l := o.limiter.Load(); l != nil {
+		o.lacking.Store(uint64((*l).Incomplete()))
 	}
-	return out
 }
 
-// request is what this node asks its grantors for now.
-func (n *Node) request() lease.Request {
+// pong takes the answer to a ping.
+func (n *Node) pong(from string, q ownership.Ping, p *ownership.Pong) ownership.Outcome {
+	o := n.lock()
+	defer o.mu.Unlock()
+	defer o.publishLocked()
+	return o.node.Pong(from, q, p, n.cfg.Now())
+}
+
+func (n *Node) lost(to string, q ownership.Ping) {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
-	return lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
+	n.owners.node.Lost(to, q)
 }
 
-// grants reports whether this node, as a grantor, grants a request: by the map
-// that it goes by, which may be one that is committed and not applied here yet.
-func (n *Node) grants(q lease.Request) bool {
+func (n *Node) retry(to string, q ownership.Ping) (ownership.Ping, bool) {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
-	return n.grantsLocked(q)
+	return n.owners.node.Retry(to, q, n.cfg.Now())
 }
 
-func (n *Node) grantsLocked(q lease.Request) bool {
-	m := n.cfg.FSM.Map()
-	if n.owners.m.Epoch > m.Epoch {
-		m = n.owners.m
+// self returns what this node says of itself, the answer to the ping if there is
+// one among it.
+func (n *Node) self(q *ownership.Ping) ownership.Pong {
+	p := ownership.Pong{
+		Leaving: n.Leaving(), AppliedIndex: n.cfg.FSM.Index(), Wall: n.cfg.Wall().UnixMilli(),
+		Leases: n.owners.leases.Load(), Incomplete: n.owners.lacking.Load(),
+		CommandVersion: ledger.NewestVersion(), Term: n.term(),
 	}
-	return lease.Grant(q, m.Epoch, m.Boot(q.ID), n.ready.Load())
-}
-
-func (n *Node) askSelf() {
-	n.owners.mu.Lock()
-	defer n.owners.mu.Unlock()
-	n.askSelfLocked()
-}
-
-func (n *Node) askSelfLocked() {
-	q := lease.Request{Life: lease.Life{ID: n.cfg.NodeID, Boot: n.boot}, Epoch: n.owners.holder.Epoch(), Sent: n.cfg.Now()}
-	if n.grantsLocked(q) {
-		n.grantedLocked(n.cfg.NodeID, q)
+	p.HashIndex, p.Hash = n.cfg.FSM.State().Hash()
+	o := n.lock()
+	defer o.mu.Unlock()
+	if l := o.limiter.Load(); l != nil {
+		p.Imported = (*l).Holding()
 	}
+	o.node.Answer(q, n.cfg.Now(), &p)
+	return p
 }
 
-func (n *Node) granted(by string, q lease.Request) {
-	n.owners.mu.Lock()
-	defer n.owners.mu.Unlock()
-	n.grantedLocked(by, q)
-}
-
-func (n *Node) grantedLocked(by string, q lease.Request) {
-	n.owners.holder.Granted(by, q.Epoch, q.Sent)
-	n.owners.held.Store(n.owners.holder.Held())
-}
-
-// count counts the leases held, and what lacks copies.
-func (n *Node) count() {
-	n.owners.mu.Lock()
-	parts := len(n.owners.m.Places)
-	n.owners.mu.Unlock()
-	held, now, have := n.owners.held.Load(), n.cfg.Now(), uint64(0)
-	for p := range parts {
-		if held.Valid(p, now) {
-			have++
-		}
-	}
-	n.owners.leases.Store(have)
-	if l := n.owners.limiter.Load(); l != nil {
-		n.owners.lacking.Store(uint64((*l).Incomplete()))
-	}
-}
-
-// Leases returns how many partitions this life holds, as of the last beat.
-func (n *Node) Leases() uint64 { return n.owners.leases.Load() }
-
-// Valid reports whether this life holds the partition at the instant now, by
-// the clock of Config.Now.
-func (n *Node) Valid(partition int, now time.Duration) bool {
-	return !leases || n.owners.held.Load().Valid(partition, now)
-}
-
-// Majority reports whether a majority of the grantors was reached within the
-// last beats; a node is cut off only after a while without.
-func (n *Node) Majority(time.Duration) bool { return n.majority(cutOff) }
-
-// majority reports whether a majority of the grantors has answered one of the last
-// beats.
-func (n *Node) majority(beats int) bool {
-	grantors := *n.owners.grantors.Load()
-	have := 0
-	for _, id := range grantors {
-		if r := n.peers.get(id); id == n.cfg.NodeID || r != nil && int(r.missed.Load()) < beats {
-			have++
-		}
-	}
-	return have >= len(grantors)/2+1
-}
-
-// learn fetches the map of a node that goes by a later epoch than this one.
-func (n *Node) learn(ctx context.Context, r *remote, epoch uint64) {
-	n.owners.learning.Lock() // one is enough
-	defer n.owners.learning.Unlock()
+// fetchMap adopts the map of a node that goes by a later epoch than this one.
+func (n *Node) fetchMap(ctx context.Context, r *remote, epoch uint64) {
+	n.owners.fetching.Lock() // the first to come fetches it for all
+	defer n.owners.fetching.Unlock()
 	if n.epoch() >= epoch {
 		return
 	}
@@ -244,99 +227,62 @@ func (n *Node) learn(ctx context.Context, r *remote, epoch uint64) {
 	n.adopt(m)
 }
 
-// epoch returns that of the map adopted last.
-func (n *Node) epoch() uint64 {
-	n.owners.mu.Lock()
-	defer n.owners.mu.Unlock()
-	return n.owners.m.Epoch
-}
-
 func (n *Node) serveMap() ([]byte, error) {
 	n.owners.mu.Lock()
-	m := n.owners.m
+	m := n.owners.node.Map()
 	n.owners.mu.Unlock()
 	return m.Encode()
 }
 
-// holding returns what was handed over to this node, and in which epoch.
-func (n *Node) holding() (uint64, []byte) {
+// epoch returns that of the map adopted last.
+func (n *Node) epoch() uint64 { return n.owners.held.Load().Epoch }
+
+// Leases returns how many partitions this boot holds, as of the last beat.
+func (n *Node) Leases() uint64 { return n.owners.leases.Load() }
+
+// Valid reports whether this boot holds the partition at the instant now, by
+// the clock of Config.Now.
+func (n *Node) Valid(partition int, now time.Duration) bool {
+	return !leases || n.owners.held.Load().Valid(partition, now)
+}
+
+// Majority reports whether a majority of the grantors was reached within the
+// last beats.
+func (n *Node) Majority(time.Duration) bool { return n.owners.routes.Load().Majority() }
+
+// Reachable is a hint: false for a node that has not answered for some beats.
+func (n *Node) Reachable(id string) bool { return n.owners.routes.Load().Reachable(id) }
+
+// Relay returns a node that has reached the other lately, empty without any.
+func (n *Node) Relay(to string) string { return n.owners.routes.Load().Relay(to) }
+
+// everHadQuorum reports whether this boot has reached a majority.
+func (n *Node) everHadQuorum() bool {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
-	l := n.owners.limiter.Load()
-	if l == nil {
-		return n.owners.m.Epoch, nil
-	}
-	return n.owners.m.Epoch, (*l).Holding()
+	return n.owners.node.EverHadQuorum()
 }
 
-// Check has another node decide.
-func (n *Node) Check(ctx context.Context, id string, ask bucket.Ask, c *bucket.Check, d *bucket.Decision) error {
-	r, err := n.remote(id)
-	if err != nil {
-		return err
-	}
-	err = r.client.Check(ctx, ask, c, d)
-	var not *peer.NotOwnerError
-	switch {
-	case errors.Is(err, peer.ErrBehind):
-		return errors.Join(ledger.ErrBehind, err)
-	case errors.As(err, &not) && not.Epoch > n.epoch():
-		n.learn(ctx, r, not.Epoch)
-	}
-	return err
+// majorityBeats returns for how many beats a majority has been reached.
+func (n *Node) majorityBeats() int {
+	n.owners.mu.Lock()
+	defer n.owners.mu.Unlock()
+	return n.owners.node.MajorityBeats()
 }
 
-// Exchange has another node's limiter serve a message.
-func (n *Node) Exchange(ctx context.Context, id string, message []byte) ([]byte, error) {
-	r, err := n.remote(id)
-	if err != nil {
-		return nil, err
-	}
-	return r.client.Call(ctx, methodExchange, message)
+// heardOf returns what was last heard of another node; ok is false if it is not
+// known.
+func (n *Node) heardOf(id string) (p ownership.Peer, ok bool) {
+	n.owners.mu.Lock()
+	defer n.owners.mu.Unlock()
+	return n.owners.node.Peer(id)
 }
 
-func (n *Node) serveExchange(message []byte) ([]byte, error) {
-	l := n.owners.limiter.Load()
-	if l == nil || !n.ready.Load() {
-		return nil, errStarting
+// silence returns how long ago the last ping was sent that a node has answered,
+// the longest time there is if there was none.
+func (n *Node) silence(p *ownership.Peer) time.Duration {
+	if !p.Answered {
+		return math.MaxInt64
 	}
-	return (*l).Exchange(message)
+	return n.cfg.Now() - p.Heard
 }
-
-// ErrAlone is a node that nobody can take anything over from.
-var ErrAlone = errors.New("no other node is there to take over")
-
-// Undrain has the node own partitions again after a Drain.
-func (n *Node) Undrain() { n.owners.leaving.Store(false) }
-
-// Drain has the leader move this node's partitions to others, and waits until
-// it owns none or ctx ends. Its error wraps ErrAlone where nobody else is.
-func (n *Node) Drain(ctx context.Context) error {
-	n.owners.leaving.Store(true)
-	if n.out.Load() {
-		return nil // nobody tells it any more what it owns
-	}
-	t := time.NewTicker(n.cfg.Timing.Ping / 4)
-	defer t.Stop()
-	for {
-		if err := n.fault.Err(); err != nil {
-			return err // the leader does not reach it
-		}
-		m := n.cfg.FSM.Map()
-		if len(m.Members) < 2 && len(m.Places) > 0 {
-			return ErrAlone
-		}
-		if m.Owned()[n.cfg.NodeID] == 0 && !slices.Contains(owned(m, n.cfg.NodeID, n.boot), true) {
-			return nil
-		}
-		n.wake()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// Leaving reports whether the node drains.
-func (n *Node) Leaving() bool { return n.owners.leaving.Load() }

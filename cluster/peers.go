@@ -1,55 +1,28 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"quorate/cluster/ownership"
 	"quorate/cluster/peer"
-	"quorate/fsm/ledger"
-	"quorate/limiter/bucket"
 )
 
-// peers are the other nodes that were ever seen, and how they are.
+// peers are the other nodes that were ever seen, and the connections to them.
 type peers struct {
 	mu      sync.RWMutex
 	clients map[string]*remote // guarded by mu; nil when closed
 }
 
-// remote is one other node.
+// remote is another node.
 type remote struct {
-	client  *peer.Client
-	pinging atomic.Int32 // pings under way
-	missed  atomic.Int32 // beats since it answered: a standstill of our own adds none
+	client *peer.Client
 
 	mu     sync.Mutex
-	member member    // as gossip last knew it; guarded by mu
-	health health    // guarded by mu
-	heard  time.Time // when the last ping that was answered was sent; guarded by mu
+	member member // as gossip last knew it; guarded by mu
 }
-
-const (
-	// maxPings bounds the pings of one node that are under way: a slow link must
-	// not look like a cut one.
-	maxPings = 8
-	// unreachable is from how many missed beats a node is not asked any more.
-	unreachable = 4
-	// cutOff is from how many missed beats a grantor counts as cut off: loss and
-	// delay must not look like it, or many nodes would admit shares beside an owner.
-	// It is a lease's length, until when nobody else can own anything.
-	cutOff = 20
-	// soon is after how long a grantor that has not applied the map yet is asked
-	// again.
-	soon = 10 * time.Millisecond
-	// maxAgain is how often; the next beat asks anyway.
-	maxAgain = 10
-)
 
 // update takes over what gossip knows. A node that gossip has lost keeps its
 // last address and counts as dead.
@@ -75,24 +48,19 @@ func (p *peers) update(members map[string]member, n *Node) {
 		r.mu.Unlock()
 	}
 	for id, r := range p.clients {
-		if _, ok := members[id]; !ok && n.gone(id) {
+		if _, ok := members[id]; ok {
+			continue
+		}
+		if n.gone(id) {
 			delete(p.clients, id) // for good
 			n.wg.Add(1)
 			go func() { defer n.wg.Done(); r.client.Close() }()
 			continue
 		}
-		if _, ok := members[id]; !ok {
-			r.mu.Lock()
-			r.member.state = "dead"
-			r.mu.Unlock()
-		}
+		r.mu.Lock()
+		r.member.state = "dead"
+		r.mu.Unlock()
 	}
-}
-
-func (r *remote) addr() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.member.Peer
 }
 
 func (p *peers) get(id string) *remote {
@@ -111,13 +79,6 @@ func (p *peers) all() map[string]*remote {
 	return out
 }
 
-// state returns what was last heard of a node, and when.
-func (r *remote) state() (member, health, time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.member, r.health, r.heard
-}
-
 func (p *peers) close() {
 	p.mu.Lock()
 	clients := p.clients
@@ -128,210 +89,100 @@ func (p *peers) close() {
 	}
 }
 
-// The methods of the peer protocol's calls.
-const (
-	methodPing byte = iota + 1
-	methodWrite
-	methodReadIndex
-	methodSettle
-	methodMap
-	methodExchange
-	methodRemove
-	methodFound
-	methodAdmit
-	methodTransfer
-	methodTerm
-)
+func (r *remote) addr() string { return r.asMember().Peer }
 
-// remote returns a node that was ever seen.
-func (n *Node) remote(id string) (*remote, error) {
-	r := n.peers.get(id)
-	if r == nil {
-		return nil, fmt.Errorf("node %s: %w: not known", id, peer.ErrNotSent)
-	}
-	return r, nil
+// asMember returns the node as gossip last knew it.
+func (r *remote) asMember() member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.member
 }
 
-// pingAll pings every node. A beat counts as missed until it is answered.
-func (p *peers) pingAll(n *Node, beat bool) {
-	for _, r := range p.all() {
-		if beat {
-			r.missed.Add(1)
-			r.client.Beat(n.cfg.Timing.lostBeats())
-		}
-		if r.pinging.Add(1) > maxPings {
-			r.pinging.Add(-1)
+// beatAll is the beat: connections that stay silent are given up, and the other
+// nodes are pinged.
+func (n *Node) beatAll() {
+	all := n.peers.all()
+	for _, r := range all {
+		r.client.Beat(n.owners.timing.LostBeats())
+	}
+	n.beat(sortedIDs(all))
+}
+
+// sendPings sends what waits in the outbox. Only ownershipLoop calls it: the
+// loop's own count keeps n.wg from rising again once Close waits for it.
+func (n *Node) sendPings() {
+	n.owners.mu.Lock()
+	out := n.owners.outbox
+	n.owners.outbox = nil
+	n.owners.mu.Unlock()
+	for _, m := range out {
+		r := n.peers.get(m.To)
+		if r == nil {
+			n.lost(m.To, m.Ping)
 			continue
 		}
 		n.wg.Add(1)
-		go func() {
-			defer n.wg.Done()
-			defer r.pinging.Add(-1)
-			for range maxAgain {
-				if !r.ping(n) {
-					return
-				}
-				select {
-				case <-time.After(soon):
-				case <-n.ctx.Done():
-					return
-				}
-			}
-		}()
+		go func() { defer n.wg.Done(); n.ping(r, m.To, m.Ping) }()
 	}
 }
 
-// ping asks a node how it is, and for a lease. again is true when it has not
-// applied yet what the lease is about.
-func (r *remote) ping(n *Node) (again bool) {
-	q, sent := n.request(), time.Now()
+// ping pings a node until it has applied the map that this one has adopted.
+func (n *Node) ping(r *remote, id string, q ownership.Ping) {
+	for again := true; again; {
+		p, err := n.askHealth(r, &q)
+		if err != nil {
+			n.lost(id, q)
+			return
+		}
+		n.compare(&p, id)
+		o := n.pong(id, q, &p)
+		if o.Changed {
+			n.wake()
+		}
+		if o.Removed {
+			n.noteRemoved(id)
+		}
+		if o.Fetch {
+			ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.Lost)
+			n.fetchMap(ctx, r, p.Epoch)
+			cancel()
+		}
+		if !o.Retry {
+			return
+		}
+		select {
+		case <-time.After(n.owners.timing.Retry):
+		case <-n.ctx.Done():
+			return
+		}
+		q, again = n.retry(id, q)
+	}
+}
+
+func (n *Node) askHealth(r *remote, q *ownership.Ping) (p ownership.Pong, err error) {
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.Lost)
 	defer cancel()
-	arg, err := encodePing(q)
+	arg, err := q.Encode()
 	if err != nil {
-		return false
+		return p, err
 	}
 	b, err := r.client.Call(ctx, methodPing, arg)
 	if err != nil {
-		return false
+		return p, err
 	}
-	h, err := decodeHealth(b)
-	if err != nil {
-		n.cfg.Log.Warn("ping answered with what is no health", "err", err)
-		return false
+	if p, err = ownership.DecodePong(b); err != nil {
+		n.cfg.Log.Warn("the answer to a ping cannot be read", "err", err)
 	}
-	r.missed.Store(0)
-	r.mu.Lock()
-	fresh := h.boot != r.health.boot || h.ready != r.health.ready || h.leaving != r.health.leaving ||
-		h.epoch != r.health.epoch || !bytes.Equal(h.holding, r.health.holding)
-	if !sent.Before(r.heard) {
-		r.health, r.heard = h, sent
-	}
-	id := r.member.ID
-	r.mu.Unlock()
-	if fresh {
-		n.wake()
-	}
-	n.compare(&h, r)
-	if h.granted {
-		n.granted(id, q)
-	}
-	if h.removed {
-		n.expel(id)
-	}
-	if h.since > q.Epoch {
-		n.learn(ctx, r, h.since)
-	}
-	return h.epoch < q.Epoch
+	return p, err
 }
 
 // compare raises the alarm when another node's state, at an index that this
 // one remembers, is not this one's.
-func (n *Node) compare(h *health, r *remote) {
-	ours, ok := n.cfg.FSM.State().HashAt(h.hashed)
-	if !ok || ours == h.hash {
+func (n *Node) compare(p *ownership.Pong, id string) {
+	ours, ok := n.cfg.FSM.State().HashAt(p.HashIndex)
+	if !ok || ours == p.Hash {
 		return
 	}
 	n.Diverged.Add(1)
-	m, _, _ := r.state()
-	n.cfg.Log.Error("the state differs between nodes", "other", m.ID, "index", h.hashed, "ours", ours, "theirs", h.hash)
-}
-
-func (n *Node) health() health {
-	h := health{
-		boot: n.boot, ready: n.ready.Load(), leaving: n.owners.leaving.Load(),
-		applied: n.cfg.FSM.Index(), epoch: n.cfg.FSM.Map().Epoch, wall: n.cfg.Wall().UnixMilli(),
-		term:    n.term(),
-		knows:   ledger.NewestVersion(),
-		reaches: n.reached(), leases: n.owners.leases.Load(), lacking: n.owners.lacking.Load(),
-	}
-	h.since, h.holding = n.holding()
-	h.hashed, h.hash = n.cfg.FSM.State().Hash()
-	return h
-}
-
-// reached returns the nodes that have answered within two beats.
-func (n *Node) reached() (ids []string) {
-	for id, r := range n.peers.all() {
-		if _, _, heard := r.state(); time.Since(heard) < 2*n.cfg.Timing.Ping && len(ids) < maxNodes {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// Reachable is a hint: false for a node that has not answered for some beats.
-func (n *Node) Reachable(id string) bool {
-	r := n.peers.get(id)
-	return r != nil && r.missed.Load() < unreachable
-}
-
-// Relay returns a node that has reached the other lately, empty without any.
-func (n *Node) Relay(to string) string {
-	for id, r := range n.peers.all() {
-		if id != to && n.Reachable(id) {
-			if _, h, _ := r.state(); slices.Contains(h.reaches, to) {
-				return id
-			}
-		}
-	}
-	return ""
-}
-
-// handler answers other nodes.
-type handler struct{ n *Node }
-
-// Check is peer.Handler.
-func (h handler) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error {
-	l := h.n.owners.limiter.Load()
-	if l == nil {
-		return errStarting
-	}
-	h.n.hear(ask.Epoch)
-	err := (*l).Check(ctx, ask, q, d, once)
-	if errors.Is(err, peer.ErrNotOwner) {
-		return &peer.NotOwnerError{Epoch: h.n.epoch()}
-	}
-	return asPeerError(err)
-}
-
-// Call is peer.Handler.
-func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
-	if !h.n.open.Load() {
-		if method == methodWrite {
-			return []byte{replyNotSent}, nil // who takes this node for the leader may try another
-		}
-		return nil, errStarting
-	}
-	switch method {
-	case methodPing:
-		q, err := decodePing(arg)
-		if err != nil {
-			return nil, err
-		}
-		now := h.n.health()
-		now.granted, now.removed = h.n.grants(q), h.n.gone(q.ID)
-		return now.encode()
-	case methodWrite:
-		return h.n.serveWrite(ctx, arg)
-	case methodSettle:
-		return h.n.serveSettle(ctx, arg)
-	case methodTransfer:
-		return h.n.serveTransfer(ctx, arg)
-	case methodReadIndex:
-		return h.n.serveReadIndex(ctx)
-	case methodMap:
-		return h.n.serveMap()
-	case methodTerm:
-		return h.n.serveTerm(), nil
-	case methodFound:
-		return nil, h.n.serveFound(arg)
-	case methodAdmit:
-		return h.n.serveAdmit(ctx, string(arg[:min(len(arg), ledger.MaxNodeID)]))
-	case methodRemove:
-		return h.n.serveRemove(ctx, arg)
-	case methodExchange:
-		return h.n.serveExchange(arg)
-	}
-	return nil, fmt.Errorf("unknown method %d", method)
+	n.cfg.Log.Error("the state differs between nodes", "other", id, "index", p.HashIndex, "ours", ours, "theirs", p.Hash)
 }

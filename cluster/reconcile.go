@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/lease"
+	"quorate/cluster/ownership"
 	"quorate/cluster/ring"
 	"quorate/fsm/ledger"
 )
@@ -120,7 +121,7 @@ func (n *Node) gather(led time.Time) (view, error) {
 		clusterID: n.cfg.FSM.ClusterID(), owners: n.cfg.FSM.Map(), servers: f.Configuration().Servers,
 		nodes: map[string]nodeView{}, applied: map[string]uint64{}, leading: time.Since(led), timing: n.cfg.Timing,
 	}
-	v.apart = v.owners.Epoch > 0 && int(n.together.Load()) < n.cfg.Timing.lostBeats()
+	v.apart = v.owners.Epoch > 0 && n.majorityBeats() < n.owners.timing.LostBeats()
 	state, now := n.cfg.FSM.State(), n.now()
 	next := state.NextExpiry()
 	_, left := state.Restoring(now)
@@ -130,16 +131,18 @@ func (n *Node) gather(led time.Time) (view, error) {
 		peer: n.cfg.AdvertisePeer, alive: true, up: true, ready: n.ready.Load(), boot: n.boot, leaving: n.Leaving(), applied: n.cfg.FSM.Index(), knows: ledger.NewestVersion(),
 	}
 	v.applied[n.cfg.NodeID] = v.owners.Epoch
-	v.release(n.holding())
-	all := n.peers.all()
-	for id, r := range all {
-		m, h, heard := r.state()
-		v.applied[id] = h.epoch
-		v.release(h.since, h.holding)
-		up := n.hears(r, heard)
+	own := n.self(&ownership.Ping{})
+	v.release(own.Epoch, own.Imported)
+	for id, r := range n.peers.all() {
+		m := r.asMember()
+		k, _ := n.heardOf(id)
+		p := &k.Pong
+		v.applied[id] = p.AppliedEpoch
+		v.release(p.Epoch, p.Imported)
+		up := !k.Silent(n.cfg.Now(), &n.owners.timing)
 		v.nodes[id] = nodeView{
-			peer: m.Peer, alive: m.state == "alive" && up, up: up || n.vouched(id, all, v.servers),
-			ready: h.ready && h.applied+caughtUp >= commit, boot: h.boot, leaving: h.leaving, applied: h.applied, knows: h.knows,
+			peer: m.Peer, alive: m.state == "alive" && up, up: up || n.vouched(id, v.servers),
+			ready: p.Ready && p.AppliedIndex+caughtUp >= commit, boot: p.Boot, leaving: p.Leaving, applied: p.AppliedIndex, knows: p.CommandVersion,
 		}
 	}
 	for _, s := range v.servers {
@@ -156,22 +159,14 @@ func (n *Node) gather(led time.Time) (view, error) {
 	return v, nil
 }
 
-// hears reports whether a node has answered lately. Time alone does not tell:
-// this node may have stood still.
-func (n *Node) hears(r *remote, heard time.Time) bool {
-	lost := n.cfg.Timing.Lost
-	return time.Since(heard) < lost || int(r.missed.Load()) < n.cfg.Timing.lostBeats()
-}
-
 // vouched reports whether a voter that this node reaches reaches the one given:
 // one cut link must not cost its partitions.
-func (n *Node) vouched(id string, all map[string]*remote, servers []raft.Server) bool {
+func (n *Node) vouched(id string, servers []raft.Server) bool {
 	for _, s := range servers {
-		r := all[string(s.ID)]
-		if s.Suffrage != raft.Voter || r == nil || string(s.ID) == id || r.missed.Load() >= unreachable {
+		if s.Suffrage != raft.Voter || string(s.ID) == id || !n.Reachable(string(s.ID)) {
 			continue
 		}
-		if _, h, _ := r.state(); slices.Contains(h.reaches, id) {
+		if k, _ := n.heardOf(string(s.ID)); slices.Contains(k.Pong.Reaches, id) {
 			return true
 		}
 	}

@@ -8,15 +8,15 @@ import (
 // ErrRemoved is what a node ends with that was removed by order.
 var ErrRemoved = errors.New("this node was removed from the cluster by order; to take part again, start it with another --node-id and an empty --data-dir")
 
-// Expelled delivers an error when this node was removed from the cluster, as
-// another node says that has taken it out of its configuration.
-func (n *Node) Expelled() <-chan error { return n.expelled }
+// Removed delivers an error when this node was removed from the cluster, by the
+// word of another node that has taken it out of its configuration.
+func (n *Node) Removed() <-chan error { return n.removedErr }
 
-// expel notes that this node was removed.
-func (n *Node) expel(by string) {
-	if !n.out.Swap(true) {
+// noteRemoved notes that this node was removed.
+func (n *Node) noteRemoved(by string) {
+	if !n.removed.Swap(true) {
 		n.cfg.Log.Error("removed from the cluster", "says", by)
-		n.expelled <- fmt.Errorf("%w (%s says so)", ErrRemoved, by)
+		n.removedErr <- fmt.Errorf("%w (%s says so)", ErrRemoved, by)
 	}
 }
 

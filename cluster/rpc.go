@@ -3,14 +3,121 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vmihailenco/msgpack/v5"
 
+	"quorate/cluster/ownership"
+	"quorate/cluster/peer"
+	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
 
-// Settle has another node settle a reservation of its own.
+// The methods of the peer protocol's calls.
+const (
+	methodPing byte = iota + 1
+	methodWrite
+	methodReadIndex
+	methodSettle
+	methodMap
+	methodExchange
+	methodRemove
+	methodFound
+	methodAdmit
+	methodTransfer
+	methodTerm
+)
+
+// remote returns a node that was ever seen.
+func (n *Node) remote(id string) (*remote, error) {
+	r := n.peers.get(id)
+	if r == nil {
+		return nil, fmt.Errorf("node %s: %w: not known", id, peer.ErrNotSent)
+	}
+	return r, nil
+}
+
+// handler answers other nodes.
+type handler struct{ n *Node }
+
+// Check is peer.Handler.
+func (h handler) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error {
+	l := h.n.owners.limiter.Load()
+	if l == nil {
+		return errStarting
+	}
+	h.n.noteEpoch(ask.Epoch)
+	err := (*l).Check(ctx, ask, q, d, once)
+	if errors.Is(err, peer.ErrNotOwner) {
+		return &peer.NotOwnerError{Epoch: h.n.epoch()}
+	}
+	return asPeerError(err)
+}
+
+// Call is peer.Handler.
+func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
+	if !h.n.open.Load() {
+		if method == methodWrite {
+			return []byte{replyNotSent}, nil // a node that takes this one for the leader may try another
+		}
+		return nil, errStarting
+	}
+	switch method {
+	case methodPing:
+		return h.n.servePing(arg)
+	case methodWrite:
+		return h.n.serveWrite(ctx, arg)
+	case methodSettle:
+		return h.n.serveSettle(ctx, arg)
+	case methodTransfer:
+		return h.n.serveTransfer(ctx, arg)
+	case methodReadIndex:
+		return h.n.serveReadIndex(ctx)
+	case methodMap:
+		return h.n.serveMap()
+	case methodTerm:
+		return h.n.serveTerm(), nil
+	case methodFound:
+		return nil, h.n.serveFound(arg)
+	case methodAdmit:
+		return h.n.serveAdmit(ctx, string(arg[:min(len(arg), ledger.MaxNodeID)]))
+	case methodRemove:
+		return h.n.serveRemove(ctx, arg)
+	case methodExchange:
+		return h.n.serveExchange(arg)
+	}
+	return nil, fmt.Errorf("unknown method %d", method)
+}
+
+func (n *Node) servePing(arg []byte) ([]byte, error) {
+	q, err := ownership.DecodePing(arg)
+	if err != nil {
+		return nil, err
+	}
+	p := n.self(&q)
+	p.Removed = n.gone(q.From.ID)
+	return p.Encode()
+}
+
+// Check asks another node to decide.
+func (n *Node) Check(ctx context.Context, id string, ask bucket.Ask, c *bucket.Check, d *bucket.Decision) error {
+	r, err := n.remote(id)
+	if err != nil {
+		return err
+	}
+	err = r.client.Check(ctx, ask, c, d)
+	var not *peer.NotOwnerError
+	switch {
+	case errors.Is(err, peer.ErrBehind):
+		return errors.Join(ledger.ErrBehind, err)
+	case errors.As(err, &not) && not.Epoch > n.epoch():
+		n.fetchMap(ctx, r, not.Epoch)
+	}
+	return err
+}
+
+// Settle asks another node to settle a reservation of its own.
 func (n *Node) Settle(ctx context.Context, id string, s *bucket.Settlement) (bucket.Settled, error) {
 	r, err := n.remote(id)
 	if err != nil {
@@ -41,4 +148,21 @@ func (n *Node) serveSettle(ctx context.Context, arg []byte) ([]byte, error) {
 	}
 	what, err := (*l).Settle(ctx, &s)
 	return []byte{byte(what)}, err
+}
+
+// Exchange asks another node's limiter to serve a message.
+func (n *Node) Exchange(ctx context.Context, id string, message []byte) ([]byte, error) {
+	r, err := n.remote(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.client.Call(ctx, methodExchange, message)
+}
+
+func (n *Node) serveExchange(message []byte) ([]byte, error) {
+	l := n.owners.limiter.Load()
+	if l == nil || !n.ready.Load() {
+		return nil, errStarting
+	}
+	return (*l).Exchange(message)
 }

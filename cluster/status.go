@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"time"
-
 	"github.com/hashicorp/raft"
 )
 
@@ -48,13 +46,14 @@ func (n *Node) Status() Status {
 		},
 	}
 	for id, r := range n.peers.all() {
-		m, h, heard := r.state()
-		if m.state == "alive" && time.Since(heard) > n.cfg.Timing.Lost {
+		m := r.asMember()
+		p, _ := n.heardOf(id)
+		if m.state == "alive" && (!p.Answered || n.silence(&p) > n.cfg.Timing.Lost) {
 			m.state = "suspect" // our own pings notice before gossip does
 		}
 		nodes[id] = &NodeStatus{
-			ID: id, HTTP: m.HTTP, Peer: m.Peer, Gossip: m.gossip, State: m.state, AppliedIndex: h.applied,
-			Epoch: h.epoch, Leases: h.leases, Incomplete: h.lacking, Version: m.Version,
+			ID: id, HTTP: m.HTTP, Peer: m.Peer, Gossip: m.gossip, State: m.state, AppliedIndex: p.Pong.AppliedIndex,
+			Epoch: p.Pong.AppliedEpoch, Leases: p.Pong.Leases, Incomplete: p.Pong.Incomplete, Version: m.Version,
 		}
 	}
 	if f := n.raft.GetConfiguration(); f.Error() == nil {

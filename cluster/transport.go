@@ -99,7 +99,7 @@ func (n *Node) back(id raft.ServerID, term uint64, heard func() bool) {
 	defer t.Stop()
 	for range backWithin / n.cfg.Timing.Ping {
 		r, own := n.peers.get(string(id)), n.started.Load()
-		if r == nil || (r.missed.Load() < unreachable && !n.watchdog.Stalled()) || heard() || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
+		if r == nil || (n.Reachable(string(id)) && !n.watchdog.Stalled()) || heard() || own == nil || own.State() != raft.Leader || own.CurrentTerm() != term {
 			return
 		}
 		select {

@@ -47,7 +47,7 @@ func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 		if string(s.ID) == p.n.cfg.NodeID {
 			k.NodeStatus, k.IsLeader = autopilot.NodeAlive, true
 		} else if r := p.n.peers.get(string(s.ID)); r != nil {
-			if m, _, _ := r.state(); m.state == "alive" {
+			if r.asMember().state == "alive" {
 				k.NodeStatus = autopilot.NodeAlive
 			}
 		}
@@ -62,9 +62,8 @@ func (p pilot) FetchServerStats(_ context.Context, servers map[raft.ServerID]*au
 	for id := range servers {
 		if string(id) == p.n.cfg.NodeID {
 			out[id] = &autopilot.ServerStats{LastTerm: p.n.term(), LastIndex: p.n.raft.LastIndex()}
-		} else if r := p.n.peers.get(string(id)); r != nil {
-			_, h, heard := r.state()
-			out[id] = &autopilot.ServerStats{LastContact: time.Since(heard), LastTerm: h.term, LastIndex: h.applied}
+		} else if k, ok := p.n.heardOf(string(id)); ok {
+			out[id] = &autopilot.ServerStats{LastContact: p.n.silence(&k), LastTerm: k.Pong.Term, LastIndex: k.Pong.AppliedIndex}
 		}
 	}
 	return out

@@ -127,7 +127,7 @@ func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, ui
 		if !notSent(err) {
 			return nil, 0, fmt.Errorf("%w: %w", ledger.ErrOutcomeUnknown, err)
 		}
-		if n.out.Load() {
+		if n.removed.Load() {
 			return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, ErrRemoved) // no leader will ever be heard
 		}
 		select {

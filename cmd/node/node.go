@@ -117,7 +117,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, errors.Join(fmt.Errorf("--data-dir %s: %w", cfg.DataDir, err), n.cluster.Close(ctx), n.listener.Close())
 	}
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
-	n.cluster.SetLimiter(port{cfg.NodeID, local, router, n.exchange})
+	n.cluster.SetLimiter(port{local, router, n.exchange})
 	n.cluster.MapChanged() // of what was applied before running was set
 	n.http = rest.New(rest.Config{
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
@@ -132,7 +132,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	go func() { defer n.wg.Done(); n.security.watch(ctx, log) }()
 	go func() { defer n.wg.Done(); n.watch(ctx, machine.Halted()) }()
 	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Failed()) }()
-	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Expelled()) }()
+	go func() { defer n.wg.Done(); n.watch(ctx, n.cluster.Removed()) }()
 	go func() { defer n.wg.Done(); n.exchange.Run(ctx) }()
 	go func() { defer n.wg.Done(); n.serve() }()
 	go func() { defer n.wg.Done(); sweep(ctx, local) }()

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"quorate/cluster/ownership"
 	"quorate/cluster/peer"
-	"quorate/fsm/ledger"
 	"quorate/limiter"
 	"quorate/limiter/bucket"
 	"quorate/limiter/exchange"
@@ -13,7 +13,6 @@ import (
 
 // port is the limiter as the cluster knows it.
 type port struct {
-	id       string
 	local    *limiter.Local
 	router   *limiter.Router
 	exchange *exchange.Exchange
@@ -45,30 +44,13 @@ func (p port) Holding() []byte { return p.local.ImportedSet() }
 // Incomplete is cluster.Limiter.
 func (p port) Incomplete() int { return p.local.Incomplete() }
 
-// Adopt is cluster.Limiter.
-func (p port) Adopt(m *ledger.Map, boot uint64) {
-	p.local.Adopt(view(m, ledger.Member{ID: p.id, Boot: boot}))
+// Adopt is cluster.Limiter. The two views are alike: limiter and cluster do not
+// know each other.
+func (p port) Adopt(v *ownership.View) {
+	to := &limiter.View{Epoch: v.Epoch, Nodes: v.Nodes, Parts: make([]limiter.Part, len(v.Parts)), Boots: v.Boots}
+	for i, part := range v.Parts {
+		to.Parts[i] = limiter.Part(part)
+	}
+	p.local.Adopt(to)
 	p.exchange.Wake()
-}
-
-// view is a map as this life of this node sees it: an earlier life of its own
-// holds nothing.
-func view(m *ledger.Map, self ledger.Member) *limiter.View {
-	v := &limiter.View{Epoch: m.Epoch, Nodes: int64(len(m.Members)), Parts: make([]limiter.Part, len(m.Places)), Boots: map[string]uint64{}}
-	for _, k := range m.Members {
-		v.Boots[k.ID] = k.Boot
-	}
-	for p, place := range m.Places {
-		part := &v.Parts[p]
-		part.Moving = p < len(m.Moving) && m.Moving[p]
-		for role, at := range place {
-			if int(at) >= len(m.Members) {
-				continue
-			}
-			if k := m.Members[at]; k.ID != self.ID || k == self {
-				part.Holders[role] = k.ID
-			}
-		}
-	}
-	return v
 }
