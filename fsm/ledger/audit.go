@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
+
+	"quorate/limiter/codec"
 )
 
 // Bounds of the audit.
@@ -149,19 +151,19 @@ func (s *State) Audit(before uint64, limit int) (list []AuditRecord, more bool) 
 	return list, false
 }
 
-func (r *AuditRecord) encode(w *writer) {
-	w.array(7)
-	w.uint(r.ID)
-	w.uint(r.Index)
-	w.int(r.Time)
+func (r *AuditRecord) encode(w *codec.Writer) {
+	w.Array(7)
+	w.Uint(r.ID)
+	w.Uint(r.Index)
+	w.Int(r.Time)
 	for _, s := range []string{r.By, r.Action, r.Target, r.Detail} {
-		w.string(s)
+		w.String(s)
 	}
 }
 
-func (r *AuditRecord) decode(in *reader) {
-	in.array(7)
-	r.ID, r.Index, r.Time = in.uint(), in.uint(), in.int()
-	r.By, r.Action = in.string(MaxActor), in.string(MaxAuditAction)
-	r.Target, r.Detail = in.string(MaxAuditTarget), in.string(MaxAuditDetail)
+func (r *AuditRecord) decode(in *codec.Reader) {
+	in.Array(7)
+	r.ID, r.Index, r.Time = in.Uint(), in.Uint(), in.Int()
+	r.By, r.Action = in.String(MaxActor), in.String(MaxAuditAction)
+	r.Target, r.Detail = in.String(MaxAuditTarget), in.String(MaxAuditDetail)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"quorate/limiter/codec"
 )
 
 // MaxBackup bounds a backup that is read, in bytes.
@@ -45,23 +47,23 @@ func (f *Frozen) WriteBackup(to io.Writer) (Backup, error) {
 		}
 		return out.block(block)
 	})
-	b.record(secHeader, func(w *writer) {
-		w.array(4)
-		w.uint(info.Index)
-		w.int(info.Time)
-		w.string(info.ClusterID)
-		w.uint(info.Revision)
+	b.record(secHeader, func(w *codec.Writer) {
+		w.Array(4)
+		w.Uint(info.Index)
+		w.Int(info.Time)
+		w.String(info.ClusterID)
+		w.Uint(info.Revision)
 	})
 	f.data(b)
 	if err := b.flush(); err != nil {
 		return info, err
 	}
 	info.Content = content.sum()
-	b.record(secTotals, func(w *writer) {
-		w.array(3)
-		w.uint(info.Accounts)
-		w.uint(info.Keys)
-		w.string(info.Content)
+	b.record(secTotals, func(w *codec.Writer) {
+		w.Array(3)
+		w.Uint(info.Accounts)
+		w.Uint(info.Keys)
+		w.String(info.Content)
 	})
 	if err := b.flush(); err != nil {
 		return info, err
@@ -111,39 +113,39 @@ type verifier struct {
 	content        digest
 }
 
-func (v *verifier) record(of section, r *reader) error {
+func (v *verifier) record(of section, r *codec.Reader) error {
 	if !v.header && of != secHeader {
 		return errors.New("no header")
 	}
 	switch of {
 	case secHeader:
-		r.array(4)
-		v.found.Index, v.found.Time, v.found.ClusterID, v.found.Revision = r.uint(), r.int(), r.string(MaxNodeID), r.uint()
+		r.Array(4)
+		v.found.Index, v.found.Time, v.found.ClusterID, v.found.Revision = r.Uint(), r.Int(), r.String(MaxNodeID), r.Uint()
 		if v.header {
 			return errors.New("two headers")
 		}
 		v.header = true
 	case secTotals:
-		r.array(3)
-		v.found.Accounts, v.found.Keys, v.found.Content = r.uint(), r.uint(), r.string(16)
+		r.Array(3)
+		v.found.Accounts, v.found.Keys, v.found.Content = r.Uint(), r.Uint(), r.String(16)
 		v.totals = true
 	case secTime:
-		r.array(2)
-		r.int()
-		r.int()
+		r.Array(2)
+		r.Int()
+		r.Int()
 	case secPolicy:
-		r.array(2)
-		revision, doc := r.uint(), r.string(MaxPolicy)
-		if r.err != nil {
-			return r.err
+		r.Array(2)
+		revision, doc := r.Uint(), r.Bytes(MaxPolicy)
+		if r.Err() != nil {
+			return r.Err()
 		}
-		if _, err := Compile(revision, []byte(doc)); err != nil || v.policy {
+		if _, err := Compile(revision, doc); err != nil || v.policy {
 			return errors.New("want one policy, and one that validates")
 		}
 		v.policy = true
 	case secAccounts:
 		var a Account
-		if a.decode(r); r.err == nil && !a.sound() {
+		if a.decode(r); r.Err() == nil && !a.sound() {
 			return fmt.Errorf("account %q holds what none can", a.ID)
 		}
 		v.accounts++
@@ -153,14 +155,14 @@ func (v *verifier) record(of section, r *reader) error {
 		v.keys++
 	case secTokens:
 		var k Token
-		if k.decode(r); r.err == nil && (!ValidTokenName(k.Name) || k.Scopes == 0) {
+		if k.decode(r); r.Err() == nil && (!ValidTokenName(k.Name) || k.Scopes == 0) {
 			return fmt.Errorf("token %q is none that can be", k.Name)
 		}
 		v.tokens++
 	default:
 		return errors.New("it was written by a newer program")
 	}
-	return r.err
+	return r.Err()
 }
 
 // sound reports whether rules could have made the account.

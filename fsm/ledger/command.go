@@ -1,13 +1,12 @@
 package ledger
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-
-	"github.com/vmihailenco/msgpack/v5"
+	"math"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // Bounds of one command.
@@ -84,13 +83,12 @@ type Command struct {
 
 // Encode returns the command's bytes.
 func (c *Command) Encode() ([]byte, error) {
-	var buf bytes.Buffer
-	w := &writer{e: msgpack.NewEncoder(&buf)}
-	w.array(3)
-	w.uint(VersionOf(c.Ops))
-	w.int(c.Time)
+	w := codec.NewWriter()
+	w.Array(3)
+	w.Uint(VersionOf(c.Ops))
+	w.Int(c.Time)
 	encodeOps(w, c.Ops)
-	return buf.Bytes(), w.err
+	return w.Finish()
 }
 
 // DecodeCommand reads what Encode wrote. A version it does not know is
@@ -99,18 +97,14 @@ func DecodeCommand(b []byte) (*Command, error) {
 	if len(b) > MaxCommand {
 		return nil, fmt.Errorf("command of %d bytes, at most %d", len(b), MaxCommand)
 	}
-	in := bytes.NewReader(b)
-	r := &reader{d: msgpack.NewDecoder(in)}
-	r.array(3)
-	if v := r.uint(); r.err == nil && (v < firstVersion || v > newestVersion) {
+	r := codec.NewReader(b)
+	r.Array(3)
+	if v := r.Uint(); r.Err() == nil && (v < firstVersion || v > newestVersion) {
 		return nil, fmt.Errorf("command version %d, this program knows %d: %w", v, newestVersion, ErrUnknownCommand)
 	}
-	c := &Command{Time: r.int()}
+	c := &Command{Time: r.Int()}
 	c.Ops = decodeOps(r)
-	if r.err == nil && in.Len() > 0 {
-		r.err = errors.New("bytes after the command")
-	}
-	return c, r.err
+	return c, r.End()
 }
 
 // SizeOf returns about how many bytes operations take, encoded.
@@ -133,28 +127,27 @@ func SizeOf(ops []Op) (n int) {
 
 // EncodeOps and DecodeOps carry operations from a node to the leader.
 func EncodeOps(ops []Op) ([]byte, error) {
-	var buf bytes.Buffer
-	w := &writer{e: msgpack.NewEncoder(&buf)}
+	w := codec.NewWriter()
 	encodeOps(w, ops)
-	return buf.Bytes(), w.err
+	return w.Finish()
 }
 
 // DecodeOps reads what EncodeOps wrote.
 func DecodeOps(b []byte) ([]Op, error) {
-	r := &reader{d: msgpack.NewDecoder(bytes.NewReader(b))}
+	r := codec.NewReader(b)
 	ops := decodeOps(r)
-	return ops, r.err
+	return ops, r.End()
 }
 
-func encodeOps(w *writer, ops []Op) {
-	w.array(len(ops))
+func encodeOps(w *codec.Writer, ops []Op) {
+	w.Array(len(ops))
 	for i := range ops {
 		ops[i].encode(w)
 	}
 }
 
-func decodeOps(r *reader) []Op {
-	n := r.arrayUpTo(MaxOps)
+func decodeOps(r *codec.Reader) []Op {
+	n := r.ArrayUpTo(MaxOps)
 	ops := make([]Op, n)
 	for i := range ops {
 		ops[i].decode(r)
@@ -169,33 +162,33 @@ var sizes = [numOps]int{
 	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2,
 }
 
-func (o *Op) encode(w *writer) {
+func (o *Op) encode(w *codec.Writer) {
 	if o.Kind >= numOps {
-		w.do(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
+		w.Fail(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
 		return
 	}
 	size := sizes[o.Kind]
 	if o.By != "" {
 		size++
 	}
-	w.array(size)
-	w.uint(uint64(o.Kind))
+	w.Array(size)
+	w.Uint(uint64(o.Kind))
 	o.encodeBody(w)
 	if o.By != "" {
-		w.string(o.By)
+		w.String(o.By)
 	}
 }
 
-func (o *Op) encodeBody(w *writer) {
+func (o *Op) encodeBody(w *codec.Writer) {
 	switch o.Kind {
 	case OpEntry:
-		w.string(o.Account)
-		w.string(o.Key)
-		w.uint(uint64(o.Type))
-		w.int(int64(o.Amount))
-		w.int(o.Issued)
+		w.String(o.Account)
+		w.String(o.Key)
+		w.Uint(uint64(o.Type))
+		w.Int(int64(o.Amount))
+		w.Int(o.Issued)
 	case OpPatch:
-		w.string(o.Account)
+		w.String(o.Account)
 		encodeOptional(w, o.Patch.Plan)
 		encodeOptional(w, o.Patch.UsageLimit)
 		suspended := -1
@@ -205,74 +198,74 @@ func (o *Op) encodeBody(w *writer) {
 				suspended = 1
 			}
 		}
-		w.int(int64(suspended))
-		w.bool(o.Patch.Overrides != nil)
+		w.Int(int64(suspended))
+		w.Bool(o.Patch.Overrides != nil)
 		encodeOverrides(w, o.Patch.Overrides)
 	case OpMap:
-		w.do(o.Map.encode(w.e))
+		o.Map.encode(w)
 	case OpClusterID:
-		w.string(o.ClusterID)
+		w.String(o.ClusterID)
 	case OpPolicy:
-		w.string(o.Doc)
-		w.uint(o.IfMatch)
+		w.String(o.Doc)
+		w.Uint(o.IfMatch)
 	case OpDelete:
-		w.string(o.Account)
+		w.String(o.Account)
 	case OpVersion:
-		w.uint(o.Version)
+		w.Uint(o.Version)
 	case OpRestore:
 		o.Restore.encode(w)
 	case OpToken:
-		w.string(o.Token.Name)
-		w.uint(uint64(o.Token.Scopes))
-		w.bytes(o.Token.Hash[:])
-		w.bool(o.Guard)
+		w.String(o.Token.Name)
+		w.Uint(uint64(o.Token.Scopes))
+		w.Bytes(o.Token.Hash[:])
+		w.Bool(o.Guard)
 	case OpRevoke:
-		w.string(o.Token.Name)
-		w.bool(o.Guard)
+		w.String(o.Token.Name)
+		w.Bool(o.Guard)
 	case OpNote:
-		w.string(o.Note.Action)
-		w.string(o.Note.Target)
-		w.string(o.Note.Detail)
+		w.String(o.Note.Action)
+		w.String(o.Note.Target)
+		w.String(o.Note.Detail)
 	case OpRemove:
-		w.string(o.Node)
+		w.String(o.Node)
 	}
 }
 
-func (o *Op) decode(r *reader) {
-	n := r.arrayUpTo(8)
-	o.Kind = OpKind(r.small(int(numOps)))
+func (o *Op) decode(r *codec.Reader) {
+	n := r.ArrayUpTo(8)
+	o.Kind = OpKind(r.Below(int(numOps)))
 	size := sizes[o.Kind]
-	if r.err == nil && n != size && n != size+1 {
-		r.err = fmt.Errorf("operation %d of %d elements: %w", o.Kind, n, ErrUnknownCommand)
+	if n != size && n != size+1 {
+		r.Fail(fmt.Errorf("operation %d of %d elements: %w", o.Kind, n, ErrUnknownCommand))
 	}
 	o.decodeBody(r)
-	if r.err == nil && n == size+1 {
-		o.By = r.string(MaxActor)
+	if r.Err() == nil && n == size+1 {
+		o.By = r.String(MaxActor)
 	}
 }
 
-func (o *Op) decodeBody(r *reader) {
+func (o *Op) decodeBody(r *codec.Reader) {
 	switch o.Kind {
 	case OpEntry:
-		o.Account = r.string(bucket.MaxAccount)
-		o.Key = r.string(MaxKey)
-		o.Type = EntryType(r.small(len(entryNames)))
-		o.Amount = Micros(r.int())
-		o.Issued = r.int()
+		o.Account = r.String(bucket.MaxAccount)
+		o.Key = r.String(MaxKey)
+		o.Type = EntryType(r.Below(len(entryNames)))
+		o.Amount = Micros(r.Int())
+		o.Issued = r.Int()
 	case OpPatch:
-		o.Account = r.string(bucket.MaxAccount)
-		if v := r.int(); v >= 0 && v < int64(len(planNames)) {
+		o.Account = r.String(bucket.MaxAccount)
+		if v := r.IntIn(-2, int64(len(planNames))-1); v >= 0 {
 			p := Plan(v)
 			o.Patch.Plan = &p
 		}
-		if v := Micros(r.int()); v >= NoUsageLimit {
+		if v := Micros(r.IntIn(-2, math.MaxInt64)); v >= NoUsageLimit {
 			o.Patch.UsageLimit = &v
 		}
-		if v := r.int(); v >= 0 {
+		if v := r.IntIn(-1, 1); v >= 0 {
 			b := v == 1
 			o.Patch.Suspended = &b
 		}
-		given := r.bool()
+		given := r.Bool()
 		if list := decodeOverrides(r); given {
 			if list == nil {
 				list = &Overrides{}
@@ -280,44 +273,42 @@ func (o *Op) decodeBody(r *reader) {
 			o.Patch.Overrides = list
 		}
 	case OpMap:
-		if r.err == nil {
-			o.Map, r.err = decodeMap(r.d)
-		}
+		o.Map = decodeMap(r)
 	case OpClusterID:
-		o.ClusterID = r.string(MaxNodeID)
+		o.ClusterID = r.String(MaxNodeID)
 	case OpPolicy:
-		o.Doc = r.string(MaxPolicy)
-		o.IfMatch = r.uint()
+		o.Doc = r.String(MaxPolicy)
+		o.IfMatch = r.Uint()
 	case OpDelete:
-		o.Account = r.string(bucket.MaxAccount)
+		o.Account = r.String(bucket.MaxAccount)
 	case OpVersion:
-		if o.Version = r.uint(); r.err == nil && o.Version > newestVersion {
-			r.err = fmt.Errorf("the cluster is to use command version %d, this program knows %d: %w", o.Version, newestVersion, ErrUnknownCommand)
+		if o.Version = r.Uint(); o.Version > newestVersion {
+			r.Fail(fmt.Errorf("the cluster is to use command version %d, this program knows %d: %w", o.Version, newestVersion, ErrUnknownCommand))
 		}
 	case OpRestore:
 		o.Restore = &RestoreStep{}
 		o.Restore.decode(r)
 	case OpToken:
-		o.Token = &Token{Name: r.string(MaxTokenName), Scopes: Scopes(r.small(int(allScopes) + 1))}
-		copy(o.Token.Hash[:], r.string(len(o.Token.Hash)))
-		o.Guard = r.bool()
+		o.Token = &Token{Name: r.String(MaxTokenName), Scopes: Scopes(r.Below(int(allScopes) + 1))}
+		r.Fill(o.Token.Hash[:])
+		o.Guard = r.Bool()
 	case OpRevoke:
-		o.Token = &Token{Name: r.string(MaxTokenName)}
-		o.Guard = r.bool()
+		o.Token = &Token{Name: r.String(MaxTokenName)}
+		o.Guard = r.Bool()
 	case OpNote:
-		o.Note = &Note{Action: r.string(MaxAuditAction), Target: r.string(MaxAuditTarget), Detail: r.string(MaxAuditDetail)}
+		o.Note = &Note{Action: r.String(MaxAuditAction), Target: r.String(MaxAuditTarget), Detail: r.String(MaxAuditDetail)}
 	case OpRemove:
-		o.Node = r.string(MaxNodeID)
+		o.Node = r.String(MaxNodeID)
 	}
 }
 
 // encodeOptional writes -2 for nil: -1 is NoUsageLimit.
-func encodeOptional[T ~int64 | ~uint8](w *writer, p *T) {
+func encodeOptional[T ~int64 | ~uint8](w *codec.Writer, p *T) {
 	if p == nil {
-		w.int(-2)
+		w.Int(-2)
 		return
 	}
-	w.int(int64(*p))
+	w.Int(int64(*p))
 }
 
 // Result is what became of one operation.
@@ -340,41 +331,40 @@ type Entry struct {
 
 // EncodeResults and DecodeResults carry results back to the node that asked.
 func EncodeResults(results []Result) ([]byte, error) {
-	var buf bytes.Buffer
-	w := &writer{e: msgpack.NewEncoder(&buf)}
-	w.array(len(results))
+	w := codec.NewWriter()
+	w.Array(len(results))
 	for i := range results {
 		res := &results[i]
-		w.array(8)
-		w.uint(uint64(outcomeOf(res.Err)))
-		w.bool(res.Replayed)
-		w.string(res.Entry.Key)
-		w.uint(uint64(res.Entry.Type))
-		w.int(int64(res.Entry.Amount))
-		w.uint(res.Entry.Index)
+		w.Array(8)
+		w.Uint(uint64(outcomeOf(res.Err)))
+		w.Bool(res.Replayed)
+		w.String(res.Entry.Key)
+		w.Uint(uint64(res.Entry.Type))
+		w.Int(int64(res.Entry.Amount))
+		w.Uint(res.Entry.Index)
 		res.Account.encode(w)
-		w.uint(res.Revision)
+		w.Uint(res.Revision)
 	}
-	return buf.Bytes(), w.err
+	return w.Finish()
 }
 
 // DecodeResults reads what EncodeResults wrote.
 func DecodeResults(b []byte) ([]Result, error) {
-	r := &reader{d: msgpack.NewDecoder(bytes.NewReader(b))}
-	results := make([]Result, r.arrayUpTo(MaxOps))
+	r := codec.NewReader(b)
+	results := make([]Result, r.ArrayUpTo(MaxOps))
 	for i := range results {
 		res := &results[i]
-		r.array(8)
-		res.Err = outcomes[r.small(len(outcomes))]
-		res.Replayed = r.bool()
-		res.Entry.Key = r.string(MaxKey)
-		res.Entry.Type = EntryType(r.small(len(entryNames)))
-		res.Entry.Amount = Micros(r.int())
-		res.Entry.Index = r.uint()
+		r.Array(8)
+		res.Err = outcomes[r.Below(len(outcomes))]
+		res.Replayed = r.Bool()
+		res.Entry.Key = r.String(MaxKey)
+		res.Entry.Type = EntryType(r.Below(len(entryNames)))
+		res.Entry.Amount = Micros(r.Int())
+		res.Entry.Index = r.Uint()
 		res.Account.decode(r)
-		res.Revision = r.uint()
+		res.Revision = r.Uint()
 	}
-	return results, r.err
+	return results, r.End()
 }
 
 func outcomeOf(err error) int {

@@ -178,6 +178,60 @@ func TestCommandsThatAreRefused(t *testing.T) {
 	}
 }
 
+// TestFieldsOutOfBoundsAreRefused changes one field of a good command each.
+func TestFieldsOutOfBoundsAreRefused(t *testing.T) {
+	command := func(op ledger.Op) []byte { return mustEncode(t, &ledger.Command{Ops: []ledger.Op{op}}) }
+	patch := command(ledger.Op{Kind: ledger.OpPatch, Account: "a", Patch: ledger.Patch{
+		Plan: ptr(ledger.Scale), UsageLimit: ptr(ledger.Micros(7)), Suspended: ptr(true),
+		Overrides: &ledger.Overrides{List: []ledger.Override{{Category: "llm", MinTier: 9}}},
+	}})
+	token := command(ledger.Op{Kind: ledger.OpToken, Token: &ledger.Token{Name: "n", Hash: ledger.SecretHash{1}}})
+	for name, c := range map[string]struct {
+		in       []byte
+		old, new string
+	}{
+		"a plan that is none":       {patch, "\xa1a\x01\x07\x01", "\xa1a\x03\x07\x01"},
+		"a plan below all":          {patch, "\xa1a\x01\x07\x01", "\xa1a\xfd\x07\x01"},
+		"a usage limit below all":   {patch, "\xa1a\x01\x07\x01", "\xa1a\x01\xfd\x01"},
+		"suspended twice":           {patch, "\xa1a\x01\x07\x01", "\xa1a\x01\x07\x02"},
+		"a tier above all":          {patch, "\xa3llm\xc2\x09", "\xa3llm\xc2\x65"},
+		"a tier below none":         {patch, "\xa3llm\xc2\x09", "\xa3llm\xc2\xfe"},
+		"a time above all":          {patch, "\x93\x01\x00", "\x93\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff"},
+		"a kind below nothing":      {patch, "\x91\x97\x01", "\x91\x97\xff"},
+		"a hash that is too short":  {token, "\xc4\x20\x01\x00", "\xc4\x1f\x01"},
+		"more operations than come": {patch, "\x91\x97\x01", "\xdc\x03\xe8\x97\x01"},
+	} {
+		bad := bytes.Replace(c.in, []byte(c.old), []byte(c.new), 1)
+		if bytes.Equal(bad, c.in) {
+			t.Fatalf("%s: %q is not in %q", name, c.old, c.in)
+		}
+		if got, err := ledger.DecodeCommand(bad); err == nil {
+			t.Errorf("%s is read as %+v", name, got.Ops)
+		}
+	}
+	ops, err := ledger.EncodeOps(everyOp())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.DecodeOps(append(ops, 0)); err == nil {
+		t.Error("a byte after operations is accepted")
+	}
+	results, err := ledger.EncodeResults([]ledger.Result{{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.DecodeResults(append(results, 0)); err == nil {
+		t.Error("a byte after results is accepted")
+	}
+	m, err := mapOf(1, "n1").Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.DecodeMap(append(m, 0)); err == nil {
+		t.Error("a byte after a map is accepted")
+	}
+}
+
 // TestMapRoundTrip sends maps of all sizes through a command and asks both
 // copies who owns what.
 func TestMapRoundTrip(t *testing.T) {

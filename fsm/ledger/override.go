@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // MaxOverrides is the most overrides one account can have.
@@ -115,61 +116,60 @@ func (a *Account) overrides(modelName, category string) (forModel, forCategory *
 	return forModel, forCategory
 }
 
-func (o *Override) encode(w *writer) {
-	w.array(6)
-	w.string(o.Match)
-	w.string(o.Category)
-	w.bool(o.Given)
-	w.int(int64(o.MinTier))
-	w.int(o.ExpiresAt)
-	w.array(len(o.Limits))
+func (o *Override) encode(w *codec.Writer) {
+	w.Array(6)
+	w.String(o.Match)
+	w.String(o.Category)
+	w.Bool(o.Given)
+	w.Int(int64(o.MinTier))
+	w.Int(o.ExpiresAt)
+	w.Array(len(o.Limits))
 	for _, l := range o.Limits {
-		w.array(5)
-		w.uint(uint64(l.Unit))
-		w.uint(uint64(l.Algorithm))
-		w.int(l.Limit.Limit)
-		w.int(l.Burst)
-		w.string(bucket.FormatWindow(l.Window))
+		w.Array(5)
+		w.Uint(uint64(l.Unit))
+		w.Uint(uint64(l.Algorithm))
+		w.Int(l.Limit.Limit)
+		w.Int(l.Burst)
+		w.String(bucket.FormatWindow(l.Window))
 	}
 }
 
-func (o *Override) decode(r *reader) {
-	r.array(6)
-	o.Match, o.Category = r.string(bucket.MaxModel), r.string(bucket.MaxCategory)
-	o.Given = r.bool()
-	o.MinTier = int(r.int())
-	o.ExpiresAt = r.int()
+func (o *Override) decode(r *codec.Reader) {
+	r.Array(6)
+	o.Match, o.Category = r.String(bucket.MaxModel), r.String(bucket.MaxCategory)
+	o.Given = r.Bool()
+	o.MinTier = int(r.IntIn(NoMinTier, MaxLevel))
+	o.ExpiresAt = r.Int()
 	scope := o.Category
 	if o.Match != "" {
 		scope = strings.ToLower(o.Match)
 	}
-	for range r.arrayUpTo(MaxLimits) {
-		r.array(5)
-		l := bucket.Limit{Unit: bucket.Unit(r.small(2)), Algorithm: bucket.Algorithm(r.small(2)), Limit: r.int(), Burst: r.int()}
-		window := r.string(16)
-		if r.err == nil {
-			l.Window, r.err = bucket.ParseWindow(window)
+	o.Limits = codec.List(r, MaxLimits, func() bucket.Scoped {
+		r.Array(5)
+		l := bucket.Limit{Unit: bucket.Unit(r.Below(2)), Algorithm: bucket.Algorithm(r.Below(2)), Limit: r.Int(), Burst: r.Int()}
+		window := r.String(16)
+		var err error
+		if l.Window, err = bucket.ParseWindow(window); err == nil {
+			err = l.Validate()
 		}
-		if r.err == nil {
-			r.err = l.Validate()
-		}
-		o.Limits = append(o.Limits, bucket.NewScoped(scope, l, bucket.SourceOverride))
-	}
+		r.Fail(err)
+		return bucket.NewScoped(scope, l, bucket.SourceOverride)
+	})
 }
 
-func encodeOverrides(w *writer, o *Overrides) {
+func encodeOverrides(w *codec.Writer, o *Overrides) {
 	if o == nil {
-		w.array(0)
+		w.Array(0)
 		return
 	}
-	w.array(len(o.List))
+	w.Array(len(o.List))
 	for i := range o.List {
 		o.List[i].encode(w)
 	}
 }
 
-func decodeOverrides(r *reader) *Overrides {
-	n := r.arrayUpTo(MaxOverrides)
+func decodeOverrides(r *codec.Reader) *Overrides {
+	n := r.ArrayUpTo(MaxOverrides)
 	if n == 0 {
 		return nil
 	}

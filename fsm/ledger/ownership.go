@@ -1,13 +1,13 @@
 package ledger
 
 import (
-	"bytes"
+	"encoding/binary"
+	"fmt"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/vmihailenco/msgpack/v5"
 
-	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // Partitions is how many parts the accounts are divided into.
@@ -102,77 +102,80 @@ func (m *Map) Owned() map[string]int {
 
 // Encode returns what DecodeMap reads.
 func (m *Map) Encode() ([]byte, error) {
-	var buf bytes.Buffer
-	err := m.encode(msgpack.NewEncoder(&buf))
-	return buf.Bytes(), err
+	w := codec.NewWriter()
+	m.encode(w)
+	return w.Finish()
 }
 
 // DecodeMap reads a map.
-func DecodeMap(b []byte) (*Map, error) { return decodeMap(msgpack.NewDecoder(bytes.NewReader(b))) }
+func DecodeMap(b []byte) (*Map, error) {
+	r := codec.NewReader(b)
+	m := decodeMap(r)
+	if err := r.End(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
 
-func (m *Map) encode(e *msgpack.Encoder) error {
-	w := writer{e: e}
-	w.array(8)
-	w.uint(m.Epoch)
-	w.array(len(m.Members))
+func (m *Map) encode(w *codec.Writer) {
+	w.Array(8)
+	w.Uint(m.Epoch)
+	w.Array(len(m.Members))
 	for _, k := range m.Members {
-		w.array(2)
-		w.string(k.ID)
-		w.uint(k.Boot)
+		w.Array(2)
+		w.String(k.ID)
+		w.Uint(k.Boot)
 	}
 	places := make([]byte, 0, 6*len(m.Places))
 	for _, p := range m.Places {
 		for _, at := range p {
-			places = append(places, byte(at>>8), byte(at))
+			places = binary.BigEndian.AppendUint16(places, at)
 		}
 	}
-	w.bytes(places)
+	w.Bytes(places)
 	moving := make([]byte, (len(m.Moving)+7)/8)
 	for p, moves := range m.Moving {
 		if moves {
 			moving[p/8] |= 1 << (p % 8)
 		}
 	}
-	w.bytes(moving)
+	w.Bytes(moving)
 	for _, ids := range [][]string{m.Grantors, m.Retiring} {
-		w.array(len(ids))
+		w.Array(len(ids))
 		for _, id := range ids {
-			w.string(id)
+			w.String(id)
 		}
 	}
-	w.int(m.Lease.Milliseconds())
-	w.int(m.Drift.Milliseconds())
-	return w.err
+	w.Int(m.Lease.Milliseconds())
+	w.Int(m.Drift.Milliseconds())
 }
 
-func decodeMap(d *msgpack.Decoder) (*Map, error) {
-	r := reader{d: d}
+// decodeMap reads a map, nil after an error.
+func decodeMap(r *codec.Reader) *Map {
 	m := &Map{}
-	r.array(8)
-	m.Epoch = r.uint()
-	for range r.arrayUpTo(MaxMembers) {
-		r.array(2)
-		m.Members = append(m.Members, Member{r.string(MaxNodeID), r.uint()})
-	}
-	places := r.string(6 * Partitions)
-	moving := r.string(Partitions / 8)
+	r.Array(8)
+	m.Epoch = r.Uint()
+	m.Members = codec.List(r, MaxMembers, func() Member {
+		r.Array(2)
+		return Member{r.String(MaxNodeID), r.Uint()}
+	})
+	places := r.Bytes(6 * Partitions)
+	moving := r.Bytes(Partitions / 8)
 	for _, ids := range []*[]string{&m.Grantors, &m.Retiring} {
-		for range r.arrayUpTo(MaxGrantors) {
-			*ids = append(*ids, r.string(MaxNodeID))
-		}
+		*ids = codec.List(r, MaxGrantors, func() string { return r.String(MaxNodeID) })
 	}
-	lease, drift := r.int(), r.int()
-	if r.err == nil && (len(places)%6 != 0 || lease < 0 || lease > maxLease || drift < 0 || drift > maxLease) {
-		r.err = bucket.ErrTooLong
+	lease, drift := r.IntIn(0, maxLease), r.IntIn(0, maxLease)
+	if len(places)%6 != 0 {
+		r.Fail(fmt.Errorf("places of %d bytes: %w", len(places), codec.ErrBounds))
 	}
-	if r.err != nil {
-		return nil, r.err
+	if r.Err() != nil {
+		return nil
 	}
 	m.Lease, m.Drift = time.Duration(lease)*time.Millisecond, time.Duration(drift)*time.Millisecond
 	for i := 0; i < len(places); i += 6 {
 		var p [3]uint16
 		for j := range p {
-			p[j] = uint16(places[i+2*j])<<8 | uint16(places[i+2*j+1])
+			p[j] = binary.BigEndian.Uint16(places[i+2*j:])
 		}
 		m.Places = append(m.Places, p)
 	}
@@ -182,7 +185,7 @@ func decodeMap(d *msgpack.Decoder) (*Map, error) {
 			m.Moving[p] = moving[p/8]>>(p%8)&1 == 1
 		}
 	}
-	return m, nil
+	return m
 }
 
 // maxLease bounds a lease, in milliseconds.

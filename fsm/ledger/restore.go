@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+
+	"quorate/limiter/codec"
 )
 
 // stageWait is after how long, by the log's time, a restore whose next step
@@ -103,7 +105,7 @@ func (s *State) applyRestoreLocked(index uint64, step *RestoreStep) Result {
 // does in another cluster than the one it was made in, the key counts as applied
 // there: an index that this log has not reached would be waited for in vain.
 func (st *stage) read(block []byte, upTo uint64) error {
-	return readBlock(block, func(of section, r *reader) error { return st.state.readData(of, r, upTo) })
+	return readBlock(block, func(of section, r *codec.Reader) error { return st.state.readData(of, r, upTo) })
 }
 
 // replaceLocked takes over all of a state that a backup holds. Membership,
@@ -156,45 +158,43 @@ func (st *stage) freeze() *frozenStage {
 }
 
 func (f *frozenStage) write(b *blocks) {
-	b.record(secStage, func(w *writer) {
-		w.array(4)
-		w.string(f.id)
-		w.uint(f.next)
-		w.int(f.last)
-		w.uint(f.sum)
+	b.record(secStage, func(w *codec.Writer) {
+		w.Array(4)
+		w.String(f.id)
+		w.Uint(f.next)
+		w.Int(f.last)
+		w.Uint(f.sum)
 	})
 	inner := newBlocks(func(block []byte) error {
-		b.record(secStaged, func(w *writer) { w.bytes(block) })
+		b.record(secStaged, func(w *codec.Writer) { w.Bytes(block) })
 		return nil
 	})
 	f.frozen.data(inner)
-	b.w.do(inner.flush())
+	b.w.Fail(inner.flush())
 }
 
-func (s *State) readStage(r *reader) error {
+func (s *State) readStage(r *codec.Reader) error {
 	empty, err := NewState()
 	if err != nil {
 		return err
 	}
-	r.array(4)
-	s.stage = &stage{id: r.string(restoreIDLen), next: r.uint(), last: r.int(), sum: r.uint(), state: empty}
-	return r.err
+	r.Array(4)
+	s.stage = &stage{id: r.String(restoreIDLen), next: r.Uint(), last: r.Int(), sum: r.Uint(), state: empty}
+	return r.Err()
 }
 
-func (o *RestoreStep) encode(w *writer) {
-	w.uint(uint64(o.Kind))
-	w.string(o.ID)
-	w.uint(o.Seq)
-	w.bytes(o.Block)
-	w.uint(o.Sum)
+func (o *RestoreStep) encode(w *codec.Writer) {
+	w.Uint(uint64(o.Kind))
+	w.String(o.ID)
+	w.Uint(o.Seq)
+	w.Bytes(o.Block)
+	w.Uint(o.Sum)
 }
 
-func (o *RestoreStep) decode(r *reader) {
-	o.Kind, o.ID, o.Seq = RestoreKind(r.small(int(numRestoreKinds))), r.string(restoreIDLen), r.uint()
-	if b := r.string(maxBlock); b != "" {
-		o.Block = []byte(b)
-	}
-	o.Sum = r.uint()
+func (o *RestoreStep) decode(r *codec.Reader) {
+	o.Kind, o.ID, o.Seq = RestoreKind(r.Below(int(numRestoreKinds))), r.String(restoreIDLen), r.Uint()
+	o.Block = r.Bytes(maxBlock)
+	o.Sum = r.Uint()
 }
 
 // digest is a hash of what a backup holds, apart from when and where it came to
@@ -211,14 +211,14 @@ func (d digest) block(block []byte) error {
 	case secTime, secHeader, secTotals:
 		return nil
 	case secPolicy:
-		return readBlock(block, func(_ section, r *reader) error {
-			r.array(2)
-			r.uint()
-			_, err := d.h.WriteString(r.string(MaxPolicy))
+		return readBlock(block, func(_ section, r *codec.Reader) error {
+			r.Array(2)
+			r.Uint()
+			_, err := d.h.Write(r.Bytes(MaxPolicy))
 			return err
 		})
 	case secKeys:
-		return readBlock(block, func(_ section, r *reader) error {
+		return readBlock(block, func(_ section, r *codec.Reader) error {
 			var k keyRecord
 			k.decode(r)
 			b := binary.BigEndian.AppendUint64(k.hash[:], uint64(k.time))

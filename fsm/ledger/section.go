@@ -2,14 +2,14 @@ package ledger
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/vmihailenco/msgpack/v5"
+
+	"quorate/limiter/codec"
 )
 
 // section says what the records of a block are.
@@ -52,68 +52,61 @@ type blocks struct {
 	emit func(block []byte) error
 	of   section
 	n    int
-	buf  bytes.Buffer
-	w    writer // into buf
+	w    *codec.Writer
 	head []byte
 }
 
 func newBlocks(emit func([]byte) error) *blocks {
-	b := &blocks{emit: emit}
-	b.w.e = msgpack.NewEncoder(&b.buf)
-	return b
+	return &blocks{emit: emit, w: codec.NewWriter()}
 }
 
 // record adds a record to a section.
-func (b *blocks) record(of section, write func(w *writer)) {
+func (b *blocks) record(of section, write func(w *codec.Writer)) {
 	if of != b.of {
 		b.flush()
 		b.of = of
 	}
-	write(&b.w)
-	if b.n++; b.buf.Len() >= blockBytes {
+	write(b.w)
+	if b.n++; b.w.Len() >= blockBytes {
 		b.flush()
 	}
 }
 
 // flush hands over what was gathered and returns the first error.
 func (b *blocks) flush() error {
-	if b.n > 0 && b.w.err == nil {
+	if records, err := b.w.Finish(); b.n > 0 && err == nil {
 		b.head = binary.BigEndian.AppendUint32(append(b.head[:0], byte(b.of)), uint32(b.n))
-		b.head = append(b.head, b.buf.Bytes()...)
-		b.w.err = b.emit(b.head)
+		b.head = append(b.head, records...)
+		b.w.Fail(b.emit(b.head))
 	}
 	b.n = 0
-	b.buf.Reset()
-	return b.w.err
+	b.w.Truncate(0)
+	return b.w.Err()
 }
 
 // blockHead is the length of what stands before the records of a block.
 const blockHead = 5
 
-// readBlock has each of a block's records read; section is 0 where it has none.
-func readBlock(block []byte, read func(of section, r *reader) error) error {
+// readBlock calls read for each record of a block.
+func readBlock(block []byte, read func(of section, r *codec.Reader) error) error {
 	if len(block) < blockHead {
 		return errors.New("a block without a head")
 	}
 	of, n := section(block[0]), binary.BigEndian.Uint32(block[1:])
-	in := bytes.NewReader(block[blockHead:])
-	r := &reader{d: msgpack.NewDecoder(in)}
+	r := codec.NewReader(block[blockHead:])
 	for range n {
-		if in.Len() == 0 {
+		if r.Left() == 0 {
 			return errors.New("fewer records in a block than it says")
 		}
 		err := read(of, r)
 		if err == nil {
-			err = r.err
+			err = r.Err()
 		}
 		if err != nil {
 			return fmt.Errorf("section %d: %w", of, err)
 		}
 	}
-	if in.Len() > 0 {
-		return errors.New("bytes after the records of a block")
-	}
-	return nil
+	return r.End()
 }
 
 // fileWriter writes blocks to a file, each after its length.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"quorate/limiter/codec"
 )
 
 // ErrSnapshot is a snapshot that is damaged or of another version.
@@ -58,12 +60,12 @@ func (f *Frozen) Write(to io.Writer) error {
 	}
 	b := newBlocks(out.block)
 	b.record(secCluster, f.encodeCluster)
-	b.record(secOwners, func(w *writer) { w.do(f.owners.encode(w.e)) })
+	b.record(secOwners, f.owners.encode)
 	for _, r := range f.audit.kept() {
 		b.record(secAudit, r.encode)
 	}
 	for _, id := range f.removed {
-		b.record(secRemoved, func(w *writer) { w.string(id) })
+		b.record(secRemoved, func(w *codec.Writer) { w.String(id) })
 	}
 	f.data(b)
 	if f.stage != nil {
@@ -77,15 +79,15 @@ func (f *Frozen) Write(to io.Writer) error {
 
 // data writes what a backup holds.
 func (f *Frozen) data(b *blocks) {
-	b.record(secTime, func(w *writer) {
-		w.array(2)
-		w.int(f.now)
-		w.int(f.forgot)
+	b.record(secTime, func(w *codec.Writer) {
+		w.Array(2)
+		w.Int(f.now)
+		w.Int(f.forgot)
 	})
-	b.record(secPolicy, func(w *writer) {
-		w.array(2)
-		w.uint(f.table.Revision)
-		w.bytes(f.table.Doc)
+	b.record(secPolicy, func(w *codec.Writer) {
+		w.Array(2)
+		w.Uint(f.table.Revision)
+		w.Bytes(f.table.Doc)
 	})
 	for _, k := range f.tokens.List() {
 		b.record(secTokens, k.encode)
@@ -101,29 +103,29 @@ func (f *Frozen) data(b *blocks) {
 	f.keys.each(func(k *keyRecord) { b.record(secKeys, k.encode) })
 }
 
-func (f *Frozen) encodeCluster(w *writer) {
-	w.array(6)
-	w.uint(f.Index)
-	w.string(f.clusterID)
-	w.uint(f.version)
-	w.uint(f.hash.index)
-	w.uint(f.hash.sum)
-	w.string(f.restored)
+func (f *Frozen) encodeCluster(w *codec.Writer) {
+	w.Array(6)
+	w.Uint(f.Index)
+	w.String(f.clusterID)
+	w.Uint(f.version)
+	w.Uint(f.hash.index)
+	w.Uint(f.hash.sum)
+	w.String(f.restored)
 }
 
-func (k *keyRecord) encode(w *writer) {
-	w.array(5)
-	w.bytes(k.hash[:])
-	w.int(k.time)
-	w.uint(k.index)
-	w.int(int64(k.amount))
-	w.uint(uint64(k.typ))
+func (k *keyRecord) encode(w *codec.Writer) {
+	w.Array(5)
+	w.Bytes(k.hash[:])
+	w.Int(k.time)
+	w.Uint(k.index)
+	w.Int(int64(k.amount))
+	w.Uint(uint64(k.typ))
 }
 
-func (k *keyRecord) decode(r *reader) {
-	r.array(5)
-	copy(k.hash[:], r.string(len(k.hash)))
-	k.time, k.index, k.amount, k.typ = r.int(), r.uint(), Micros(r.int()), EntryType(r.small(len(entryNames)))
+func (k *keyRecord) decode(r *codec.Reader) {
+	r.Array(5)
+	r.Fill(k.hash[:])
+	k.time, k.index, k.amount, k.typ = r.Int(), r.Uint(), Micros(r.Int()), EntryType(r.Below(len(entryNames)))
 }
 
 // ReadState builds a state from a snapshot. Its error wraps ErrSnapshot where
@@ -142,30 +144,30 @@ func ReadState(from io.Reader) (*State, error) {
 
 // readRecord takes one record of a snapshot over into a state that nobody else
 // sees yet.
-func (s *State) readRecord(of section, r *reader) error {
+func (s *State) readRecord(of section, r *codec.Reader) error {
 	switch of {
 	case secCluster:
-		r.array(6)
-		s.index, s.clusterID, s.version = r.uint(), r.string(MaxNodeID), r.uint()
-		s.hash.set(hashAt{r.uint(), r.uint()})
-		s.restored = r.string(restoreIDLen)
+		r.Array(6)
+		s.index, s.clusterID, s.version = r.Uint(), r.String(MaxNodeID), r.Uint()
+		s.hash.set(hashAt{r.Uint(), r.Uint()})
+		s.restored = r.String(restoreIDLen)
 		if s.version > newestVersion {
 			return fmt.Errorf("the cluster uses command version %d, this program knows %d: %w", s.version, newestVersion, ErrUnknownCommand)
 		}
 	case secOwners:
-		m, err := decodeMap(r.d)
-		if err != nil {
-			return err
+		m := decodeMap(r)
+		if m == nil {
+			return r.Err()
 		}
 		s.owners.Store(m)
 	case secAudit:
 		var a AuditRecord
-		if a.decode(r); r.err == nil {
+		if a.decode(r); r.Err() == nil {
 			s.audit.add(&a)
 		}
-		return r.err
+		return r.Err()
 	case secRemoved:
-		id := r.string(MaxNodeID)
+		id := r.String(MaxNodeID)
 		if len(s.removed) >= MaxRemoved {
 			return fmt.Errorf("more than %d nodes removed", MaxRemoved)
 		}
@@ -173,14 +175,14 @@ func (s *State) readRecord(of section, r *reader) error {
 	case secStage:
 		return s.readStage(r)
 	case secStaged:
-		block := r.string(maxBlock)
-		if r.err != nil {
-			return r.err
+		block := r.Bytes(maxBlock)
+		if r.Err() != nil {
+			return r.Err()
 		}
 		if s.stage == nil {
 			return errors.New("a staged block without a stage")
 		}
-		return s.stage.read([]byte(block), maxIndex)
+		return s.stage.read(block, maxIndex)
 	default:
 		return s.readData(of, r, maxIndex)
 	}
@@ -191,26 +193,26 @@ func (s *State) readRecord(of section, r *reader) error {
 const maxIndex = 1<<64 - 1
 
 // readData takes one record of a backup over. No key of it is newer than upTo.
-func (s *State) readData(of section, r *reader, upTo uint64) error {
+func (s *State) readData(of section, r *codec.Reader, upTo uint64) error {
 	switch of {
 	case secTime:
-		r.array(2)
-		s.now, s.forgot = r.int(), r.int()
+		r.Array(2)
+		s.now, s.forgot = r.Int(), r.Int()
 	case secPolicy:
-		r.array(2)
-		revision, doc := r.uint(), r.string(MaxPolicy)
-		if r.err != nil {
-			return r.err
+		r.Array(2)
+		revision, doc := r.Uint(), r.Bytes(MaxPolicy)
+		if r.Err() != nil {
+			return r.Err()
 		}
-		t, err := Compile(revision, []byte(doc))
+		t, err := Compile(revision, doc)
 		if err != nil {
 			return err
 		}
 		s.table.Store(t)
 	case secTokens:
 		k := &Token{}
-		if k.decode(r); r.err != nil {
-			return r.err
+		if k.decode(r); r.Err() != nil {
+			return r.Err()
 		}
 		if s.Tokens().Len() >= MaxTokens {
 			return fmt.Errorf("more than %d tokens", MaxTokens)
@@ -218,15 +220,15 @@ func (s *State) readData(of section, r *reader, upTo uint64) error {
 		s.tokens.Store(s.Tokens().with(k))
 	case secAccounts:
 		a := &Account{}
-		if a.decode(r); r.err != nil {
-			return r.err
+		if a.decode(r); r.Err() != nil {
+			return r.Err()
 		}
 		s.accounts.Load().put(a)
 		s.expiries.watch(a.ID, a.Overrides)
 	case secKeys:
 		var k keyRecord
-		if k.decode(r); r.err != nil {
-			return r.err
+		if k.decode(r); r.Err() != nil {
+			return r.Err()
 		}
 		if s.keys.len() >= 2*MaxKeys {
 			return fmt.Errorf("more than %d keys", 2*MaxKeys)

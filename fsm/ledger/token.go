@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"quorate/limiter/codec"
 )
 
 // Bounds of tokens.
@@ -172,18 +174,18 @@ func (s *State) storeTokens(o *Op, next *Tokens) error {
 	return nil
 }
 
-func (k *Token) encode(w *writer) {
-	w.array(4)
-	w.string(k.Name)
-	w.uint(uint64(k.Scopes))
-	w.bytes(k.Hash[:])
-	w.int(k.Created)
+func (k *Token) encode(w *codec.Writer) {
+	w.Array(4)
+	w.String(k.Name)
+	w.Uint(uint64(k.Scopes))
+	w.Bytes(k.Hash[:])
+	w.Int(k.Created)
 }
 
-func (k *Token) decode(r *reader) {
-	r.array(4)
-	k.Name = r.string(MaxTokenName)
-	k.Scopes = Scopes(r.small(int(allScopes) + 1))
-	copy(k.Hash[:], r.string(len(k.Hash)))
-	k.Created = r.int()
+func (k *Token) decode(r *codec.Reader) {
+	r.Array(4)
+	k.Name = r.String(MaxTokenName)
+	k.Scopes = Scopes(r.Below(int(allScopes) + 1))
+	r.Fill(k.Hash[:])
+	k.Created = r.Int()
 }
