@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/ownership"
+	"quorate/cluster/transport"
 	"quorate/fsm/ledger"
 )
 
@@ -43,8 +44,8 @@ type Config struct {
 	AdvertisePeer   string
 	AdvertiseGossip string
 
-	TLS        *PeerTLS // nil: the peer port is plain TCP
-	GossipKeys [][]byte // of 16, 24 or 32 bytes, the first encrypts; none: gossip is plain
+	TLS        *transport.TLS // nil: the peer port is plain TCP
+	GossipKeys [][]byte       // of 16, 24 or 32 bytes, the first encrypts; none: gossip is plain
 
 	Join            []string // gossip addresses; this node's own is fine
 	BootstrapExpect int      // nodes that form a new cluster; 0: only ever join one

@@ -17,6 +17,7 @@ import (
 	"quorate/cluster/logs"
 	"quorate/cluster/peer"
 	"quorate/cluster/storage"
+	"quorate/cluster/transport"
 	"quorate/fsm/ledger"
 )
 
@@ -26,7 +27,7 @@ type Node struct {
 	disk      *storage.Dir
 	boot      uint64 // number of this boot
 	watchdog  *storage.Watchdog
-	mux       *mux
+	mux       *transport.Mux
 	server    *peer.Server
 	transport *raft.NetworkTransport
 	raft      *raft.Raft
@@ -117,7 +118,10 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.server = peer.NewServer(handler{n})
-	n.mux = newMux(n.ctx, cfg, n.identity, n.server)
+	n.mux = transport.NewMux(n.ctx, transport.Config{
+		Listener: cfg.Peer, Advertise: cfg.AdvertisePeer, TLS: cfg.TLS, NodeID: cfg.NodeID,
+		Identity: n.identity, Server: n.server, Log: cfg.Log,
+	})
 	if n.lastStart, err = n.openRaft(); err != nil {
 		return nil, err
 	}
@@ -202,7 +206,7 @@ func (n *Node) shutdown() error {
 	if n.mux != nil {
 		errs = append(errs, n.mux.Close())
 		n.server.Close()
-		n.mux.wg.Wait()
+		n.mux.Wait()
 	}
 	n.peers.close()
 	if n.disk != nil {

@@ -39,7 +39,7 @@ func (p *peers) update(members map[string]member, n *Node) {
 		r := p.clients[id]
 		if r == nil {
 			r = &remote{}
-			r.client = peer.NewClient(func(ctx context.Context) (net.Conn, error) { return n.mux.dial(ctx, r.addr(), peer.MagicPeer) })
+			r.client = peer.NewClient(func(ctx context.Context) (net.Conn, error) { return n.mux.DialPeer(ctx, r.addr()) })
 			p.clients[id] = r
 			n.wake()
 		}

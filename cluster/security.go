@@ -1,56 +1,16 @@
 package cluster
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
-// handshakeFor bounds a TLS handshake between nodes.
-const handshakeFor = 3 * time.Second
-
-// PeerTLS encrypts the peer port and says who may speak there. Both sides must
-// check that the other is a node, not only known to the same authority.
-type PeerTLS struct {
-	Server *tls.Config        // with GetConfigForClient where it is to be reloaded
-	Client func() *tls.Config // asked for each connection
-}
-
-// accept makes an accepted connection one that may be trusted.
-func (p *PeerTLS) accept(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	if p == nil {
-		return conn, nil
-	}
-	return handshake(ctx, tls.Server(conn, p.Server))
-}
-
-// dialled is accept for the side that dialled.
-func (p *PeerTLS) dialled(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	if p == nil {
-		return conn, nil
-	}
-	return handshake(ctx, tls.Client(conn, p.Client()))
-}
-
-func handshake(ctx context.Context, conn *tls.Conn) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeFor)
-	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = conn.Close() // the handshake's error is the one that counts
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	return conn, nil
-}
-
 // Refused counts the connections to the peer port and the packets of gossip that
 // were refused before anything was made of them.
-func (n *Node) Refused() uint64 { return n.mux.refused.Total() + n.refused.Total() }
+func (n *Node) Refused() uint64 { return n.mux.Refused() + n.refused.Total() }
 
 // keyring returns memberlist's, nil without keys.
 func keyring(keys [][]byte) (*memberlist.Keyring, error) {

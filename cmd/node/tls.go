@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"quorate/cluster"
+	"quorate/cluster/transport"
 )
 
 // What a certificate says its holder is, as one of its DNS names. Only a node
@@ -106,11 +106,11 @@ func (c *certificates) api() *tls.Config {
 }
 
 // peers is for the peer port; nil without certificates.
-func (c *certificates) peers() *cluster.PeerTLS {
+func (c *certificates) peers() *transport.TLS {
 	if c == nil {
 		return nil
 	}
-	return &cluster.PeerTLS{
+	return &transport.TLS{
 		Server: &tls.Config{
 			MinVersion:         tls.VersionTLS13,
 			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load().server, nil },

@@ -45,7 +45,8 @@ var Rules = []Rule{
 	{"cluster/storage", []string{"cluster/storage/boltcheck", "limiter/codec"}},
 	{"cluster/logs", nil},
 	{"cluster/peer", []string{"limiter/bucket", "limiter/codec"}},
-	{"cluster", []string{"cluster/ring", "cluster/lease", "cluster/ownership", "cluster/filter", "cluster/storage", "cluster/logs", "cluster/peer", "fsm/ledger", "limiter/bucket", "limiter/codec"}},
+	{"cluster/transport", []string{"cluster/filter", "cluster/logs", "cluster/peer", "fsm/ledger"}},
+	{"cluster", []string{"cluster/ring", "cluster/lease", "cluster/ownership", "cluster/filter", "cluster/storage", "cluster/transport", "cluster/logs", "cluster/peer", "fsm/ledger", "limiter/bucket", "limiter/codec"}},
 	{"api/wire", []string{"limiter/bucket", "fsm/ledger"}},
 	{"api/auth", []string{"api/wire", "limiter/bucket", "fsm/ledger"}},
 	{"api/rest", []string{"api/wire", "limiter/bucket", "fsm/ledger"}},
@@ -54,7 +55,7 @@ var Rules = []Rule{
 	{"api/ui", []string{"api/wire", "limiter/bucket", "fsm/ledger"}},
 	{"cmd/node", []string{
 		"api/wire", "api/auth", "api/rest", "api/client", "api/envoy", "api/ui",
-		"limiter", "limiter/exchange", "limiter/replica", "limiter/bucket", "fsm", "fsm/ledger", "cluster", "cluster/ownership", "cluster/ring", "cluster/peer",
+		"limiter", "limiter/exchange", "limiter/replica", "limiter/bucket", "fsm", "fsm/ledger", "cluster", "cluster/ownership", "cluster/ring", "cluster/peer", "cluster/transport",
 	}},
 	{"cmd/quorate", []string{"cmd/node", "api/client", "api/wire", "testing/bench"}},
 	{"testing/arch", nil},

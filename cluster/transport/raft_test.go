@@ -1,4 +1,4 @@
-package cluster
+package transport
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-
-	"quorate/cluster/storage"
 )
 
 type pipe struct {
@@ -30,7 +28,7 @@ func transportOn(t *testing.T) *raft.NetworkTransport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTransport(pipe{ln}, nil, hclog.NewNullLogger())
+	tr := NewNetwork(pipe{ln}, nil, hclog.NewNullLogger())
 	t.Cleanup(func() { _ = tr.Close() })
 	return tr
 }
@@ -41,7 +39,7 @@ func TestHeartbeatsTakeTheMainLoop(t *testing.T) {
 	to, from := transportOn(t), transportOn(t)
 	var beside sync.WaitGroup
 	beside.Add(1)
-	safeTransport{NetworkTransport: to}.SetHeartbeatHandler(func(rpc raft.RPC) {
+	Raft{NetworkTransport: to}.SetHeartbeatHandler(func(rpc raft.RPC) {
 		t.Error("a heartbeat beside the main loop")
 		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
 	})
@@ -50,7 +48,7 @@ func TestHeartbeatsTakeTheMainLoop(t *testing.T) {
 		answered <- from.AppendEntries("n1", to.LocalAddr(), &raft.AppendEntriesRequest{RPCHeader: header("n2"), Term: 1}, &raft.AppendEntriesResponse{})
 	}()
 	select {
-	case rpc := <-(safeTransport{NetworkTransport: to}).Consumer():
+	case rpc := <-(Raft{NetworkTransport: to}).Consumer():
 		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
 		if err := <-answered; err != nil {
 			t.Error(err)
@@ -67,7 +65,7 @@ func TestAFailedFollowerIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting, back := make(chan string), make(chan struct{})
-	trans := newSafe(from, func(id raft.ServerID, term uint64, heard func() bool) {
+	trans := NewRaft(from, func(id raft.ServerID, term uint64, heard func() bool) {
 		waiting <- fmt.Sprint(id, " in term ", term, ", heard ", heard())
 		<-back
 	}, func() bool { return false })
@@ -101,11 +99,11 @@ func TestALeaderWhoseDiskHangsIsNotHeard(t *testing.T) {
 	to, from := transportOn(t), transportOn(t)
 	var hangs atomic.Bool
 	waited := 0
-	trans := newSafe(from, func(raft.ServerID, uint64, func() bool) { waited++ }, hangs.Load)
+	trans := NewRaft(from, func(raft.ServerID, uint64, func() bool) { waited++ }, hangs.Load)
 	heartbeat := &raft.AppendEntriesRequest{RPCHeader: header("n2"), Term: 7}
 	for _, q := range []*raft.AppendEntriesRequest{heartbeat, {RPCHeader: header("n2"), Term: 7, LeaderCommitIndex: 3}} {
 		hangs.Store(true)
-		if err := trans.AppendEntries("n1", to.LocalAddr(), q, &raft.AppendEntriesResponse{}); !errors.Is(err, errQuiet) {
+		if err := trans.AppendEntries("n1", to.LocalAddr(), q, &raft.AppendEntriesResponse{}); !errors.Is(err, errStalled) {
 			t.Errorf("%v", err)
 		}
 		hangs.Store(false)
@@ -137,9 +135,9 @@ func TestReplicationHasNoPipeline(t *testing.T) {
 // a request still has once it is sent.
 func TestARequestFitsASlowLink(t *testing.T) {
 	to, from := transportOn(t), transportOn(t)
-	trans := newSafe(from, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
+	trans := NewRaft(from, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
 	for name, c := range map[string]struct{ entries, size, want int }{
-		"small ones": {maxAppend, 100, maxAppend},
+		"small ones": {MaxAppendEntries, 100, MaxAppendEntries},
 		"large ones": {20, 1 << 20, 4},
 		"a huge one": {2, maxAppendBytes + 1, 1},
 		"none":       {0, 0, 0},
@@ -156,70 +154,6 @@ func TestARequestFitsASlowLink(t *testing.T) {
 		if err := <-failed; err != nil || got != c.want || len(q.Entries) != c.want {
 			t.Errorf("%s: %d arrived, %d are left, want %d: %v", name, got, len(q.Entries), c.want, err)
 		}
-	}
-}
-
-// BenchmarkCatchUp adds a node to a cluster whose log has 20,000 entries of 300 bytes.
-func BenchmarkCatchUp(b *testing.B) {
-	const entries = 20_000
-	for _, most := range []int{64, maxAppend} {
-		b.Run(fmt.Sprintf("entries=%d", most), func(b *testing.B) {
-			start := func(id string) (*raft.Raft, *raft.NetworkTransport) {
-				ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-				if err != nil {
-					b.Fatal(err)
-				}
-				d, err := storage.Open(b.TempDir(), id, storage.Options{})
-				if err != nil {
-					b.Fatal(err)
-				}
-				c := raft.DefaultConfig()
-				c.LocalID, c.Logger, c.MaxAppendEntries, c.TrailingLogs = raft.ServerID(id), hclog.NewNullLogger(), most, entries
-				c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
-				tr := newTransport(pipe{ln}, nil, hclog.NewNullLogger())
-				safe := newSafe(tr, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
-				log := d.Log()
-				snapshots := raft.NewInmemSnapshotStore()
-				if id == "n1" {
-					servers := raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: tr.LocalAddr()}}}
-					if err := raft.BootstrapCluster(c, log, log, snapshots, safe, servers); err != nil {
-						b.Fatal(err)
-					}
-				}
-				r, err := raft.NewRaft(c, &raft.MockFSM{}, log, log, snapshots, safe)
-				if err != nil {
-					b.Fatal(err)
-				}
-				b.Cleanup(func() { _, _, _ = r.Shutdown().Error(), tr.Close(), d.Close() })
-				return r, tr
-			}
-			leader, _ := start("n1")
-			<-leader.LeaderCh()
-			var last raft.ApplyFuture
-			for range entries {
-				last = leader.Apply(make([]byte, 300), 0)
-			}
-			if err := last.Error(); err != nil {
-				b.Fatal(err)
-			}
-			for i := 0; b.Loop(); i++ {
-				b.StopTimer()
-				id := fmt.Sprint("f", i)
-				follower, tr := start(id)
-				b.StartTimer()
-				if err := leader.AddNonvoter(raft.ServerID(id), tr.LocalAddr(), 0, 0).Error(); err != nil {
-					b.Fatal(err)
-				}
-				for follower.AppliedIndex() < last.Index() {
-					time.Sleep(time.Millisecond)
-				}
-				b.StopTimer()
-				if err := leader.RemoveServer(raft.ServerID(id), 0, 0).Error(); err != nil {
-					b.Fatal(err)
-				}
-				b.StartTimer()
-			}
-		})
 	}
 }
 
