@@ -80,7 +80,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		cfg.Voters = DefaultVoters
 	}
 	if cfg.Wall == nil {
-		cfg.Wall = machineClock
+		cfg.Wall = time.Now
 	}
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }
@@ -95,7 +95,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	}()
 	// The disk first: it tells whether we may be who we say we are.
 	n.raftLog = logs.Raft(cfg.Log.With("part", "raft"))
-	if n.disk, err = storage.Open(cfg.DataDir, cfg.NodeID, storage.Options{Logger: n.raftLog, NoSync: !fsync}); err != nil {
+	if n.disk, err = storage.Open(cfg.DataDir, cfg.NodeID, storage.Options{Logger: n.raftLog, NoSync: noFsync}); err != nil {
 		cfg.Peer.Close()
 		return nil, err
 	}

@@ -243,7 +243,7 @@ func (n *Node) Leases() uint64 { return n.owners.leases.Load() }
 // Valid reports whether this boot holds the partition at the instant now, by
 // the clock of Config.Now.
 func (n *Node) Valid(partition int, now time.Duration) bool {
-	return !leases || n.owners.held.Load().Valid(partition, now)
+	return noLease || n.owners.held.Load().Valid(partition, now)
 }
 
 // Majority reports whether a majority of the grantors was reached within the

@@ -94,7 +94,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		AdvertiseGossip: orElse(cfg.AdvertiseGossip, cfg.GossipAddr),
 		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect, Voters: cfg.Voters,
 		TLS: n.security.certs.peers(), GossipKeys: n.security.keys,
-		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Now: now,
+		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Wall: wall, Now: now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.listener.Close())

@@ -11,6 +11,10 @@ import (
 )
 
 func main() {
+	if err := injectFaults(); err != nil {
+		fmt.Fprintln(os.Stderr, errorLine(nil, err))
+		os.Exit(exitCode(err))
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -74,7 +74,7 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	res := Result{Account: a, Entry: Entry{Key: o.Key, Type: o.Type, Amount: o.Amount, Index: index}}
 	s.forgetLocked()
 	hash := hashKey(o.Account, o.Key)
-	if k := s.keys.get(hash); k != nil && dedupe {
+	if k := s.keys.get(hash); k != nil && !noDedupe {
 		res.Entry.Index = k.index
 		if k.typ != o.Type || k.amount != o.Amount {
 			return Result{Err: ErrKeyReused, Account: a}

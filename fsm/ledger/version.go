@@ -7,7 +7,10 @@ package ledger
 //	1	entries, patches, maps, the cluster's id, policies, deletions, ticks, OpVersion
 //	2	OpRestore
 //	3	OpToken, OpRevoke, OpNote, OpRemove; Op.By in any
-const firstVersion = 1
+const (
+	firstVersion   = 1
+	currentVersion = 3
+)
 
 // NewestVersion is the newest version of commands that this program knows.
 func NewestVersion() uint64 { return newestVersion }

@@ -299,7 +299,7 @@ func (s *Stream) Absorb(o OwnedBucket, r FallbackUsage) (use bucket.State, missi
 	}
 	// A new list: usage bounds under way share the old one.
 	s.absorbed, s.absorbedAt = Union(s.absorbed, []SourceTotal{r.SourceTotal}), use.At
-	if !protected(heal) {
+	if noHeal {
 		return use, missing
 	}
 	if o.Window != nil {

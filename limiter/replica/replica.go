@@ -76,11 +76,3 @@ func decayed(s bucket.State, window, now time.Duration) bucket.State {
 func owesMore(a, b bucket.State) bool {
 	return a.Units > b.Units || (a.Units == b.Units && a.Frac > b.Frac)
 }
-
-// protection is one that a test can take away.
-type protection int32
-
-const (
-	smallest protection = iota + 1
-	heal
-)

@@ -53,7 +53,7 @@ func (a *ack) publishWindow(l bucket.Limit, use Use, ahead int64) *bucket.Window
 		a.window.least.Begin = w.Begin
 	}
 	// What is sent may arrive, and replace what was acknowledged.
-	if a.window.least = a.window.least.At(l, use.At); protected(smallest) {
+	if a.window.least = a.window.least.At(l, use.At); !noSmallest {
 		a.window.least = a.window.least.Smaller(w)
 	}
 	a.window.published = w

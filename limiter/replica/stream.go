@@ -72,7 +72,7 @@ func (s *Stream) alignAcks(successors []string) {
 // the instant use.At: some copy has acknowledged enough. A bucket without
 // successors has nobody to wait for.
 func (s *Stream) Replicated(r Rule, l bucket.Limit, use Use, cost int64, successors []string) bool {
-	if !keep || len(successors) == 0 || r.Mode == bucket.Async {
+	if noCopies || len(successors) == 0 || r.Mode == bucket.Async {
 		return true
 	}
 	then := use.Add(cost)
@@ -98,7 +98,7 @@ func (s *Stream) Replicated(r Rule, l bucket.Limit, use Use, cost int64, success
 // Due reports whether a bucket that no copy knows should be published after use,
 // and spent units in all.
 func Due(r Rule, l bucket.Limit, use bucket.State, spent int64) bool {
-	return keep && (use.Units > publishThreshold(r, l, use) || spent > l.Burst/2)
+	return !noCopies && (use.Units > publishThreshold(r, l, use) || spent > l.Burst/2)
 }
 
 // publishThreshold is how far use passes what was published before more is published.
@@ -148,7 +148,7 @@ func (s *Stream) publish(a *ack, use Use, ahead, spent int64, l bucket.Limit, se
 	bound.Rate = l.Limit
 	// What is sent may arrive, and replace what was acknowledged: the copy owes the
 	// smaller of both, and after a change of the limit it may decay at either rate.
-	if a.least = decayed(a.least, l.Window, now); protected(smallest) {
+	if a.least = decayed(a.least, l.Window, now); !noSmallest {
 		rate := max(a.least.Rate, bound.Rate)
 		if owesMore(a.least, bound) {
 			a.least = bound

@@ -41,17 +41,13 @@ func TestReplicationCost(t *testing.T) {
 	if err := os.WriteFile(script, checkLua, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	without := filepath.Join(dir, "quorate")
-	if out, err := exec.Command("go", "build", "-tags", "nocopies", "-o", without, "quorate/cmd/quorate").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	modes := []*mode{{name: "off"}, {name: "async"}, {name: "bounded"}}
 	for _, m := range modes {
 		m.loads = map[string]*measured{"uniform": {}, "zipf": {}}
 		m.cluster = testcluster.New(t, 3)
 		for i, n := range m.cluster.Nodes {
 			if m.name == "off" {
-				n.Program = without
+				n.Program, n.Env = testcluster.FaultBinary(t), []string{testcluster.Inject("nocopies")}
 			}
 			m.cluster.Restart(i)
 		}

@@ -123,7 +123,7 @@ func plans(t *testing.T) []*plan {
 		{
 			title: "clocks", aside: true, faults: chosen(t, "clock-steps"),
 			begin: func(tb testing.TB) (backend.Backend, error) {
-				program := backend.Program{Path: testcluster.BinaryWith(tb, "broken"), Args: voters(n), Clocks: tb.TempDir()}
+				program := backend.Program{Path: testcluster.FaultBinary(tb), Args: voters(n), Clocks: tb.TempDir()}
 				return backend.NewProcesses(tb, n, program)
 			},
 		},

@@ -39,7 +39,7 @@ func TestEachProtectionIsNeeded(t *testing.T) {
 		t.Run(string(a.without), func(t *testing.T) {
 			lift, ok := lifts[a.without]
 			if !ok && (a.without == Smallest || a.without == Heal) {
-				t.Skip("skipped: it is taken away within the product: build with -tags broken")
+				t.Skip("skipped: it is taken away within the product: build with -tags faultinject")
 			}
 			for s := uint64(1); s <= *bite; s++ {
 				c := Config{Seed: s, Nodes: 3, Without: a.without, Script: a.script}

@@ -9,58 +9,74 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// built is where the binary is, empty while nobody asked for it.
-var built string
+// binary is a program that is built when a test first asks for it.
+type binary struct {
+	tags []string
 
-var build = sync.OnceValues(func() (path string, err error) {
-	dir, err := os.MkdirTemp("", "quorate-test-")
-	if err != nil {
-		return "", err
+	once sync.Once
+	dir  string // temporary, "" until it is made
+	err  error
+}
+
+var (
+	plain      binary
+	withFaults = binary{tags: []string{"-tags", "faultinject"}}
+)
+
+func (b *binary) build(tb testing.TB) string {
+	tb.Helper()
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "quorate-test-"); b.err != nil {
+			return
+		}
+		args := slices.Concat([]string{"build"}, b.tags, []string{"-o", b.path(), "quorate/cmd/quorate"})
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("go %v: %w\n%s", args, err, out)
+		}
+	})
+	if b.err != nil {
+		tb.Fatal(b.err)
 	}
-	path = filepath.Join(dir, "quorate")
-	built = path
-	out, err := exec.Command("go", "build", "-o", path, "quorate/cmd/quorate").CombinedOutput()
-	if err != nil {
-		return path, fmt.Errorf("go build: %w\n%s", err, out)
+	return b.path()
+}
+
+func (b *binary) path() string { return filepath.Join(b.dir, "quorate") }
+
+func (b *binary) remove() {
+	if b.dir != "" {
+		_ = os.RemoveAll(b.dir) // a temporary directory
 	}
-	return path, nil
-})
+}
 
 // Binary builds the quorate binary, once a test process, and returns its path.
 func Binary(tb testing.TB) string {
 	tb.Helper()
-	path, err := build()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return path
+	return plain.build(tb)
 }
 
-// BinaryWith builds the binary with build tags, for this test alone, and returns
-// its path.
-func BinaryWith(tb testing.TB, tags string) string {
+// FaultBinary is Binary for a build that injects the faults that its environment
+// names; without any it behaves like that of Binary.
+func FaultBinary(tb testing.TB) string {
 	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "quorate")
-	out, err := exec.Command("go", "build", "-tags", tags, "-o", path, "quorate/cmd/quorate").CombinedOutput()
-	if err != nil {
-		tb.Fatalf("go build -tags %s: %v\n%s", tags, err, out)
-	}
-	return path
+	return withFaults.build(tb)
 }
 
-// Main runs a package's tests and removes the binary they built. A package
+// Inject returns the environment variable by which a FaultBinary injects faults;
+// cmd/node lists their names.
+func Inject(faults ...string) string { return "QUORATE_FAULT=" + strings.Join(faults, ",") }
+
+// Main runs a package's tests and removes the binaries that they built. A package
 // that uses this one calls it from TestMain.
 func Main(m *testing.M) int {
-	defer func() {
-		if built != "" {
-			_ = os.RemoveAll(filepath.Dir(built)) // a temporary directory
-		}
-	}()
+	defer plain.remove()
+	defer withFaults.remove()
 	return m.Run()
 }
 
@@ -74,16 +90,22 @@ type Output struct {
 func Run(tb testing.TB, within time.Duration, args ...string) Output {
 	tb.Helper()
 	program := Binary(tb) // before the time begins to count
+	return RunProgram(tb, within, program, nil, args...)
+}
+
+// RunProgram is Run for a program, with env added to the environment.
+func RunProgram(tb testing.TB, within time.Duration, program string, env []string, args ...string) Output {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), within)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = cleanEnv()
+	cmd.Env = append(cleanEnv(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		tb.Fatalf("run quorate %v: %v", args, err)
+		tb.Fatalf("run %s %v: %v", program, args, err)
 	}
 	return Output{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 }

@@ -94,7 +94,7 @@ type Damage interface {
 	FlipBits(n *testcluster.Node, rng *rand.Rand) error
 }
 
-// Clocks is a backend whose program, a build with the tag broken, has a wall clock
+// Clocks is a backend whose program, a testcluster.FaultBinary, has a wall clock
 // that can be set.
 type Clocks interface {
 	// Clocked says whether it is that program.

@@ -28,11 +28,11 @@ type Processes struct {
 
 // Program is what nodes run.
 type Program struct {
-	Path string   // empty: the one that is tested
-	Args []string // beside those that every node has
-	Env  []string // beside the environment
-	// Clocks is a directory with a file for each node, which says how far ahead its
-	// wall clock is; empty: the machine's clock is.
+	Path   string   // empty: the one that is tested
+	Args   []string // added to those that every node has
+	Faults []string // that a testcluster.FaultBinary injects
+	// Clocks is a directory with a file for each node, which holds by how much its
+	// wall clock is ahead; it wants a testcluster.FaultBinary. Empty: no clock is set.
 	Clocks string
 }
 
@@ -63,10 +63,14 @@ func processes(tb testing.TB, name string, c *testcluster.Cluster, program Progr
 
 // equip gives a node the program, with its flags and its clock.
 func (p *Processes) equip(n *testcluster.Node) {
-	n.Program, n.Env = p.program.Path, slices.Clone(p.program.Env)
+	n.Program = p.program.Path
 	n.Args = append(n.Args, p.program.Args...)
+	faults := slices.Clone(p.program.Faults)
 	if p.Clocked() {
-		n.Env = append(n.Env, "QUORATE_AHEAD_FILE="+filepath.Join(p.program.Clocks, n.ID))
+		faults = append(faults, "clock="+filepath.Join(p.program.Clocks, n.ID))
+	}
+	if len(faults) > 0 {
+		n.Env = []string{testcluster.Inject(faults...)}
 	}
 }
 

@@ -75,10 +75,12 @@ func TestRollingRestart(t *testing.T) {
 // this one. A new command is refused until every node knows it; an old program
 // that comes back afterwards stops.
 func TestRollingUpgrade(t *testing.T) {
-	old := testcluster.BinaryWith(t, "quorate_commands_v1")
+	program, env := testcluster.FaultBinary(t), []string{testcluster.Inject("commands1")}
+	downgrade := func(n *testcluster.Node) { n.Program, n.Env = program, env }
+	upgrade := func(n *testcluster.Node) { n.Program, n.Env = "", nil }
 	c := testcluster.New(t, 3)
 	for i, n := range c.Nodes {
-		n.Program = old
+		downgrade(n)
 		c.Restart(i)
 	}
 	c.WaitReady()
@@ -97,7 +99,6 @@ func TestRollingUpgrade(t *testing.T) {
 
 	l := start(t, c.Nodes)
 	began := time.Now()
-	upgrade := func(n *testcluster.Node) { n.Program = "" }
 	at := c.Leader()
 	for k := 1; k <= 2; k++ { // the followers first
 		restart(t, c, (at+k)%3, upgrade)
@@ -125,7 +126,7 @@ func TestRollingUpgrade(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	n := c.Nodes[i]
-	n.Program = old
+	downgrade(n)
 	c.StartNode(n)
 	testcluster.Eventually(t, 30*time.Second, "the old program stops", func() error {
 		if n.Running() {
@@ -136,14 +137,14 @@ func TestRollingUpgrade(t *testing.T) {
 	if log := n.LogTail(20); !strings.Contains(log, "this program is older than its cluster and must be upgraded") {
 		t.Errorf("it does not say why:\n%s", log)
 	}
-	n.Program = ""
+	upgrade(n)
 	c.StartNode(n)
 	c.WaitReady()
 	wantEqual(t, c)
 
 	// Nor does one join.
 	late := c.Add("n4")
-	late.Program = old
+	downgrade(late)
 	c.StartNode(late)
 	c.Nodes = c.Nodes[:3]
 	testcluster.Eventually(t, 30*time.Second, "the leader says why it keeps an old program out", func() error {
@@ -156,7 +157,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if k := c.Nodes[0].Status(t).Node("n4"); k != nil && k.Partitions > 0 {
 		t.Errorf("it takes part: %+v", k)
 	}
-	late.Program = ""
+	upgrade(late)
 	c.Nodes = append(c.Nodes, late)
 	if code := c.Stop(3); code != 0 {
 		t.Errorf("exit code %d", code)

@@ -1,5 +1,0 @@
-//go:build nocopies
-
-package replica
-
-const keep = false
