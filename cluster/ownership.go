@@ -248,7 +248,7 @@ func (n *Node) Valid(partition int, now time.Duration) bool {
 
 // Majority reports whether a majority of the grantors was reached within the
 // last beats.
-func (n *Node) Majority(time.Duration) bool { return n.owners.routes.Load().Majority() }
+func (n *Node) Majority() bool { return n.owners.routes.Load().Majority() }
 
 // Reachable is a hint: false for a node that has not answered for some beats.
 func (n *Node) Reachable(id string) bool { return n.owners.routes.Load().Reachable(id) }

@@ -48,7 +48,7 @@ func (l *Local) DecideFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Deci
 	}
 	rule := l.cfg.Replication()
 	// Asked without the lock: whoever answers may be waiting for it, to adopt a map.
-	cut := !l.cfg.Leases.Majority(l.now())
+	cut := !l.cfg.Leases.Majority()
 	if cut && rule.CutOff == bucket.Deny {
 		return false
 	}

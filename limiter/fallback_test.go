@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"testing"
-	"time"
 
 	"quorate/limiter/bucket"
 )
@@ -13,7 +12,7 @@ type locked struct {
 	free bool
 }
 
-func (g *locked) Majority(time.Duration) bool {
+func (g *locked) Majority() bool {
 	sh := &g.nodes[1].parts[0]
 	if g.free = sh.mu.TryLock(); g.free {
 		sh.mu.Unlock()

@@ -54,7 +54,7 @@ var seed = maphash.MakeSeed()
 type alone struct{}
 
 func (alone) Valid(int, time.Duration) bool { return true }
-func (alone) Majority(time.Duration) bool   { return true }
+func (alone) Majority() bool                { return true }
 func (alone) Publish(UsageBound)            {}
 
 func must(l *Local, err error) *Local {

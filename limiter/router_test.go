@@ -49,7 +49,7 @@ func (g *group) Reachable(id string) bool      { return !g.known[id] }
 func (g *group) Relay(string) string           { return g.relay }
 func (g *group) Ready() bool                   { return !g.behind }
 func (g *group) Valid(int, time.Duration) bool { return g.leased }
-func (g *group) Majority(time.Duration) bool   { return !g.cut }
+func (g *group) Majority() bool                { return !g.cut }
 func (g *group) Publish(UsageBound)            {}
 
 func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Check, d *bucket.Decision) error {

@@ -20,7 +20,7 @@ type trio struct {
 }
 
 func (g *trio) Valid(int, time.Duration) bool { return true }
-func (g *trio) Majority(time.Duration) bool   { return !g.cut }
+func (g *trio) Majority() bool                { return !g.cut }
 func (g *trio) Publish(s UsageBound)          { g.sent = append(g.sent, s) }
 
 // newTrio returns nodes of which n1 owns the partition.

@@ -43,7 +43,7 @@ type Leases interface {
 	// block: it is asked with a lock held.
 	Valid(partition int, now time.Duration) bool
 	// Majority reports whether a majority is reached at all. It may block.
-	Majority(now time.Duration) bool
+	Majority() bool
 }
 
 // role is this node's part in a partition.

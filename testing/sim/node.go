@@ -305,7 +305,7 @@ type leases struct{ n *node }
 func (l leases) Valid(p int, now time.Duration) bool {
 	return l.n.w.Without == Lease || l.n.held.Valid(p, now)
 }
-func (l leases) Majority(time.Duration) bool {
+func (l leases) Majority() bool {
 	have, of := 0, l.n.w.voters()
 	for _, v := range of {
 		if v == l.n || l.n.missed[v.index] < cutOff {
