@@ -42,13 +42,13 @@ func (n *Node) remote(id string) (*remote, error) {
 type handler struct{ n *Node }
 
 // Check is peer.Handler.
-func (h handler) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error {
+func (h handler) Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error {
 	l := h.n.owners.limiter.Load()
 	if l == nil {
 		return errStarting
 	}
-	h.n.noteEpoch(ask.Epoch)
-	err := (*l).Check(ctx, ask, q, d, once)
+	h.n.noteEpoch(route.Epoch)
+	err := (*l).Check(ctx, route, q, d, once)
 	if errors.Is(err, peer.ErrNotOwner) {
 		return &peer.NotOwnerError{Epoch: h.n.epoch()}
 	}
@@ -101,12 +101,12 @@ func (n *Node) servePing(arg []byte) ([]byte, error) {
 }
 
 // Check asks another node to decide.
-func (n *Node) Check(ctx context.Context, id string, ask bucket.Ask, c *bucket.Check, d *bucket.Decision) error {
+func (n *Node) Check(ctx context.Context, id string, route bucket.Route, c *bucket.Check, d *bucket.Decision) error {
 	r, err := n.remote(id)
 	if err != nil {
 		return err
 	}
-	err = r.client.Check(ctx, ask, c, d)
+	err = r.client.Check(ctx, route, c, d)
 	var not *peer.NotOwnerError
 	switch {
 	case errors.Is(err, peer.ErrBehind):

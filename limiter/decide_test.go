@@ -69,17 +69,17 @@ func TestServeWaitsForTheMapOfWhoAsks(t *testing.T) {
 		r, g := timed(0)
 		c, d := bucket.Check{Account: "a", Requests: 1}, bucket.Decision{}
 		g.local.Adopt(&View{Epoch: 4, Nodes: 4, Parts: []Part{holders4("n2", "n1", "n3")}})
-		if err := r.Serve(t.Context(), bucket.Ask{Epoch: 5}, &c, &d, true); !errors.Is(err, ErrWouldWait) {
+		if err := r.Serve(t.Context(), bucket.Route{Epoch: 5}, &c, &d, true); !errors.Is(err, ErrWouldWait) {
 			t.Errorf("%v: it would have to wait", err)
 		}
 		asked := time.Now()
-		if err := r.Serve(t.Context(), bucket.Ask{Epoch: 5}, &c, &d, false); !errors.Is(err, ErrNotOwner) || time.Since(asked) != adoptFor {
+		if err := r.Serve(t.Context(), bucket.Route{Epoch: 5}, &c, &d, false); !errors.Is(err, ErrNotOwner) || time.Since(asked) != adoptFor {
 			t.Errorf("%v after %s: it waits, and then refuses", err, time.Since(asked))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		asked = time.Now()
-		if err := r.Serve(ctx, bucket.Ask{Epoch: 5}, &c, &d, false); err == nil || time.Since(asked) != 0 {
+		if err := r.Serve(ctx, bucket.Route{Epoch: 5}, &c, &d, false); err == nil || time.Since(asked) != 0 {
 			t.Errorf("%v after %s: who asked has gone", err, time.Since(asked))
 		}
 		go func() {
@@ -88,7 +88,7 @@ func TestServeWaitsForTheMapOfWhoAsks(t *testing.T) {
 			g.local.FinishRecovery(5, []int{0})
 		}()
 		asked = time.Now()
-		if err := r.Serve(t.Context(), bucket.Ask{Epoch: 5}, &c, &d, false); err != nil || d.DecidedBy != "n1" || time.Since(asked) > adoptFor {
+		if err := r.Serve(t.Context(), bucket.Route{Epoch: 5}, &c, &d, false); err != nil || d.DecidedBy != "n1" || time.Since(asked) > adoptFor {
 			t.Errorf("%v after %s: %+v, want it decided by the map that came", err, time.Since(asked), d)
 		}
 	})

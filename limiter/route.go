@@ -6,14 +6,14 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// How is bucket.How.
-type How = bucket.How
+// How is bucket.AskRole.
+type AskRole = bucket.AskRole
 
-// The parts, as in bucket.
+// The roles, as in bucket.
 const (
-	AsOwner = bucket.AsOwner
-	AsJudge = bucket.AsJudge
-	AsRelay = bucket.AsRelay
+	AsOwner    = bucket.AsOwner
+	AsFallback = bucket.AsFallback
+	AsRelay    = bucket.AsRelay
 )
 
 // The time that each hop may take; together they stay under 400 ms.
@@ -31,7 +31,7 @@ const (
 // Step is one attempt to have a check decided.
 type Step struct {
 	Node string // empty: this one
-	How  How
+	Role AskRole
 	Hop  time.Duration
 }
 
@@ -62,15 +62,15 @@ func EntrySteps(self string, p *Part, reach Reach, steps []Step) []Step {
 			if p.Moving && p.Holders[1] != self {
 				steps = relay(steps, p.Holders[1], reach)
 			}
-			steps = append(steps, Step{How: AsJudge})
+			steps = append(steps, Step{Role: AsFallback})
 			judges = true
 		case id != "" && !judges && reach.Reachable(id):
-			steps = append(steps, Step{id, AsJudge, hop})
+			steps = append(steps, Step{id, AsFallback, hop})
 		}
 		hop = secondHop
 	}
 	if !judges {
-		steps = append(steps, Step{How: AsJudge})
+		steps = append(steps, Step{Role: AsFallback})
 	}
 	return steps
 }
@@ -78,15 +78,15 @@ func EntrySteps(self string, p *Part, reach Reach, steps []Step) []Step {
 func toOwner(steps []Step, self, id string, reach Reach, hop time.Duration) []Step {
 	switch {
 	case id == self:
-		return append(steps, Step{How: AsOwner})
+		return append(steps, Step{Role: AsOwner})
 	case id != "" && reach.Reachable(id):
 		return append(steps, Step{id, AsOwner, hop})
 	}
 	return steps
 }
 
-// JudgeSteps returns the steps of a node that was asked as judge.
-func JudgeSteps(self string, p *Part, reach Reach, steps []Step) []Step {
+// FallbackSteps returns the steps of a node that was asked as judge.
+func FallbackSteps(self string, p *Part, reach Reach, steps []Step) []Step {
 	own := p.Holders[0]
 	steps = toOwner(steps, self, own, reach, relayHop)
 	if len(steps) == 0 {
@@ -96,7 +96,7 @@ func JudgeSteps(self string, p *Part, reach Reach, steps []Step) []Step {
 		steps = toOwner(steps, self, p.Holders[1], reach, moveHop)
 		steps = relay(steps, p.Holders[1], reach)
 	}
-	return append(steps, Step{How: AsJudge})
+	return append(steps, Step{Role: AsFallback})
 }
 
 // relay adds a node that can still reach the owner, if one is known.

@@ -23,7 +23,7 @@ type Peers interface {
 	// Check has the node decide. An error means that it gave no decision; the
 	// check may have been counted there all the same. After a refusal by a newer
 	// map this node has adopted that.
-	Check(ctx context.Context, node string, ask bucket.Ask, c *bucket.Check, d *bucket.Decision) error
+	Check(ctx context.Context, node string, route bucket.Route, c *bucket.Check, d *bucket.Decision) error
 	// Settle has the node settle a reservation of its own.
 	Settle(ctx context.Context, node string, s *bucket.Settlement) (bucket.Settled, error)
 }
@@ -56,7 +56,7 @@ func NewRouter(node string, local *Local, others Others, peers Peers, behind err
 // maxAnew is how often a newer map begins a check anew. A move makes two maps.
 const maxAnew = 3
 
-// maxSteps is the most that EntrySteps and JudgeSteps return.
+// maxSteps is the most that EntrySteps and FallbackSteps return.
 const maxSteps = 6
 
 // Check decides, or has decided, one check. A check that no node may decide is
@@ -70,7 +70,7 @@ func (r *Router) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision)
 			return err
 		}
 	}
-	t := route{r: r, c: c, d: d, entry: true}
+	t := walk{r: r, c: c, d: d, entry: true}
 	err := t.follow(ctx)
 	switch {
 	case errors.Is(err, r.behind):
@@ -85,19 +85,19 @@ func (r *Router) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision)
 
 // Serve decides a check that another node asks for. With once it answers
 // ErrWouldWait where it cannot at once.
-func (r *Router) Serve(ctx context.Context, ask bucket.Ask, c *bucket.Check, d *bucket.Decision, once bool) error {
-	older := ask.Epoch > r.local.Epoch()
+func (r *Router) Serve(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, once bool) error {
+	older := route.Epoch > r.local.Epoch()
 	switch {
-	case once && (older || ask.How != AsOwner):
+	case once && (older || route.Role != AsOwner):
 		return ErrWouldWait
 	case older:
-		r.local.awaitEpoch(ctx, ask.Epoch) // or this node would refuse by an older map
+		r.local.awaitEpoch(ctx, route.Epoch) // or this node would refuse by an older map
 	}
-	switch ask.How {
+	switch route.Role {
 	case AsOwner:
 		return r.own(ctx, c, d, once)
-	case AsJudge:
-		t := route{r: r, c: c, d: d}
+	case AsFallback:
+		t := walk{r: r, c: c, d: d}
 		return t.follow(ctx)
 	}
 	return r.relay(ctx, c, d)
@@ -118,8 +118,8 @@ func (r *Router) relay(ctx context.Context, c *bucket.Check, d *bucket.Decision)
 	return err
 }
 
-// route is one check on its way from step to step.
-type route struct {
+// walk is one check on its way from step to step.
+type walk struct {
 	r     *Router
 	c     *bucket.Check
 	d     *bucket.Decision
@@ -128,7 +128,7 @@ type route struct {
 	again bool // a step was repeated
 }
 
-func (t *route) follow(ctx context.Context) (err error) {
+func (t *walk) follow(ctx context.Context) (err error) {
 	var room [maxSteps]Step
 	steps, epoch := t.plan(room[:0])
 	for at := 0; at < len(steps); at++ {
@@ -153,13 +153,13 @@ func (t *route) follow(ctx context.Context) (err error) {
 }
 
 // plan returns the steps by the map in force.
-func (t *route) plan(room []Step) (steps []Step, epoch uint64) {
+func (t *walk) plan(room []Step) (steps []Step, epoch uint64) {
 	epoch = t.r.local.Epoch()
 	part := t.r.local.Part(t.r.local.cfg.Partition(t.c.Account))
 	if t.entry {
 		return EntrySteps(t.r.node, &part, t.r.others, room), epoch
 	}
-	return JudgeSteps(t.r.node, &part, t.r.others, room), epoch
+	return FallbackSteps(t.r.node, &part, t.r.others, room), epoch
 }
 
 var (
@@ -181,7 +181,7 @@ func (r *Router) take(ctx context.Context, s Step, c *bucket.Check, d *bucket.De
 	switch {
 	case s.Node != "":
 		return r.ask(ctx, s, c, d)
-	case s.How == AsOwner:
+	case s.Role == AsOwner:
 		return r.own(ctx, c, d, false)
 	case !r.others.Ready():
 		return errNotReady
@@ -200,7 +200,7 @@ func (r *Router) ask(ctx context.Context, s Step, c *bucket.Check, d *bucket.Dec
 	}
 	ctx, cancel := context.WithTimeout(ctx, hop)
 	defer cancel()
-	if err := r.peers.Check(ctx, s.Node, bucket.Ask{How: s.How, Epoch: r.local.Epoch()}, c, d); err != nil {
+	if err := r.peers.Check(ctx, s.Node, bucket.Route{Role: s.Role, Epoch: r.local.Epoch()}, c, d); err != nil {
 		return fmt.Errorf("ask node %s: %w", s.Node, err)
 	}
 	r.Forwarded.Add(1)

@@ -52,8 +52,8 @@ func (g *group) Valid(int, time.Duration) bool { return g.leased }
 func (g *group) Majority() bool                { return !g.cut }
 func (g *group) Publish(UsageBound)            {}
 
-func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Check, d *bucket.Decision) error {
-	g.asked = append(g.asked, id+[]string{"", " judge", " relay"}[ask.How])
+func (g *group) Check(_ context.Context, id string, route bucket.Route, _ *bucket.Check, d *bucket.Decision) error {
+	g.asked = append(g.asked, id+[]string{"", " fallback", " relay"}[route.Role])
 	g.now += g.stalls
 	switch {
 	case g.newer != nil:
@@ -68,7 +68,7 @@ func (g *group) Check(_ context.Context, id string, ask bucket.Ask, _ *bucket.Ch
 	case g.err != nil:
 		return g.err
 	}
-	*d = bucket.Decision{DecidedBy: id, Degraded: ask.How == AsJudge}
+	*d = bucket.Decision{DecidedBy: id, Degraded: route.Role == AsFallback}
 	return nil
 }
 
@@ -135,13 +135,13 @@ func TestRouterAsksTheOwnerThenJudges(t *testing.T) {
 		asked    []string
 	}{
 		"owner here":                   {group: group{part: holders4("n1", "n2", "n3"), leased: true}, want: "n1"},
-		"owner here without a lease":   {group: group{part: holders4("n1", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 judge"}},
+		"owner here without a lease":   {group: group{part: holders4("n1", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
 		"owner elsewhere":              {group: group{part: holders4("n2", "n1", "n3")}, want: "n2", asked: []string{"n2"}},
-		"nobody owns it now":           {group: group{part: holders4("", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 judge"}},
-		"owner fails":                  {group: group{part: holders4("n2", "n3", "n4"), down: set("n2")}, want: "n3", degraded: true, asked: []string{"n2", "n3 judge"}},
-		"owner known to be down":       {group: group{part: holders4("n2", "n3", "n4"), known: set("n2")}, want: "n3", degraded: true, asked: []string{"n3 judge"}},
-		"owner and first successor":    {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3")}, want: "n4", degraded: true, asked: []string{"n2", "n3 judge", "n4 judge"}},
-		"all others fail":              {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3", "n4")}, want: "n1", degraded: true, asked: []string{"n2", "n3 judge", "n4 judge"}},
+		"nobody owns it now":           {group: group{part: holders4("", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
+		"owner fails":                  {group: group{part: holders4("n2", "n3", "n4"), down: set("n2")}, want: "n3", degraded: true, asked: []string{"n2", "n3 fallback"}},
+		"owner known to be down":       {group: group{part: holders4("n2", "n3", "n4"), known: set("n2")}, want: "n3", degraded: true, asked: []string{"n3 fallback"}},
+		"owner and first successor":    {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3")}, want: "n4", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
+		"all others fail":              {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3", "n4")}, want: "n1", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
 		"first successor here":         {group: group{part: holders4("n2", "n1", "n4"), down: set("n2")}, want: "n1", degraded: true, asked: []string{"n2"}},
 		"first successor here, relays": {group: group{part: holders4("n2", "n1", "n4"), known: set("n2"), relay: "n4"}, want: "n4", asked: []string{"n4 relay"}},
 		"it moves: who has it decides": {group: group{part: moving, down: set("n2")}, want: "n3", asked: []string{"n2", "n3"}},
@@ -183,13 +183,13 @@ func TestServedAsOwnerNeverForwards(t *testing.T) {
 	g := &group{part: holders4("n2", "n1")}
 	r := g.router(perMinute("llm", bucket.Requests, 600))
 	var d bucket.Decision
-	if err := r.Serve(t.Context(), bucket.Ask{}, &bucket.Check{Account: "a", Requests: 1}, &d, true); !errors.Is(err, ErrNotOwner) || len(g.asked) != 0 {
+	if err := r.Serve(t.Context(), bucket.Route{}, &bucket.Check{Account: "a", Requests: 1}, &d, true); !errors.Is(err, ErrNotOwner) || len(g.asked) != 0 {
 		t.Fatalf("%v %+v %v", err, d, g.asked)
 	}
-	if err := r.Serve(t.Context(), bucket.Ask{How: AsJudge}, &bucket.Check{Account: "a", Requests: 1}, &d, true); !errors.Is(err, ErrWouldWait) {
+	if err := r.Serve(t.Context(), bucket.Route{Role: AsFallback}, &bucket.Check{Account: "a", Requests: 1}, &d, true); !errors.Is(err, ErrWouldWait) {
 		t.Fatalf("a judge may have to wait for the owner: %v", err)
 	}
-	if err := r.Serve(t.Context(), bucket.Ask{How: AsJudge}, &bucket.Check{Account: "a", Requests: 1}, &d, false); err != nil || d.DecidedBy != "n2" {
+	if err := r.Serve(t.Context(), bucket.Route{Role: AsFallback}, &bucket.Check{Account: "a", Requests: 1}, &d, false); err != nil || d.DecidedBy != "n2" {
 		t.Fatalf("%v %+v: a judge that reaches the owner asks him", err, d)
 	}
 }
@@ -199,13 +199,13 @@ func TestServedAsOwnerNeverForwards(t *testing.T) {
 func TestANodeBehindItsLogRefusesNobody(t *testing.T) {
 	for name, decide := range map[string]func(*Router, *bucket.Check, *bucket.Decision) error{
 		"asked as owner": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
-			return r.Serve(t.Context(), bucket.Ask{}, c, d, false)
+			return r.Serve(t.Context(), bucket.Route{}, c, d, false)
 		},
 		"asked as owner, at once": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
-			return r.Serve(t.Context(), bucket.Ask{}, c, d, true)
+			return r.Serve(t.Context(), bucket.Route{}, c, d, true)
 		},
-		"asked as judge": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
-			return r.Serve(t.Context(), bucket.Ask{How: AsJudge}, c, d, false)
+		"asked as fallback": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
+			return r.Serve(t.Context(), bucket.Route{Role: AsFallback}, c, d, false)
 		},
 		"asked by a client": func(r *Router, c *bucket.Check, d *bucket.Decision) error {
 			if err := r.Check(t.Context(), c, d); err != nil || d.Reason != bucket.Unavailable {
@@ -242,7 +242,7 @@ func TestRouterPlansAnewByANewerMap(t *testing.T) {
 		q, d := bucket.Check{Account: "a", Requests: 1}, bucket.Decision{}
 		var err error
 		if c.ask {
-			err = r.Serve(t.Context(), bucket.Ask{How: AsJudge}, &q, &d, false)
+			err = r.Serve(t.Context(), bucket.Route{Role: AsFallback}, &q, &d, false)
 		} else {
 			err = r.Check(t.Context(), &q, &d)
 		}
@@ -256,9 +256,9 @@ func TestRouterPlansAnewByANewerMap(t *testing.T) {
 // repeated, once.
 func TestRouterRepeatsAHopItSleptThrough(t *testing.T) {
 	for stalls, want := range map[time.Duration][]string{
-		ownerHop:               {"n2", "n3 judge", "n4 judge"},
-		ownerHop + 2*late:      {"n2", "n2", "n3 judge", "n4 judge"},
-		ownerHop + time.Second: {"n2", "n2", "n3 judge", "n4 judge"},
+		ownerHop:               {"n2", "n3 fallback", "n4 fallback"},
+		ownerHop + 2*late:      {"n2", "n2", "n3 fallback", "n4 fallback"},
+		ownerHop + time.Second: {"n2", "n2", "n3 fallback", "n4 fallback"},
 	} {
 		g := &group{part: holders4("n2", "n3", "n4"), err: errors.New("no answer"), stalls: stalls}
 		r := g.router(perMinute("llm", bucket.Requests, 600))

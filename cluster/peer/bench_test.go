@@ -13,7 +13,7 @@ import (
 func BenchmarkFrame(b *testing.B) {
 	q, d := goldenCheck, goldenDecision
 	encodeCheck := func(buf []byte) ([]byte, error) {
-		buf, err := appendMsgpack(appendAsk(appendHeader(buf, kindCheck, 7), bucket.Ask{Epoch: 7}), &q)
+		buf, err := appendMsgpack(appendRoute(appendHeader(buf, kindCheck, 7), bucket.Route{Epoch: 7}), &q)
 		setLength(buf, 0)
 		return buf, err
 	}

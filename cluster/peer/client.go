@@ -69,8 +69,8 @@ func (c *Client) Beat(patience int) {
 }
 
 // Check has the peer decide as it is asked.
-func (c *Client) Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision) error {
-	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return appendMsgpack(appendAsk(b, ask), q) })
+func (c *Client) Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision) error {
+	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return appendMsgpack(appendRoute(b, route), q) })
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ const (
 type kind uint8
 
 const (
-	kindCheck  kind = iota + 1 // a bucket.Ask (1 + 8 bytes) and a bucket.Check; answered by kindDone or kindFailed
+	kindCheck  kind = iota + 1 // a bucket.Route (1 + 8 bytes) and a bucket.Check; answered by kindDone or kindFailed
 	kindCall                   // a method (1 byte) and its argument; likewise
 	kindDone                   // the result
 	kindFailed                 // a code (1 byte) and a text

@@ -38,7 +38,7 @@ func frame(k kind, payload []byte) []byte {
 }
 
 func checkFrame(f *testing.F) []byte {
-	payload, err := appendMsgpack(appendAsk(nil, bucket.Ask{How: 1, Epoch: 5}), &bucket.Check{Account: "acme", Category: "llm", Requests: 1})
+	payload, err := appendMsgpack(appendRoute(nil, bucket.Route{Role: 1, Epoch: 5}), &bucket.Check{Account: "acme", Category: "llm", Requests: 1})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -50,12 +50,12 @@ func (late) Unwrap() error { return ErrBehind }
 
 // goldenHandler answers with the values above, and notes what it is asked.
 type goldenHandler struct {
-	ask   bucket.Ask
+	route bucket.Route
 	check bucket.Check
 }
 
-func (h *goldenHandler) Check(_ context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, _ bool) error {
-	h.ask, h.check = ask, *q
+func (h *goldenHandler) Check(_ context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, _ bool) error {
+	h.route, h.check = route, *q
 	switch q.Account {
 	case "elsewhere":
 		return &NotOwnerError{Epoch: 1 << 40}
@@ -106,17 +106,17 @@ func TestFramesStay(t *testing.T) {
 		<-done
 	}
 	for name, c := range map[string]struct {
-		ask    bucket.Ask
+		ask    bucket.Route
 		change func(q *bucket.Check)
 		check  func(d *bucket.Decision, err error) bool
 	}{
-		"check/owner": {bucket.Ask{How: 0, Epoch: 7}, func(*bucket.Check) {}, func(d *bucket.Decision, err error) bool { return err == nil && reflect.DeepEqual(*d, goldenDecision) }},
-		"check/judge": {bucket.Ask{How: 1, Epoch: 1 << 40}, func(q *bucket.Check) { q.Account = "elsewhere" }, func(_ *bucket.Decision, err error) bool {
+		"check/owner": {bucket.Route{Role: 0, Epoch: 7}, func(*bucket.Check) {}, func(d *bucket.Decision, err error) bool { return err == nil && reflect.DeepEqual(*d, goldenDecision) }},
+		"check/judge": {bucket.Route{Role: 1, Epoch: 1 << 40}, func(q *bucket.Check) { q.Account = "elsewhere" }, func(_ *bucket.Decision, err error) bool {
 			var not *NotOwnerError
 			return errors.As(err, &not) && not.Epoch == 1<<40
 		}},
-		"check/relay": {bucket.Ask{How: 2}, func(q *bucket.Check) { q.Account = "behind" }, func(_ *bucket.Decision, err error) bool { return errors.Is(err, ErrBehind) }},
-		"check/no": {bucket.Ask{}, func(q *bucket.Check) { q.Account = "refuse" }, func(_ *bucket.Decision, err error) bool {
+		"check/relay": {bucket.Route{Role: 2}, func(q *bucket.Check) { q.Account = "behind" }, func(_ *bucket.Decision, err error) bool { return errors.Is(err, ErrBehind) }},
+		"check/no": {bucket.Route{}, func(q *bucket.Check) { q.Account = "refuse" }, func(_ *bucket.Decision, err error) bool {
 			return errors.Is(err, ErrRefused) && strings.HasSuffix(err.Error(), ": no")
 		}},
 	} {
@@ -124,8 +124,8 @@ func TestFramesStay(t *testing.T) {
 		c.change(&q)
 		h := &goldenHandler{}
 		server(name, h)
-		if h.ask != c.ask || h.check != q {
-			t.Errorf("%s: asked %+v %+v", name, h.ask, h.check)
+		if h.route != c.ask || h.check != q {
+			t.Errorf("%s: asked %+v %+v", name, h.route, h.check)
 		}
 		var d bucket.Decision
 		if err := client(name, func(cl *Client) error { return cl.Check(t.Context(), c.ask, &q, &d) }); !c.check(&d, err) {

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type echo struct{ hold chan struct{} }
 
-func (e echo) Check(_ context.Context, _ bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error {
+func (e echo) Check(_ context.Context, _ bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error {
 	switch q.Account {
 	case "elsewhere":
 		return fmt.Errorf("moved: %w", &NotOwnerError{Epoch: 1 << 40})
@@ -94,7 +94,7 @@ func TestManyChecksShareOneConnection(t *testing.T) {
 			for i := range 200 {
 				want := int64(g*1000 + i)
 				name := fmt.Sprintf("a%d", want)
-				if err := c.Check(context.Background(), bucket.Ask{}, &bucket.Check{Account: name, Tokens: want}, &d); err != nil {
+				if err := c.Check(context.Background(), bucket.Route{}, &bucket.Check{Account: name, Tokens: want}, &d); err != nil {
 					t.Error(err)
 				} else if d.Category != name || d.SpendNeeded != want {
 					t.Errorf("asked %s, got the answer of %s", name, d.Category)
@@ -110,20 +110,20 @@ func TestErrorsSayWhatBecameOfTheRequest(t *testing.T) {
 	defer close(hold)
 	c, cut := start(t, echo{hold})
 	var d bucket.Decision
-	if err := c.Check(t.Context(), bucket.Ask{}, &bucket.Check{Account: "behind"}, &d); !errors.Is(err, ErrBehind) {
+	if err := c.Check(t.Context(), bucket.Route{}, &bucket.Check{Account: "behind"}, &d); !errors.Is(err, ErrBehind) {
 		t.Errorf("behind: %v", err)
 	}
-	if err := c.Check(t.Context(), bucket.Ask{}, &bucket.Check{Account: "refuse"}, &d); !errors.Is(err, ErrRefused) {
+	if err := c.Check(t.Context(), bucket.Route{}, &bucket.Check{Account: "refuse"}, &d); !errors.Is(err, ErrRefused) {
 		t.Errorf("refuse: %v", err)
 	}
 	var not *NotOwnerError
-	if err := c.Check(t.Context(), bucket.Ask{}, &bucket.Check{Account: "elsewhere"}, &d); !errors.As(err, &not) || not.Epoch != 1<<40 || !errors.Is(err, ErrNotOwner) {
+	if err := c.Check(t.Context(), bucket.Route{}, &bucket.Check{Account: "elsewhere"}, &d); !errors.As(err, &not) || not.Epoch != 1<<40 || !errors.Is(err, ErrNotOwner) {
 		t.Errorf("elsewhere: %v", err)
 	}
-	if err := c.Check(t.Context(), bucket.Ask{How: bucket.AsJudge}, &bucket.Check{Account: "slow"}, &d); err != nil || d.Category != "slow" {
+	if err := c.Check(t.Context(), bucket.Route{Role: bucket.AsFallback}, &bucket.Check{Account: "slow"}, &d); err != nil || d.Category != "slow" {
 		t.Errorf("slow: %v", err)
 	}
-	if err := c.Check(t.Context(), bucket.Ask{How: bucket.NumHows}, &bucket.Check{Account: "a"}, &d); !errors.Is(err, ErrRefused) {
+	if err := c.Check(t.Context(), bucket.Route{Role: bucket.NumAskRoles}, &bucket.Check{Account: "a"}, &d); !errors.Is(err, ErrRefused) {
 		t.Errorf("in no part: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -257,7 +257,7 @@ func TestGarbageEndsOnlyItsConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 			var d bucket.Decision
-			if err := c.Check(t.Context(), bucket.Ask{}, &bucket.Check{Account: "x"}, &d); err != nil {
+			if err := c.Check(t.Context(), bucket.Route{}, &bucket.Check{Account: "x"}, &d); err != nil {
 				t.Fatal(err)
 			}
 			conn.Close()
@@ -282,7 +282,7 @@ func BenchmarkCheck(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		var d bucket.Decision
 		for pb.Next() {
-			if err := c.Check(context.Background(), bucket.Ask{}, &bucket.Check{Account: "account", Requests: 1}, &d); err != nil {
+			if err := c.Check(context.Background(), bucket.Route{}, &bucket.Check{Account: "account", Requests: 1}, &d); err != nil {
 				b.Error(err)
 			}
 		}

@@ -19,7 +19,7 @@ type Handler interface {
 	// of waiting, and is called again on a goroutine of its own. An error that
 	// wraps ErrBehind or is a NotOwnerError reaches the caller as such, any other
 	// as ErrRefused.
-	Check(ctx context.Context, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error
+	Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error
 	// Call runs a method.
 	Call(ctx context.Context, method byte, arg []byte) ([]byte, error)
 }
@@ -97,14 +97,14 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 		buf = payload[:0]
 		switch k {
 		case kindCheck:
-			ask, err := decodeCheck(payload, &q)
+			route, err := decodeCheck(payload, &q)
 			if err == nil {
-				err = s.check(s.ctx, out, id, ask, &q, &d, true)
+				err = s.check(s.ctx, out, id, route, &q, &d, true)
 			}
 			if errors.Is(err, ErrWouldWait) { // not on this goroutine
 				q := q
 				s.slow(slow, out, id, func(ctx context.Context) error {
-					return s.check(ctx, out, id, ask, &q, &bucket.Decision{}, false)
+					return s.check(ctx, out, id, route, &q, &bucket.Decision{}, false)
 				})
 			} else if err != nil {
 				s.fail(out, id, err)
@@ -142,20 +142,20 @@ func (s *Server) slow(running chan struct{}, out *outbox, id uint64, fn func(ctx
 	}()
 }
 
-func appendAsk(b []byte, ask bucket.Ask) []byte {
-	return binary.BigEndian.AppendUint64(append(b, byte(ask.How)), ask.Epoch)
+func appendRoute(b []byte, route bucket.Route) []byte {
+	return binary.BigEndian.AppendUint64(append(b, byte(route.Role)), route.Epoch)
 }
 
-func decodeCheck(b []byte, q *bucket.Check) (ask bucket.Ask, err error) {
-	if len(b) < 9 || bucket.How(b[0]) >= bucket.NumHows {
-		return ask, errors.New("check in no part that there is")
+func decodeCheck(b []byte, q *bucket.Check) (route bucket.Route, err error) {
+	if len(b) < 9 || bucket.AskRole(b[0]) >= bucket.NumAskRoles {
+		return route, errors.New("check in an unknown role")
 	}
-	ask = bucket.Ask{How: bucket.How(b[0]), Epoch: binary.BigEndian.Uint64(b[1:])}
-	return ask, decodeMsgpack(b[9:], q)
+	route = bucket.Route{Role: bucket.AskRole(b[0]), Epoch: binary.BigEndian.Uint64(b[1:])}
+	return route, decodeMsgpack(b[9:], q)
 }
 
-func (s *Server) check(ctx context.Context, out *outbox, id uint64, ask bucket.Ask, q *bucket.Check, d *bucket.Decision, once bool) error {
-	if err := s.handler.Check(ctx, ask, q, d, once); err != nil {
+func (s *Server) check(ctx context.Context, out *outbox, id uint64, route bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error {
+	if err := s.handler.Check(ctx, route, q, d, once); err != nil {
 		return err
 	}
 	// An error means that the connection has ended; its reader sees it too.

@@ -14,24 +14,25 @@ type Check struct {
 	MinIndex uint64 // the log index that who decides must have applied; 0: any
 }
 
-// How is in which part a node is asked to decide a check.
-type How uint8
+// AskRole is the role in which a node is asked to decide a check.
+type AskRole uint8
 
-// AsOwner has a node decide only what it owns; AsJudge has it find the owner
-// for one who cannot, or decide in his place; AsRelay has it ask the owner and
-// nobody else. Nobody who was asked by another node asks in the same part
-// again, so a check makes three hops at most.
+// A node that is asked AsOwner decides only what it owns. One that is asked
+// AsFallback asks the owner, whom the asking node cannot reach, or decides in the
+// owner's place. One that is asked AsRelay asks the owner and no other node. A node
+// never asks another in the role in which it was asked itself, so a check makes three
+// hops at most.
 const (
-	AsOwner How = iota
-	AsJudge
+	AsOwner AskRole = iota
+	AsFallback
 	AsRelay
-	NumHows // how many there are
+	NumAskRoles // how many there are
 )
 
-// Ask is how one node asks another: in which part, and by the map of which
+// Route is how one node asks another: in which role, and by the map of which
 // epoch.
-type Ask struct {
-	How   How
+type Route struct {
+	Role  AskRole
 	Epoch uint64
 }
 

@@ -51,7 +51,7 @@ func (n *node) enter(c *bucket.Check, done func(bucket.Decision, bool)) {
 }
 
 // serve decides a check as another node asked for it.
-func (n *node) serve(how limiter.How, epoch uint64, c *bucket.Check, done answer) {
+func (n *node) serve(how limiter.AskRole, epoch uint64, c *bucket.Check, done answer) {
 	if epoch > n.local.Epoch() {
 		if epoch > n.hurried {
 			n.hurried = epoch
@@ -63,7 +63,7 @@ func (n *node) serve(how limiter.How, epoch uint64, c *bucket.Check, done answer
 	switch how {
 	case limiter.AsOwner:
 		n.own(c, done)
-	case limiter.AsJudge:
+	case limiter.AsFallback:
 		j := &job{n: n, check: c, done: done}
 		j.plan()
 		j.step()
@@ -80,7 +80,7 @@ func (n *node) relay(part limiter.Part, i int, c *bucket.Check, done answer) {
 	case part.Holders[i] == "" || part.Holders[i] == n.id:
 		n.relay(part, i+1, c, done)
 	default:
-		n.ask(limiter.Step{Node: part.Holders[i], How: limiter.AsOwner, Hop: relayedHop}, c, func(d bucket.Decision, err error) {
+		n.ask(limiter.Step{Node: part.Holders[i], Role: limiter.AsOwner, Hop: relayedHop}, c, func(d bucket.Decision, err error) {
 			if err == nil {
 				done(d, nil)
 				return
@@ -105,7 +105,7 @@ func (j *job) plan() {
 	if j.entry {
 		j.steps = limiter.EntrySteps(j.n.id, &p, j.n, nil)
 	} else {
-		j.steps = limiter.JudgeSteps(j.n.id, &p, j.n, nil)
+		j.steps = limiter.FallbackSteps(j.n.id, &p, j.n, nil)
 	}
 }
 
@@ -120,7 +120,7 @@ func (j *job) step() {
 	switch {
 	case s.Node != "":
 		j.n.ask(s, j.check, j.next)
-	case s.How == limiter.AsOwner:
+	case s.Role == limiter.AsOwner:
 		j.n.own(j.check, j.next)
 	case !j.n.ready():
 		j.next(bucket.Decision{}, errMayNot)
@@ -244,7 +244,7 @@ func (n *node) ask(s limiter.Step, c *bucket.Check, done answer) {
 	}
 	n.after(s.Hop, func() { finish(bucket.Decision{}, errNoAnswer) })
 	n.w.send(n, to, func() {
-		to.serve(s.How, epoch, c, func(d bucket.Decision, err error) {
+		to.serve(s.Role, epoch, c, func(d bucket.Decision, err error) {
 			refuser := to.m
 			to.w.send(to, n, func() {
 				if n.boot != life || err == nil {
