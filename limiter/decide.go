@@ -14,89 +14,83 @@ var (
 	ErrNotOwner = errors.New("not the owner")
 	// ErrWouldWait: it cannot be decided at once.
 	ErrWouldWait = errors.New("would have to wait")
-)
-
-// How long a check waits, and how often it tries again meanwhile: for a copy
-// (a statement that was lost is then sent anew), and for a partition that is
-// being handed over to this node and for the lease on it, and for a map that who
-// asks knows already; and how often a settlement is tried again.
-const (
-	coverFor   = 100 * time.Millisecond
-	coverEvery = 35 * time.Millisecond
-	comeFor    = 200 * time.Millisecond
-	comeEvery  = 5 * time.Millisecond
-	adoptFor   = 50 * time.Millisecond
-
-	settleEvery = 20 * time.Millisecond
+	// ErrMayNot: this node may not decide in the owner's place.
+	ErrMayNot = errors.New("this node may not decide in the owner's place")
 )
 
 // Own decides a check if this node owns the account. Its errors are that of
-// waiting for c.MinIndex, ErrNotOwner, and, instead of waiting for anything
-// when at is once, ErrWouldWait.
-func (l *Local) Own(ctx context.Context, c *bucket.Check, d *bucket.Decision, once bool) error {
-	if once && c.MinIndex > l.rules.Index() {
+// waiting for c.MinIndex, ErrNotOwner, and, with noWait instead of waiting for
+// anything, ErrWouldWait.
+func (l *Local) Own(ctx context.Context, c *bucket.Check, d *bucket.Decision, noWait bool) error {
+	if noWait && c.MinIndex > l.rules.Index() {
 		return ErrWouldWait
 	}
 	r, open, err := l.open(ctx, c, d)
 	if !open {
 		return err
 	}
-	began, stated := l.now(), time.Duration(0)
+	a := NewAttempt(l.now(), noWait)
 	for {
-		turned := l.turned(once)
-		v, wake := l.Try(c, &r, d)
-		now, every := l.now(), time.Duration(0)
-		if v == Unreplicated && stated == 0 {
-			stated = now // the wait for a copy begins here, not with the wait for the bucket
+		s, wake := l.Attempt(&a, c, &r, d)
+		if s.Ends() {
+			return s.Err(nil)
 		}
-		switch p := l.cfg.Partition(c.Account); {
-		case v == Decided:
-			return nil
-		// No copy answers, or not all is known yet: as one of many, not blindly.
-		case v == Unreplicated && now-stated >= coverFor, v == NotOwner && l.Recovering(p):
-			l.stand(c, &r, d)
-			return nil
-		case v == Unreplicated:
-			every = coverEvery
-		case (l.Importing(p) || l.Imported(p) || l.RecentOwner(p)) && now-began < comeFor:
-			every, wake = comeEvery, turned
-		default:
-			return ErrNotOwner
-		}
-		if once {
-			return ErrWouldWait
-		}
-		if err := await(ctx, wake, every); err != nil {
+		if err := await(ctx, wake, s.For); err != nil {
 			return err
 		}
+	}
+}
+
+// Attempt makes one try of an attempt, without waiting for anything. It returns the end
+// of the attempt, or a wait after which to call it again: until wake is closed, and
+// at most as long as the step says.
+func (l *Local) Attempt(a *Attempt, c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (s Step, wake <-chan struct{}) {
+	var changed <-chan struct{} // from before the try, so that no change is missed
+	if !a.noWait {
+		changed = l.RoleChanged()
+	}
+	out, wake := l.Try(c, r, d)
+	var standing Standing
+	if out == NotOwner {
+		standing = l.Standing(l.cfg.Partition(c.Account))
+	}
+	switch s = a.Next(l.now(), out, standing); s.Do {
+	case DecideAsFallback:
+		l.decideAsFallback(c, r, d)
+		return Step{Do: Answer}, nil
+	case AwaitPartition:
+		wake = changed
+	}
+	if !s.Ends() {
 		*d = fresh(d)
 	}
+	return s, wake
 }
 
-// awaitEpoch waits until a map of the epoch or a later one is adopted, for a
-// while.
-func (l *Local) awaitEpoch(ctx context.Context, epoch uint64) {
-	began := l.now()
-	for {
-		turned := l.Turned()
-		left := adoptFor - (l.now() - began)
-		if l.Epoch() >= epoch || left <= 0 || await(ctx, turned, left) != nil {
-			return
-		}
+// Standing returns what this node can expect of a partition on which it may not decide.
+func (l *Local) Standing(p int) Standing {
+	switch {
+	case l.Recovering(p):
+		return Recovering
+	case l.Importing(p) || l.Imported(p) || l.RecentOwner(p):
+		return Arriving
 	}
-}
-
-// turned is Turned for who is going to wait.
-func (l *Local) turned(once bool) <-chan struct{} {
-	if once {
-		return nil
-	}
-	return l.Turned()
+	return Elsewhere
 }
 
 // fresh returns a decision as open left it.
 func fresh(d *bucket.Decision) bucket.Decision {
 	return bucket.Decision{Tier: d.Tier, Category: d.Category, Limits: d.Limits[:0], Hit: -1, DecidedBy: d.DecidedBy, Index: d.Index}
+}
+
+// awaitEpoch waits until a map of the epoch or a later one is adopted, or any role has
+// changed.
+func (l *Local) awaitEpoch(ctx context.Context, epoch uint64, atMost time.Duration) error {
+	changed := l.RoleChanged()
+	if l.Epoch() >= epoch {
+		return nil
+	}
+	return await(ctx, changed, atMost)
 }
 
 func await(ctx context.Context, wake <-chan struct{}, atMost time.Duration) error {
@@ -111,20 +105,24 @@ func await(ctx context.Context, wake <-chan struct{}, atMost time.Duration) erro
 	return nil
 }
 
-// StandIn decides a check in the place of an owner that cannot be reached. Its
-// error is that of waiting for c.MinIndex.
-func (l *Local) StandIn(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
+// Fallback decides a check in the place of an owner that cannot be reached. Its
+// errors are that of waiting for c.MinIndex and ErrMayNot.
+func (l *Local) Fallback(ctx context.Context, c *bucket.Check, d *bucket.Decision) error {
 	r, open, err := l.open(ctx, c, d)
-	if open {
-		l.stand(c, &r, d)
+	if open && !l.decideAsFallback(c, &r, d) {
+		return ErrMayNot
 	}
 	return err
 }
 
-func (l *Local) stand(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) {
+// decideAsFallback reports whether this node may decide as a fallback. Else the decision
+// is bucket.Unavailable.
+func (l *Local) decideAsFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) bool {
 	*d = fresh(d)
 	d.Degraded = true
-	if !l.DecideFallback(c, r, d) {
-		d.Reason = bucket.Unavailable
+	if l.DecideFallback(c, r, d) {
+		return true
 	}
+	d.Reason = bucket.Unavailable
+	return false
 }

@@ -44,9 +44,9 @@ func TestNewOwnerWaitsForItsLease(t *testing.T) {
 		"it is there":        {0, 0, false, nil, 0},
 		"it comes":           {0, 50 * time.Millisecond, false, nil, 50 * time.Millisecond},
 		"it may not wait":    {0, 50 * time.Millisecond, true, ErrWouldWait, 0},
-		"it comes too late":  {0, time.Hour, false, ErrNotOwner, comeFor},
-		"it was lost":        {comeFor, time.Hour, false, ErrNotOwner, 0},
-		"lost, and not wait": {comeFor, time.Hour, true, ErrNotOwner, 0},
+		"it comes too late":  {0, time.Hour, false, ErrNotOwner, arriveFor},
+		"it was lost":        {arriveFor, time.Hour, false, ErrNotOwner, 0},
+		"lost, and not wait": {arriveFor, time.Hour, true, ErrNotOwner, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

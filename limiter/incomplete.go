@@ -102,8 +102,8 @@ func (l *Local) used(sh *shard, id bucket.ID, now time.Duration) (use replica.Us
 // MarkCopied notes that a successor has a whole copy of a partition, if the map is
 // still the one of the epoch.
 func (l *Local) MarkCopied(epoch uint64, partitions []int, node string) {
-	l.turn.Lock()
-	defer l.turn.Unlock()
+	l.viewMu.Lock()
+	defer l.viewMu.Unlock()
 	was := l.view.Load()
 	if was == nil || was.Epoch != epoch {
 		return

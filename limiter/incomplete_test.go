@@ -68,7 +68,7 @@ func TestNewBootHasForgottenItsCopies(t *testing.T) {
 			g.adopts(holders4("n1", "n2"), 2, map[string]uint64{"n1": 1, "n2": life})
 			ok, v := g.try(t, 0, bucket.Check{Account: "a", Requests: 1})
 			if forgotten := v == Unreplicated; forgotten != (life == 2) || ok == forgotten {
-				t.Fatalf("%s: in life %d of n2: verdict %d", name, life, v)
+				t.Fatalf("%s: in life %d of n2: outcome %d", name, life, v)
 			}
 			g.sent = nil
 		}

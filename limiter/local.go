@@ -85,12 +85,10 @@ type Local struct {
 	sources  atomic.Uint64 // the source begun last
 	view     atomic.Pointer[localView]
 
-	FallbackUnits atomic.Uint64 // units admitted as the fallback of owners
-	AbsorbedUnits atomic.Uint64 // units that fallback nodes admitted and this owner has added
-	turn          sync.Mutex    // held while the view is replaced
-
-	stirred  sync.Mutex
-	stirring chan struct{} // guarded by stirred
+	FallbackUnits atomic.Uint64                 // units admitted as the fallback of owners
+	AbsorbedUnits atomic.Uint64                 // units that fallback nodes admitted and this owner has added
+	viewMu        sync.Mutex                    // held while the view is replaced
+	changed       atomic.Pointer[chan struct{}] // closed at the next change of a role; nil: nothing waits for one
 }
 
 type shard struct {

@@ -7,18 +7,6 @@ import (
 	"quorate/limiter/replica"
 )
 
-// Verdict is what became of an attempt to decide as owner.
-type Verdict uint8
-
-// The verdicts: Decided, whatever the decision; NotOwner, this node may not
-// decide, because it has no lease or is not the owner; Uncovered, a copy must
-// acknowledge first.
-const (
-	Decided Verdict = iota
-	NotOwner
-	Unreplicated
-)
-
 // tracked is a bucket whose copies know of it.
 type tracked struct {
 	stream replica.Stream
@@ -37,9 +25,9 @@ type Outbox interface {
 	Publish(s UsageBound)
 }
 
-// Try decides a check as owner, if this node is. After Uncovered, wake is
-// closed when it may be worth another try.
-func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Verdict, <-chan struct{}) {
+// Try decides a check as owner, if this node is. Its outcomes are Decided, NotOwner and
+// Unreplicated; after the last, wake is closed when a copy has acknowledged.
+func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Outcome, <-chan struct{}) {
 	p := l.cfg.Partition(c.Account)
 	sh := l.shard(c.Account)
 	sh.mu.Lock()
@@ -71,7 +59,7 @@ type ownerAttempt struct {
 
 // take decides over all limits, makes sure that a copy knows of all, and then
 // commits all or none.
-func (o *ownerAttempt) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (Verdict, <-chan struct{}) {
+func (o *ownerAttempt) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (Outcome, <-chan struct{}) {
 	var room [maxLimits]bucket.State
 	states := o.l.evaluate(o.sh, c, limits, d, room[:0], now)
 	if d.Reason == bucket.OK && !c.DryRun {

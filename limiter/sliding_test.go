@@ -137,7 +137,7 @@ func TestFallbackUsageOfSlidingWindowsIsAdded(t *testing.T) {
 	}
 	for i := range 8 {
 		g.now += 10 * time.Second // a fallback has 10 and then 100/3 a minute
-		if err := fallback.StandIn(t.Context(), &bucket.Check{Account: "a", Requests: 5}, &d); err != nil || d.Reason != bucket.OK {
+		if err := fallback.Fallback(t.Context(), &bucket.Check{Account: "a", Requests: 5}, &d); err != nil || d.Reason != bucket.OK {
 			t.Fatalf("%v %+v", err, d)
 		}
 		if i%3 == 0 {
@@ -169,7 +169,7 @@ func TestFallbackSeesTheSlidingWindow(t *testing.T) {
 	var d bucket.Decision
 	ask := func(n int64) bucket.Decision {
 		t.Helper()
-		if err := fallback.StandIn(t.Context(), &bucket.Check{Account: "a", Requests: n}, &d); err != nil {
+		if err := fallback.Fallback(t.Context(), &bucket.Check{Account: "a", Requests: n}, &d); err != nil {
 			t.Fatal(err)
 		}
 		return d
@@ -199,7 +199,7 @@ func TestShareOfASlidingWindow(t *testing.T) {
 	first := int64(0)
 	for i := range 3000 {
 		g.now += 100 * time.Millisecond
-		if err := g.nodes[2].StandIn(t.Context(), &bucket.Check{Account: "a", Requests: 1}, &d); err != nil {
+		if err := g.nodes[2].Fallback(t.Context(), &bucket.Check{Account: "a", Requests: 1}, &d); err != nil {
 			t.Fatal(err)
 		}
 		switch {

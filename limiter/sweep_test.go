@@ -47,7 +47,7 @@ func TestSweepDropsWhatIsOverAndNothingElse(t *testing.T) {
 		"a fallback's": {holders4("n2", "n1", "n3"), func(l *Local, r *Router) {
 			c := c
 			c.Requests = 5
-			if err := l.StandIn(t.Context(), &c, &d); err != nil || d.Reason != bucket.OK {
+			if err := l.Fallback(t.Context(), &c, &d); err != nil || d.Reason != bucket.OK {
 				t.Fatal(err, d)
 			}
 			for _, usage := range l.FallbackUsages() {

@@ -66,7 +66,7 @@ func (g *trio) settled() {
 }
 
 // try has a node decide as owner and reports whether it has admitted.
-func (g *trio) try(t testing.TB, i int, c bucket.Check) (ok bool, v Verdict) {
+func (g *trio) try(t testing.TB, i int, c bucket.Check) (ok bool, v Outcome) {
 	t.Helper()
 	d := bucket.Decision{}
 	l := g.nodes[i]
@@ -84,10 +84,10 @@ func (g *trio) must(t testing.TB, i int, c bucket.Check) {
 	if ok, v := g.try(t, i, c); !ok && v == Unreplicated {
 		g.settled()
 		if ok, v = g.try(t, i, c); !ok {
-			t.Fatalf("%s has not admitted %+v: verdict %d", name(i), c, v)
+			t.Fatalf("%s has not admitted %+v: outcome %d", name(i), c, v)
 		}
 	} else if !ok {
-		t.Fatalf("%s has not admitted %+v: verdict %d", name(i), c, v)
+		t.Fatalf("%s has not admitted %+v: outcome %d", name(i), c, v)
 	}
 	g.settled()
 }

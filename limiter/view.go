@@ -69,8 +69,8 @@ type Tasks struct {
 
 // Adopt takes over a map and reports whether it is newer than the one before.
 func (l *Local) Adopt(v *View) bool {
-	l.turn.Lock()
-	defer l.turn.Unlock()
+	l.viewMu.Lock()
+	defer l.viewMu.Unlock()
 	was := l.view.Load()
 	if was != nil && v.Epoch <= was.Epoch {
 		return false
@@ -99,7 +99,7 @@ func (l *Local) Adopt(v *View) bool {
 	}
 	l.view.Store(next)
 	l.forgetAcks(was, next)
-	l.stir()
+	l.signalRoleChange()
 	return true
 }
 
@@ -212,8 +212,8 @@ func (s *localView) roleBegan(p int) time.Duration {
 // changeRole changes the role in partitions from one to another, in those that still
 // have the first, if the map is still the one of the epoch.
 func (l *Local) changeRole(epoch uint64, from, to role, partitions ...int) {
-	l.turn.Lock()
-	defer l.turn.Unlock()
+	l.viewMu.Lock()
+	defer l.viewMu.Unlock()
 	was := l.view.Load()
 	if was == nil || was.Epoch != epoch || len(partitions) == 0 {
 		return
@@ -229,7 +229,7 @@ func (l *Local) changeRole(epoch uint64, from, to role, partitions ...int) {
 		next.roles[p] = to
 	}
 	l.view.Store(&next)
-	l.stir()
+	l.signalRoleChange()
 }
 
 // movesAway reports whether a partition moves away from a node.
@@ -240,8 +240,8 @@ func (s *localView) movesAway(node string, p int) bool {
 // BeginExport ends this node's deciding on partitions that move away from it, for good:
 // their taker is there. It reports whether the map is still the one of the epoch.
 func (l *Local) BeginExport(epoch uint64, partitions []int) bool {
-	l.turn.Lock()
-	defer l.turn.Unlock()
+	l.viewMu.Lock()
+	defer l.viewMu.Unlock()
 	was := l.view.Load()
 	if was == nil || was.Epoch != epoch {
 		return false
@@ -270,7 +270,7 @@ func (l *Local) Imported(p int) bool {
 func (l *Local) RecentOwner(p int) bool {
 	v := l.view.Load()
 	_, r, _ := v.part(p)
-	return r == owner && l.now()-v.roleBegan(p) < comeFor
+	return r == owner && l.now()-v.roleBegan(p) < arriveFor
 }
 
 // CanImport reports whether this node can decide on partitions that move to it as
@@ -302,24 +302,23 @@ func (l *Local) role(p int) role {
 	return r
 }
 
-// stir wakes the checks that wait for a partition to come.
-func (l *Local) stir() {
-	l.stirred.Lock()
-	defer l.stirred.Unlock()
-	if l.stirring != nil {
-		close(l.stirring)
-		l.stirring = nil
+// signalRoleChange wakes what waits for a role to change.
+func (l *Local) signalRoleChange() {
+	if changed := l.changed.Swap(nil); changed != nil {
+		close(*changed)
 	}
 }
 
-// Turned returns a channel that is closed at the next change of a role.
-func (l *Local) Turned() <-chan struct{} {
-	l.stirred.Lock()
-	defer l.stirred.Unlock()
-	if l.stirring == nil {
-		l.stirring = make(chan struct{})
+// RoleChanged returns a channel that is closed at the next change of a role. Roles that
+// are read after the call and change later close it.
+func (l *Local) RoleChanged() <-chan struct{} {
+	for {
+		if changed := l.changed.Load(); changed != nil {
+			return *changed
+		}
+		changed := make(chan struct{})
+		l.changed.CompareAndSwap(nil, &changed)
 	}
-	return l.stirring
 }
 
 // idOf names the bucket of a limit.
@@ -331,6 +330,17 @@ func idOf(account string, s *bucket.Scoped) bucket.ID {
 func (l *Local) Part(p int) Part {
 	part, _, _ := l.view.Load().part(p)
 	return part
+}
+
+// Placement returns the holders of a partition by the map adopted last, and the epoch of
+// that map.
+func (l *Local) Placement(p int) (Part, uint64) {
+	v := l.view.Load()
+	if v == nil {
+		return Part{}, 0
+	}
+	part, _, _ := v.part(p)
+	return part, v.Epoch
 }
 
 // Epoch returns that of the map adopted last, 0 before any.

@@ -1,111 +1,431 @@
 package limiter
 
 import (
+	"errors"
 	"time"
 
 	"quorate/limiter/bucket"
 )
 
-// How is bucket.AskRole.
+// AskRole is bucket.AskRole.
 type AskRole = bucket.AskRole
 
-// The roles, as in bucket.
+// The roles in which a node is asked, as in bucket.
 const (
 	AsOwner    = bucket.AsOwner
 	AsFallback = bucket.AsFallback
 	AsRelay    = bucket.AsRelay
 )
 
-// The time that each hop may take; together they stay under 400 ms.
+// How long a node waits for the answer of another node. The longest walk is that of a
+// check whose account's owner and both successors are asked in vain.
 const (
 	ownerHop  = 80 * time.Millisecond
 	relayHop  = 60 * time.Millisecond
-	firstHop  = 150 * time.Millisecond
-	secondHop = 100 * time.Millisecond
-	moveHop   = 200 * time.Millisecond // to who waits for a partition to be handed over
+	firstHop  = 150 * time.Millisecond // of the first fallback, which asks the owner and a relay itself
+	secondHop = 100 * time.Millisecond // of the second fallback
+	moveHop   = 200 * time.Millisecond // of the node that a partition moves to, which waits arriveFor for it
 
-	relayedHop = 50 * time.Millisecond // of a relay, to the owner
+	relayedHop = 50 * time.Millisecond // of the owner that a relay asks: less than relayHop, or the answer comes too late
 	settleHop  = 150 * time.Millisecond
+
+	// A node that is asked to wait for an index of the log first gets indexWait more.
+	indexWait = 2 * time.Second
 )
 
-// Step is one attempt to have a check decided.
-type Step struct {
-	Node string // empty: this one
-	Role AskRole
-	Hop  time.Duration
-}
+// How long a check waits at a node, and how often the node tries again meanwhile. The
+// retries are for lost messages and for leases, whose arrival wakes no check.
+const (
+	coverFor   = 100 * time.Millisecond // for a copy to acknowledge; then the owner decides as a fallback
+	coverEvery = 35 * time.Millisecond  // each try states the bucket again: the statement before may be lost
+	arriveFor  = 200 * time.Millisecond // for a partition that moves here, or the lease on a new one
+	arriveEach = 5 * time.Millisecond
+	adoptFor   = 50 * time.Millisecond // for a map that the asking node has adopted already
 
-// Reach tells of other nodes. Calls may overlap.
-type Reach interface {
+	settleEvery = 20 * time.Millisecond // how often a settlement is tried again, for arriveFor
+)
+
+// late is how much longer than its deadline a hop takes only if this node itself stood
+// still: a timer of a process that runs is not that late. The other node then had no
+// chance to answer in time, and is asked again.
+const late = 100 * time.Millisecond
+
+// maxPlans bounds how often a walk is planned: once, and again by each newer map that is
+// adopted on the way. One move of a partition makes two maps; a third may come with it.
+const maxPlans = 4
+
+// maxHops is the most hops that a plan has.
+const maxHops = 6
+
+// Membership is what a node knows of itself and of other nodes. Calls may overlap.
+type Membership interface {
+	// Ready reports whether this node may decide: it has applied its log as the
+	// log stood when the node started.
+	Ready() bool
 	// Reachable is a hint: false when the node has not answered for a while.
 	Reachable(node string) bool
 	// Relay returns a node that has reached the other lately, empty without any.
 	Relay(to string) string
 }
 
-// EntrySteps returns the steps of a node that a client asked, in order: the owner,
-// the judges, and at last the node itself. It appends to steps.
-func EntrySteps(self string, p *Part, reach Reach, steps []Step) []Step {
-	own := p.Holders[0]
-	steps = toOwner(steps, self, own, reach, ownerHop)
-	if p.Moving {
-		steps = toOwner(steps, self, p.Holders[1], reach, moveHop)
-	}
-	hop := firstHop
-	judges := false
-	for _, id := range p.Holders[1:] {
-		switch {
-		case id == self:
-			// A leader may not hear of a handover for as long as a link is cut: who took
-			// it over is asked too.
-			steps = relay(steps, own, reach)
-			if p.Moving && p.Holders[1] != self {
-				steps = relay(steps, p.Holders[1], reach)
-			}
-			steps = append(steps, Step{Role: AsFallback})
-			judges = true
-		case id != "" && !judges && reach.Reachable(id):
-			steps = append(steps, Step{id, AsFallback, hop})
-		}
-		hop = secondHop
-	}
-	if !judges {
-		steps = append(steps, Step{Role: AsFallback})
-	}
-	return steps
+// Action is what the driver of a Walk or an Attempt has to do next.
+type Action uint8
+
+// The actions. Those from Answer on end the walk or the attempt.
+const (
+	AskNode          Action = iota // ask Step.Node in Step.Role, by the map of Step.Epoch, for Step.For
+	DecideAsOwner                  // make an Attempt here
+	DecideAsFallback               // decide here in the owner's place
+	AwaitMap                       // wait for the map of Step.Epoch, at most Step.For
+	AwaitCopy                      // wait for a copy's acknowledgement, at most Step.For
+	AwaitPartition                 // wait for a role change, at most Step.For
+
+	Answer            // the check is decided
+	AnswerNotOwner    // no node that may decide was found; the asking node goes on by its own plan
+	AnswerUnavailable // no node may decide the check
+	AnswerNotReady    // this node had to decide and has not caught up with its log
+	AnswerBehind      // a node has not applied the index that the check waits for
+	AnswerWouldWait   // the driver may not wait
+)
+
+// Step is what is to be done next.
+type Step struct {
+	Do    Action
+	Role  AskRole       // AskNode
+	Node  string        // AskNode
+	Epoch uint64        // AskNode: of the map in force; AwaitMap: of the map to wait for
+	For   time.Duration // the longest time that it may take
 }
 
-func toOwner(steps []Step, self, id string, reach Reach, hop time.Duration) []Step {
+// Ends reports whether the step ends the walk or the attempt.
+func (s *Step) Ends() bool { return s.Do >= Answer }
+
+// Err returns the error that the end means: nil for a decision. last is the error of the
+// step before.
+func (s *Step) Err(last error) error {
 	switch {
-	case id == self:
-		return append(steps, Step{Role: AsOwner})
-	case id != "" && reach.Reachable(id):
-		return append(steps, Step{id, AsOwner, hop})
+	case s.Do == Answer:
+		return nil
+	case s.Do == AnswerWouldWait:
+		return ErrWouldWait
+	case s.Do == AnswerNotReady:
+		return errNotReady
+	case last == nil:
+		return ErrNotOwner
 	}
-	return steps
+	return last
 }
 
-// FallbackSteps returns the steps of a node that was asked as judge.
-func FallbackSteps(self string, p *Part, reach Reach, steps []Step) []Step {
-	own := p.Holders[0]
-	steps = toOwner(steps, self, own, reach, relayHop)
-	if len(steps) == 0 {
-		steps = relay(steps, own, reach)
+// Outcome is what became of a step.
+type Outcome uint8
+
+// The outcomes. A walk begins with Pending, and a wait ends with it.
+const (
+	Pending      Outcome = iota
+	Decided              // whatever the decision
+	NotOwner             // the node is not the owner, or holds no lease
+	Unreplicated         // of a try as owner: a copy must acknowledge first
+	Failed               // any other refusal, or no answer in time
+	Behind               // an index of the log was not reached
+	WouldWait            // the step cannot be made without waiting
+)
+
+// OutcomeOf returns what the error of a step means. behind is the sentinel for an index
+// that was not reached.
+func OutcomeOf(err, behind error) Outcome {
+	switch {
+	case err == nil:
+		return Decided
+	case errors.Is(err, ErrWouldWait):
+		return WouldWait
+	case behind != nil && errors.Is(err, behind):
+		return Behind
+	case errors.Is(err, ErrNotOwner):
+		return NotOwner
 	}
-	if p.Moving && p.Holders[1] != self {
-		steps = toOwner(steps, self, p.Holders[1], reach, moveHop)
-		steps = relay(steps, p.Holders[1], reach)
+	return Failed
+}
+
+// Walk is one check's way through the cluster as one node makes it: which nodes it
+// asks, in which order and for how long, and when it decides by itself. It is a value
+// without goroutines, clock or I/O: Next returns the next step, and the driver makes
+// it and reports the outcome.
+//
+// A node that a client asked tries the owner, then the fallbacks, then decides in the
+// owner's place. A node that was asked as a fallback tries the owner, directly or by a
+// relay, and then decides in the owner's place. A relay asks the owner only, and an
+// owner nobody. So a check makes three hops at most.
+type Walk struct {
+	self    string
+	members Membership
+	kind    walkKind
+	noWait  bool
+	indexed bool // each node waits for an index of the log first
+
+	hops     [maxHops]hop
+	n, at    int
+	plans    int           // how often it was planned
+	epoch    uint64        // of the map that the plan follows; before, of the map to wait for
+	began    time.Duration // when the wait or the hop under way began
+	waits    bool          // for the map
+	repeated bool          // a hop was repeated
+	unready  bool          // the last hop was skipped: this node is not ready
+}
+
+type walkKind uint8
+
+const (
+	entryWalk walkKind = iota
+	ownerWalk
+	fallbackWalk
+	relayWalk
+)
+
+// hop is one hop of a plan.
+type hop struct {
+	do   Action
+	role AskRole
+	node string
+	max  time.Duration
+}
+
+// NewWalk returns the walk of a check that a client asked node self for.
+func NewWalk(self string, members Membership, c *bucket.Check) Walk {
+	return Walk{self: self, members: members, indexed: c.MinIndex > 0}
+}
+
+// ServeWalk returns the walk of a check that another node asked node self for. With
+// noWait it ends with AnswerWouldWait instead of asking another node or waiting.
+func ServeWalk(self string, members Membership, r bucket.Route, c *bucket.Check, noWait bool) Walk {
+	w := Walk{self: self, members: members, indexed: c.MinIndex > 0, noWait: noWait, epoch: r.Epoch}
+	switch r.Role {
+	case AsOwner:
+		w.kind = ownerWalk
+	case AsFallback:
+		w.kind = fallbackWalk
+	default:
+		w.kind = relayWalk
 	}
-	return append(steps, Step{Role: AsFallback})
+	return w
+}
+
+// Next returns the next step, given the time, the map in force (its epoch and the part of
+// it that holds the check's account), and what became of the step before.
+func (w *Walk) Next(now time.Duration, epoch uint64, part *Part, out Outcome) Step {
+	switch out {
+	case Decided:
+		return Step{Do: Answer}
+	case Behind:
+		return Step{Do: AnswerBehind}
+	case WouldWait:
+		return Step{Do: AnswerWouldWait}
+	case Pending:
+		if s, waits := w.await(now, epoch); waits {
+			return s
+		}
+		w.plan(epoch, part)
+	default:
+		w.advance(now, epoch, part)
+	}
+	return w.hop(now, epoch, part)
+}
+
+// await returns the wait for the map that the asking node goes by: by an older one this
+// node would refuse what it owns by now.
+func (w *Walk) await(now time.Duration, epoch uint64) (s Step, waits bool) {
+	older := w.kind != entryWalk && w.epoch > epoch
+	if w.noWait && (older || w.kind != ownerWalk) {
+		return Step{Do: AnswerWouldWait}, true
+	}
+	if !w.waits {
+		w.waits, w.began = true, now
+	}
+	if left := adoptFor - (now - w.began); older && left > 0 {
+		return Step{Do: AwaitMap, Epoch: w.epoch, For: left}, true
+	}
+	return s, false
+}
+
+// advance chooses the next hop after one that failed.
+func (w *Walk) advance(now time.Duration, epoch uint64, part *Part) {
+	h := &w.hops[w.at]
+	switch {
+	// A refusal carries the map of the refusing node. A fallback keeps to its plan: the
+	// node that asked it makes a new one.
+	case w.kind == entryWalk && epoch > w.epoch && w.plans < maxPlans:
+		w.plan(epoch, part)
+	case h.do == AskNode && w.kind != relayWalk && !w.repeated && now-w.began > h.max+late:
+		w.repeated = true
+	default:
+		w.at++
+	}
+}
+
+// hop returns the step of the hop at hand. A hop that this node may not make is one that
+// failed.
+func (w *Walk) hop(now time.Duration, epoch uint64, part *Part) Step {
+	for w.unready = false; w.at < w.n; {
+		h := &w.hops[w.at]
+		if h.do != AskNode && !w.members.Ready() {
+			w.unready = true
+			w.advance(now, epoch, part)
+			continue
+		}
+		w.began = now
+		return Step{Do: h.do, Role: h.role, Node: h.node, Epoch: epoch, For: h.max}
+	}
+	switch {
+	case w.unready:
+		return Step{Do: AnswerNotReady}
+	case w.kind == entryWalk || w.kind == fallbackWalk:
+		return Step{Do: AnswerUnavailable}
+	}
+	return Step{Do: AnswerNotOwner}
+}
+
+// plan lists the hops by a map.
+func (w *Walk) plan(epoch uint64, part *Part) {
+	w.epoch, w.n, w.at = epoch, 0, 0
+	w.plans++
+	switch w.kind {
+	case entryWalk:
+		w.planEntry(part)
+	case ownerWalk:
+		w.add(hop{do: DecideAsOwner})
+	case fallbackWalk:
+		w.planFallback(part)
+	case relayWalk:
+		w.planRelay(part)
+	}
+}
+
+func (w *Walk) planEntry(part *Part) {
+	w.owner(part.Holders[0], ownerHop)
+	if part.Moving {
+		w.owner(part.Holders[1], moveHop)
+	}
+	max := firstHop
+	for _, id := range part.Holders[1:] {
+		switch {
+		case id == w.self:
+			// The fallback is this node itself: it asks by a relay first, like any. While
+			// a link is cut the leader may not hear of a handover, so the node that the
+			// partition has moved to is asked too.
+			w.relay(part.Holders[0])
+			if part.Moving && part.Holders[1] != w.self {
+				w.relay(part.Holders[1])
+			}
+			w.add(hop{do: DecideAsFallback})
+			return
+		case id != "" && w.members.Reachable(id):
+			w.ask(id, AsFallback, max)
+		}
+		max = secondHop
+	}
+	w.add(hop{do: DecideAsFallback})
+}
+
+func (w *Walk) planFallback(part *Part) {
+	if w.owner(part.Holders[0], relayHop); w.n == 0 {
+		w.relay(part.Holders[0])
+	}
+	if part.Moving && part.Holders[1] != w.self {
+		w.owner(part.Holders[1], moveHop)
+		w.relay(part.Holders[1])
+	}
+	w.add(hop{do: DecideAsFallback})
+}
+
+// planRelay asks without looking whether the node is reachable: the asking node knows
+// from this one that it was a moment ago.
+func (w *Walk) planRelay(part *Part) {
+	for i, id := range part.Holders[:2] {
+		if id != "" && id != w.self && (i == 0 || part.Moving) {
+			w.ask(id, AsOwner, relayedHop)
+		}
+	}
+}
+
+// owner adds a node that may decide as the owner.
+func (w *Walk) owner(id string, max time.Duration) {
+	switch {
+	case id == w.self:
+		w.add(hop{do: DecideAsOwner})
+	case id != "" && w.members.Reachable(id):
+		w.ask(id, AsOwner, max)
+	}
 }
 
 // relay adds a node that can still reach the owner, if one is known.
-func relay(steps []Step, own string, reach Reach) []Step {
-	if own == "" {
-		return steps
+func (w *Walk) relay(owner string) {
+	if owner == "" {
+		return
 	}
-	if id := reach.Relay(own); id != "" {
-		return append(steps, Step{id, AsRelay, relayHop})
+	if id := w.members.Relay(owner); id != "" {
+		w.ask(id, AsRelay, relayHop)
 	}
-	return steps
+}
+
+func (w *Walk) ask(id string, role AskRole, max time.Duration) {
+	if w.indexed {
+		max += indexWait
+	}
+	w.add(hop{AskNode, role, id, max})
+}
+
+func (w *Walk) add(h hop) {
+	w.hops[w.n] = h
+	w.n++
+}
+
+// Standing is what a node that may not decide on a partition as its owner can expect.
+type Standing uint8
+
+// The standings.
+const (
+	Elsewhere  Standing = iota // another node owns it, or this node has lost its lease
+	Recovering                 // this node owns it and still fetches what others know of it
+	Arriving                   // the partition or the lease on it may arrive at any moment
+)
+
+// Attempt is how one node decides one check as the owner of its account, waiting for
+// what may come. Like Walk it is a value that a driver drives: each try's outcome is
+// given to Next.
+type Attempt struct {
+	noWait       bool
+	unreplicated bool
+	began        time.Duration
+	since        time.Duration // when it was unreplicated first
+}
+
+// NewAttempt returns an attempt that begins now. With noWait it ends with
+// AnswerWouldWait instead of waiting.
+func NewAttempt(now time.Duration, noWait bool) Attempt { return Attempt{noWait: noWait, began: now} }
+
+// Next returns the next step after a try: a wait, after which the driver tries again,
+// DecideAsFallback, or an end. standing counts only after NotOwner.
+func (a *Attempt) Next(now time.Duration, out Outcome, standing Standing) (s Step) {
+	switch {
+	case out == Decided:
+		return Step{Do: Answer}
+	case out == NotOwner && standing == Recovering:
+		// Not all is known yet: the owner decides as one of many, not blindly.
+		return Step{Do: DecideAsFallback}
+	case out == NotOwner && standing == Arriving && now-a.began < arriveFor:
+		s = Step{Do: AwaitPartition, For: arriveEach}
+	case out == NotOwner:
+		return Step{Do: AnswerNotOwner}
+	default:
+		if !a.unreplicated { // the wait for a copy begins here, not with the wait for the partition
+			a.unreplicated, a.since = true, now
+		}
+		if now-a.since >= coverFor {
+			return Step{Do: DecideAsFallback} // no copy answers
+		}
+		s = Step{Do: AwaitCopy, For: coverEvery}
+	}
+	if a.noWait {
+		return Step{Do: AnswerWouldWait}
+	}
+	return s
 }

@@ -70,7 +70,7 @@ func TestFallbackUsageIsSentUntilItIsAbsorbed(t *testing.T) {
 		n.own(t, "n1", bucket.Check{Account: "a", Tokens: 500})
 		n.lose(func(_, _ string, kind byte) bool { return kind == kindUsage })
 		var d bucket.Decision
-		if err := n.nodes["n2"].Local.StandIn(t.Context(), &bucket.Check{Account: "a", Tokens: 100}, &d); err != nil || d.Reason != bucket.OK {
+		if err := n.nodes["n2"].Local.Fallback(t.Context(), &bucket.Check{Account: "a", Tokens: 100}, &d); err != nil || d.Reason != bucket.OK {
 			t.Fatal(err, d)
 		}
 		n.pass(time.Second)

@@ -52,7 +52,7 @@ func FuzzServe(f *testing.F) {
 		}
 		var d bucket.Decision
 		for _, account := range []string{"a", "ab", "abc"} {
-			if err := e.Local.StandIn(t.Context(), &bucket.Check{Account: account, Tokens: 1}, &d); err != nil {
+			if err := e.Local.Fallback(t.Context(), &bucket.Check{Account: account, Tokens: 1}, &d); err != nil {
 				t.Fatal(err)
 			}
 		}

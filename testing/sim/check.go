@@ -1,259 +1,158 @@
 package sim
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"quorate/limiter"
 	"quorate/limiter/bucket"
 )
 
-// As the product has them: see limiter/decide.go and limiter/router.go, whose
-// steps these are, without goroutines.
-const (
-	coverFor   = 100 * time.Millisecond
-	coverEvery = 35 * time.Millisecond
-	comeFor    = 200 * time.Millisecond
-	comeEvery  = 5 * time.Millisecond
-	adoptFor   = 50 * time.Millisecond
-	late       = 100 * time.Millisecond
-	relayedHop = 50 * time.Millisecond
-	maxAnew    = 3
-)
+// This file drives the product's walk of a check, as limiter.Router and limiter.Local
+// do, with messages and virtual time in the place of goroutines and channels.
 
-var (
-	errNoAnswer = errors.New("no answer in time")
-	errMayNot   = errors.New("may not decide")
-)
+var errNoAnswer = errors.New("no answer in time")
 
-// answer is what becomes of a step: a decision, or why there is none.
+// members is the other nodes as a walk knows them.
+type members struct{ *node }
+
+// Ready is limiter.Membership.
+func (m members) Ready() bool { return m.ready() }
+
+// answer takes a decision, or the reason for which there is none.
 type answer func(d bucket.Decision, err error)
-
-// job is one check at one node, step by step.
-type job struct {
-	n     *node
-	check *bucket.Check
-	entry bool // a client's; else another node's, who asks for a judge
-	steps []limiter.Step
-	at    int
-	epoch uint64 // of the map that the steps follow
-	anew  int
-	again bool // a step was repeated because this node stood still
-	began time.Duration
-	done  answer
-}
 
 // enter decides a check as the node that a client asked.
 func (n *node) enter(c *bucket.Check, done func(bucket.Decision, bool)) {
-	j := &job{n: n, check: c, entry: true, done: func(d bucket.Decision, err error) { done(d, err == nil) }}
-	j.plan()
-	j.step()
+	n.walk(limiter.NewWalk(n.id, members{n}, c), c, func(d bucket.Decision, err error) { done(d, err == nil) })
 }
 
 // serve decides a check as another node asked for it.
-func (n *node) serve(how limiter.AskRole, epoch uint64, c *bucket.Check, done answer) {
-	if epoch > n.local.Epoch() {
-		if epoch > n.hurried {
-			n.hurried = epoch
-			n.renew()
+func (n *node) serve(r bucket.Route, c *bucket.Check, done answer) {
+	if r.Epoch > n.local.Epoch() && r.Epoch > n.hurried {
+		n.hurried = r.Epoch
+		n.renew()
+	}
+	n.walk(limiter.ServeWalk(n.id, members{n}, r, c, false), c, done)
+}
+
+// walk makes the steps of a walk.
+func (n *node) walk(w limiter.Walk, c *bucket.Check, done answer) {
+	var decided bucket.Decision
+	var took answer
+	var next func(out limiter.Outcome, err error)
+	next = func(out limiter.Outcome, err error) {
+		part, epoch := n.local.Placement(partition(c.Account))
+		switch s := w.Next(n.clock(), epoch, &part, out); s.Do {
+		case limiter.AskNode:
+			n.ask(s, c, took)
+		case limiter.DecideAsOwner:
+			n.own(c, took)
+		case limiter.DecideAsFallback:
+			var d bucket.Decision
+			err := n.local.Fallback(context.Background(), c, &d)
+			took(d, err)
+		case limiter.AwaitMap:
+			n.await(n.local.RoleChanged(), s.For, func() { next(limiter.Pending, nil) })
+		default:
+			done(decided, s.Err(err))
 		}
-		n.learning(epoch, n.clock(), func() { n.serve(how, 0, c, done) })
-		return
 	}
-	switch how {
-	case limiter.AsOwner:
-		n.own(c, done)
-	case limiter.AsFallback:
-		j := &job{n: n, check: c, done: done}
-		j.plan()
-		j.step()
-	case limiter.AsRelay:
-		n.relay(n.local.Part(partition(c.Account)), 0, c, done)
-	}
+	took = func(d bucket.Decision, err error) { decided = d; next(limiter.OutcomeOf(err, nil), err) }
+	next(limiter.Pending, nil)
 }
 
-// relay asks the owner, and where the partition moves who takes it over.
-func (n *node) relay(part limiter.Part, i int, c *bucket.Check, done answer) {
-	switch {
-	case i > 1 || i == 1 && !part.Moving:
-		done(bucket.Decision{}, limiter.ErrNotOwner)
-	case part.Holders[i] == "" || part.Holders[i] == n.id:
-		n.relay(part, i+1, c, done)
-	default:
-		n.ask(limiter.Step{Node: part.Holders[i], Role: limiter.AsOwner, Hop: relayedHop}, c, func(d bucket.Decision, err error) {
-			if err == nil {
-				done(d, nil)
-				return
-			}
-			n.relay(part, i+1, c, done)
-		})
-	}
-}
-
-// learning waits until a map of the epoch is adopted, for a while.
-func (n *node) learning(epoch uint64, since time.Duration, then func()) {
-	if n.local.Epoch() >= epoch || n.clock()-since >= adoptFor {
-		then()
-		return
-	}
-	n.after(comeEvery, func() { n.learning(epoch, since, then) })
-}
-
-func (j *job) plan() {
-	p := j.n.local.Part(partition(j.check.Account))
-	j.epoch, j.at = j.n.local.Epoch(), 0
-	if j.entry {
-		j.steps = limiter.EntrySteps(j.n.id, &p, j.n, nil)
-	} else {
-		j.steps = limiter.FallbackSteps(j.n.id, &p, j.n, nil)
-	}
-}
-
-// step makes the step at hand.
-func (j *job) step() {
-	if j.at >= len(j.steps) {
-		j.done(bucket.Decision{}, errMayNot)
-		return
-	}
-	s := j.steps[j.at]
-	j.began = j.n.clock()
-	switch {
-	case s.Node != "":
-		j.n.ask(s, j.check, j.next)
-	case s.Role == limiter.AsOwner:
-		j.n.own(j.check, j.next)
-	case !j.n.ready():
-		j.next(bucket.Decision{}, errMayNot)
-	default:
-		d, ok := j.n.judge(j.check)
-		if !ok {
-			j.next(d, errMayNot)
+// own decides as the owner, by an attempt.
+func (n *node) own(c *bucket.Check, done answer) {
+	d := bucket.Decision{Hit: -1, DecidedBy: n.id}
+	r := rules{n.w}.Rule(c)
+	a := limiter.NewAttempt(n.clock(), false)
+	var try func()
+	try = func() {
+		s, wake := n.local.Attempt(&a, c, &r, &d)
+		if !s.Ends() {
+			n.await(wake, s.For, try)
 			return
 		}
-		j.next(d, nil)
-	}
-}
-
-// next goes on after a step.
-func (j *job) next(d bucket.Decision, err error) {
-	if err == nil {
-		j.done(d, nil)
-		return
-	}
-	s := j.steps[j.at]
-	switch {
-	case j.entry && j.anew < maxAnew && j.n.local.Epoch() > j.epoch:
-		j.anew++
-		j.plan()
-	case s.Node != "" && j.n.clock()-j.began > s.Hop+late && !j.again:
-		j.again = true
-	default:
-		j.at++
-	}
-	j.step()
-}
-
-func (n *node) judge(c *bucket.Check) (bucket.Decision, bool) {
-	d := bucket.Decision{Hit: -1, Degraded: true, DecidedBy: n.id}
-	r := rules{n.w}.Rule(c)
-	ok := n.local.DecideFallback(c, &r, &d)
-	return d, ok
-}
-
-// own tries to decide as owner, again and again while that may help.
-func (n *node) own(c *bucket.Check, done answer) {
-	n.try(&attempt{c: c, done: done, began: n.clock()})
-}
-
-// attempt is one check that is tried as owner.
-type attempt struct {
-	c      *bucket.Check
-	done   answer
-	began  time.Duration
-	stated time.Duration // when it was uncovered first
-	over   bool
-	tried  int
-}
-
-func (n *node) try(a *attempt) {
-	if a.over {
-		return
-	}
-	p := partition(a.c.Account)
-	d := bucket.Decision{Hit: -1, DecidedBy: n.id}
-	r := rules{n.w}.Rule(a.c)
-	v, _ := n.local.Try(a.c, &r, &d)
-	now := n.clock()
-	if v == limiter.Unreplicated && a.stated == 0 {
-		a.stated = now
-	}
-	finish := func(d bucket.Decision, err error) { a.over = true; a.done(d, err) }
-	switch {
-	case v == limiter.Decided:
-		if d.Reason == bucket.OK {
-			n.w.claimed(n, p)
+		if s.Do == limiter.Answer && d.Reason == bucket.OK && !d.Degraded {
+			n.w.claimed(n, partition(c.Account))
 		}
-		finish(d, nil)
-	case v == limiter.Unreplicated && now-a.stated >= coverFor, v == limiter.NotOwner && n.local.Recovering(p):
-		d, ok := n.judge(a.c)
-		if !ok {
-			d.Reason = bucket.Unavailable
-		}
-		finish(d, nil)
-	case v == limiter.Unreplicated:
-		n.wait(a, coverEvery)
-	case (n.local.Importing(p) || n.local.Imported(p) || n.local.RecentOwner(p)) && now-a.began < comeFor:
-		n.wait(a, comeEvery)
-	default:
-		finish(bucket.Decision{}, limiter.ErrNotOwner)
+		done(d, s.Err(nil))
 	}
+	try()
 }
 
-// wait has an attempt made again when something has happened, or in a while.
-func (n *node) wait(a *attempt, atMost time.Duration) {
-	n.waiting = append(n.waiting, a)
-	a.tried++
-	tried := a.tried
-	n.after(atMost, func() {
-		if a.tried == tried {
-			n.try(a)
-		}
-	})
-}
-
-// stir tries again what waits.
-func (n *node) stir() {
-	was := n.waiting
-	n.waiting = nil
-	for _, a := range was {
-		a.tried++
-		n.try(a)
-	}
-}
-
-// ask has another node do a step, for as long as the hop may take. A refusal
-// carries the map.
+// ask asks another node, for as long as the step says. A refusal carries the map.
 func (n *node) ask(s limiter.Step, c *bucket.Check, done answer) {
-	to, life, over := n.w.byID[s.Node], n.boot, false
-	epoch := n.local.Epoch()
+	to, boot, over := n.w.byID[s.Node], n.boot, false
 	finish := func(d bucket.Decision, err error) {
-		if n.boot == life && !over {
+		if n.boot == boot && !over {
 			over = true
 			done(d, err)
 		}
 	}
-	n.after(s.Hop, func() { finish(bucket.Decision{}, errNoAnswer) })
+	n.after(s.For, func() { finish(bucket.Decision{}, errNoAnswer) })
 	n.w.send(n, to, func() {
-		to.serve(s.Role, epoch, c, func(d bucket.Decision, err error) {
+		to.serve(bucket.Route{Role: s.Role, Epoch: s.Epoch}, c, func(d bucket.Decision, err error) {
 			refuser := to.m
 			to.w.send(to, n, func() {
-				if n.boot != life || err == nil {
-					finish(d, err)
+				if n.boot == boot && errors.Is(err, limiter.ErrNotOwner) {
+					n.after(n.lag, func() { n.adopt(refuser) })
+					n.after(0, func() { finish(d, err) })
 					return
 				}
-				n.after(n.lag, func() { n.adopt(refuser) })
-				n.after(0, func() { finish(d, err) })
+				finish(d, err)
 			})
 		})
 	})
+}
+
+// waiter is a check that waits at a node.
+type waiter struct {
+	n    *node
+	boot uint64
+	wake <-chan struct{}
+	then func()
+}
+
+// await calls then when the channel is closed, or in a while.
+func (n *node) await(wake <-chan struct{}, atMost time.Duration, then func()) {
+	k := &waiter{n, n.boot, wake, then}
+	n.w.waiters = append(n.w.waiters, k)
+	n.after(atMost, func() {
+		if i := slices.Index(n.w.waiters, k); i >= 0 {
+			n.w.waiters = slices.Delete(n.w.waiters, i, i+1)
+			then()
+		}
+	})
+}
+
+// wake lets the checks go on whose channels the last event has closed.
+func (w *world) wake() {
+	for i := 0; i < len(w.waiters); {
+		k := w.waiters[i]
+		if k.woken() && !w.running(k.n) {
+			i++ // at the end of its pause
+			continue
+		}
+		if k.n.boot != k.boot || k.woken() {
+			w.waiters = slices.Delete(w.waiters, i, i+1)
+			if k.n.boot == k.boot {
+				k.then() // may add waiters
+			}
+			continue
+		}
+		i++
+	}
+}
+
+func (k *waiter) woken() bool {
+	select {
+	case <-k.wake:
+		return true
+	default:
+		return false
+	}
 }

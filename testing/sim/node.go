@@ -39,7 +39,6 @@ type node struct {
 	reached []time.Duration // when a round trip with the node began last
 	missed  []int           // beats since a node answered: a freeze of our own adds none
 	reaches [][]bool        // by node: whom it has reached, by its own word
-	waiting []*attempt
 	lag     time.Duration   // of learning of maps
 	hurried uint64          // the epoch that it asked about as soon as it heard of it
 	busy    map[string]bool // tasks under way
@@ -72,7 +71,7 @@ func (n *node) start() {
 	for i := range n.reached {
 		n.reached[i] = -time.Hour
 	}
-	n.waiting, n.busy, n.m = nil, map[string]bool{}, n.w.log[0]
+	n.busy, n.m = map[string]bool{}, n.w.log[0]
 	var err error
 	n.local, err = limiter.NewLocal(limiter.Config{
 		Node: n.id, Rules: rules{n.w}, Leases: leases{n}, Outbox: outbox{n}, Now: n.clock,
@@ -152,7 +151,6 @@ func (n *node) adopt(t *ledger.Map) {
 	n.local.Adopt(v)
 	n.renew()
 	n.startTasks()
-	n.stir()
 }
 
 // terms are a map's terms of leases.
@@ -201,7 +199,6 @@ func (n *node) renew() {
 				if n.boot == life {
 					n.holder.Granted(to.id, q.Epoch, q.Sent)
 					n.held = n.holder.Held()
-					n.stir()
 				}
 			})
 		})
@@ -338,7 +335,6 @@ func (o outbox) Publish(s limiter.UsageBound) {
 
 func (n *node) acked(s limiter.UsageBound) {
 	n.local.Acked(s.ID, s.To, s.Seq)
-	n.stir()
 }
 
 // rules has every account ruled by its bucket's limit.

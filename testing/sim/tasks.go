@@ -68,7 +68,6 @@ func (n *node) copyTo(epoch uint64, p int, to *node) {
 			if whole {
 				n.local.MarkCopied(epoch, []int{p}, to.id)
 			}
-			n.stir()
 		})
 	})
 }
@@ -98,7 +97,6 @@ func (n *node) recoverPartition(d limiter.Tasks, p int) {
 		done = nil
 		n.local.FinishRecovery(d.Epoch, []int{p})
 		n.w.logf("%s takes %d in epoch %d", n.id, p, d.Epoch)
-		n.stir()
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.Fetch)) {
 		if id == "" || !slices.Contains(d.Fetch[id], p) {
@@ -167,7 +165,6 @@ func (n *node) sendHandoff(epoch uint64, p int, to *node) {
 		}
 		if ok {
 			to.w.logf("%s has %d from %s", to.id, p, n.id)
-			to.stir()
 		}
 	})
 }

@@ -68,6 +68,8 @@ type world struct {
 	events events
 	order  uint64
 
+	waiters []*waiter // checks that wait, oldest first
+
 	nodes  []*node
 	byID   map[string]*node
 	log    []*ledger.Map // by epoch; log[0] is the empty one
@@ -156,6 +158,7 @@ func (w *world) run(until time.Duration) {
 			}
 		}
 		e.run()
+		w.wake()
 	}
 	w.now = until
 }
