@@ -356,14 +356,17 @@ func (w *Walk) owner(id string, max time.Duration) {
 	}
 }
 
-// relay adds a node that can still reach the owner, if one is known.
+// relay adds a node that can still reach the owner, if one is known. Where a partition
+// moves a relay asks both nodes anyway, so the same relay is asked once.
 func (w *Walk) relay(owner string) {
 	if owner == "" {
 		return
 	}
-	if id := w.members.Relay(owner); id != "" {
-		w.ask(id, AsRelay, relayHop)
+	id := w.members.Relay(owner)
+	if last := w.n - 1; id == "" || last >= 0 && w.hops[last].role == AsRelay && w.hops[last].node == id {
+		return
 	}
+	w.ask(id, AsRelay, relayHop)
 }
 
 func (w *Walk) ask(id string, role AskRole, max time.Duration) {
