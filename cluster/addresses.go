@@ -2,19 +2,20 @@ package cluster
 
 import (
 	"errors"
+	"net"
+	"strconv"
 
 	"github.com/hashicorp/raft"
 )
 
-// addresses are those of the nodes as gossip knows them. The log may hold old
-// ones: were all nodes to come back at others, no majority could form that changes
-// them.
+// addresses provides the addresses that gossip knows. Those in the log may be old: if
+// all nodes returned at other addresses, no majority could form to change them.
 type addresses struct{ n *Node }
 
 var errNotSeen = errors.New("not seen by gossip yet")
 
-// ServerAddr is raft.ServerAddressProvider. It is asked for each request, and
-// Raft logs each error.
+// ServerAddr implements raft.ServerAddressProvider. Raft calls it for each request and
+// logs each error.
 func (a addresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	if string(id) == a.n.cfg.NodeID {
 		return raft.ServerAddress(a.n.cfg.AdvertisePeer), nil
@@ -32,4 +33,26 @@ func (a addresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 		}
 	}
 	return "", errNotSeen
+}
+
+// splitAddr splits a host:port. An empty host is every interface.
+func splitAddr(addr string) (host string, port int, err error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	port, err = strconv.Atoi(p)
+	return host, port, err
+}
+
+// resolveAddr splits a host:port and resolves the host.
+func resolveAddr(addr string) (host string, port int, err error) {
+	a, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return "", 0, err
+	}
+	return a.IP.String(), a.Port, nil
 }

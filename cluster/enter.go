@@ -51,7 +51,7 @@ func (n *Node) enter(e *entering) {
 		return
 	}
 	members := n.members()
-	if !n.seedsTried.Load() {
+	if !n.gossip.seedsTried.Load() {
 		return // before every address of --join was tried there may be more to see
 	}
 	if clusters := n.clusters(); len(clusters) > 0 {
@@ -79,7 +79,7 @@ func (n *Node) enter(e *entering) {
 // clusters returns the ids of the clusters whose nodes are seen. Two of them may
 // have nodes of one id.
 func (n *Node) clusters() (ids []string) {
-	for _, s := range n.seen.all() {
+	for _, s := range n.gossip.seen.all() {
 		if m, err := decodeMeta(s.meta); err == nil && m.Formed && m.Cluster != "" && !slices.Contains(ids, m.Cluster) {
 			ids = append(ids, m.Cluster)
 		}

@@ -164,28 +164,6 @@ func (n *Node) markFormed() {
 	}
 }
 
-// tellMeta has gossip carry what has changed of this node, soon.
-func (n *Node) tellMeta() {
-	select {
-	case n.metaChanged <- struct{}{}:
-	default:
-	}
-}
-
-// metaLoop hands news of this node to gossip, which may wait for others.
-func (n *Node) metaLoop() {
-	for {
-		select {
-		case <-n.metaChanged:
-			if err := n.gossip.UpdateNode(time.Second); err != nil {
-				n.cfg.Log.Debug("gossip of new meta", "err", err)
-			}
-		case <-n.ctx.Done():
-			return
-		}
-	}
-}
-
 func sortedIDs[T any](members map[string]T) []string {
 	ids := make([]string, 0, len(members))
 	for id := range members {

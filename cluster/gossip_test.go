@@ -13,7 +13,7 @@ import (
 	"quorate/cluster/peer"
 )
 
-func TestOverlooks(t *testing.T) {
+func TestMissesReachable(t *testing.T) {
 	for _, c := range []struct {
 		state  string
 		missed int
@@ -29,7 +29,7 @@ func TestOverlooks(t *testing.T) {
 		for range c.missed {
 			n.beatAll()
 		}
-		if got := n.overlooks(); got != c.want {
+		if got := n.missesReachable(); got != c.want {
 			t.Errorf("%s, %d beats missed: %t", c.state, c.missed, got)
 		}
 	}
@@ -59,7 +59,7 @@ func TestATransportThatNobodyReadsEnds(t *testing.T) {
 	}
 	defer tcp.Close()
 	ended := make(chan error, 1)
-	go func() { ended <- shutUnread(tr) }()
+	go func() { ended <- closeUnread(tr) }()
 	select {
 	case err := <-ended:
 		if err != nil {

@@ -76,7 +76,7 @@ func freshNode(t *testing.T, id string, expect int) (*Node, raft.StableStore) {
 	})
 	n := &Node{
 		cfg:      Config{NodeID: id, BootstrapExpect: expect, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
-		identity: identity, raft: r, metaChanged: make(chan struct{}, 1), fault: storage.NewFault(),
+		identity: identity, raft: r, fault: storage.NewFault(),
 	}
 	return n, log
 }

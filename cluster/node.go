@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/raft"
 
-	"quorate/cluster/filter"
 	"quorate/cluster/logs"
 	"quorate/cluster/peer"
 	"quorate/cluster/storage"
@@ -33,25 +31,15 @@ type Node struct {
 	raft      *raft.Raft
 	raftLog   hclog.Logger
 	started   atomic.Pointer[raft.Raft] // the same, for what is asked while it starts
-	packets   *memberlist.NetTransport  // of gossip
-	filtered  *filter.Gossip            // the same, as memberlist sees it
-	gossip    *memberlist.Memberlist
-	keys      *memberlist.Keyring // nil: gossip is plain
-	seen      sightings
-	refused   logs.Limiter // of gossip
-	foreign   logs.Limiter // nodes of other clusters
+	gossip    gossip
 	identity  *storage.Identity
 
-	gossipAddr string // as others see it
-
-	hadState   bool          // there was Raft state when the node started
-	lastStart  uint64        // last index of the log when the node started
-	open       atomic.Bool   // Raft runs: the port answers before
-	formed     atomic.Bool   // there is Raft state
-	ready      atomic.Bool   // the log as it stood at the start has been applied
-	seeking    atomic.Bool   // rejoin runs
-	seedsTried atomic.Bool   // every address of Join was tried
-	confirmed  atomic.Uint64 // term in which this leader has committed an entry
+	hadState  bool          // there was Raft state when the node started
+	lastStart uint64        // last index of the log when the node started
+	open      atomic.Bool   // Raft runs: the port answers before
+	formed    atomic.Bool   // there is Raft state
+	ready     atomic.Bool   // the log as it stood at the start has been applied
+	confirmed atomic.Uint64 // term in which this leader has committed an entry
 
 	removed    atomic.Bool // from the cluster, by order
 	removedErr chan error
@@ -59,18 +47,17 @@ type Node struct {
 	// Diverged counts the times that another node's state was found to differ.
 	Diverged atomic.Uint64
 
-	clock       clock
-	peers       peers
-	owners      owners
-	writes      chan *write
-	sent        atomic.Pointer[sent] // on its way to the leader; nil: none
-	kick        chan struct{}        // reconcile soon
-	metaChanged chan struct{}        // gossip is to carry what has changed of this node
-	cancel      context.CancelFunc
-	ctx         context.Context
-	wg          sync.WaitGroup
-	closing     sync.Once
-	fault       *storage.Fault // of the disk, or of the node's place in the cluster
+	clock   clock
+	peers   peers
+	owners  owners
+	writes  chan *write
+	sent    atomic.Pointer[sent] // on its way to the leader; nil: none
+	kick    chan struct{}        // reconcile soon
+	cancel  context.CancelFunc
+	ctx     context.Context
+	wg      sync.WaitGroup
+	closing sync.Once
+	fault   *storage.Fault // of the disk, or of the node's place in the cluster
 }
 
 // Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
@@ -85,8 +72,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	if start := time.Now(); cfg.Now == nil {
 		cfg.Now = func() time.Duration { return time.Since(start) }
 	}
-	n := &Node{cfg: cfg, fault: storage.NewFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), metaChanged: make(chan struct{}, 1), removedErr: make(chan error, 1)}
+	n := &Node{cfg: cfg, fault: storage.NewFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), removedErr: make(chan error, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.gossip.metaChanged = make(chan struct{}, 1)
 	n.peers.clients = map[string]*remote{}
 	defer func() {
 		if err != nil {
@@ -109,7 +97,7 @@ func Open(cfg Config) (_ *Node, err error) {
 		cfg.Peer.Close()
 		return nil, fmt.Errorf("%w: advertised addresses: %w", ErrAddress, err)
 	}
-	if n.keys, err = keyring(cfg.GossipKeys); err != nil {
+	if n.gossip.keys, err = keyring(cfg.GossipKeys); err != nil {
 		cfg.Peer.Close()
 		return nil, err
 	}
@@ -189,14 +177,7 @@ func (n *Node) shutdown() error {
 	var errs []error
 	n.cancel()
 	n.wg.Wait()
-	if n.gossip != nil {
-		// No Leave: the node is to come back, and others should look for it.
-		errs = append(errs, n.gossip.Shutdown()) // and its transport
-	} else if n.filtered != nil {
-		errs = append(errs, n.filtered.Shutdown())
-	} else if n.packets != nil {
-		errs = append(errs, shutUnread(n.packets))
-	}
+	errs = append(errs, n.gossip.close())
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())
 	}
@@ -250,13 +231,13 @@ func (n *Node) tick(sought *time.Time) {
 	switch {
 	case len(members) <= 1:
 		wait = n.cfg.Timing.Ping
-	case n.overlooks(): // it may be for ever, where only gossip is kept away
+	case n.missesReachable(): // it may be for ever, where only gossip is kept away
 		wait = n.cfg.Timing.Gossip
 	}
-	if now := time.Now(); now.Sub(*sought) >= wait && n.seeking.CompareAndSwap(false, true) {
+	if now := time.Now(); now.Sub(*sought) >= wait && n.gossip.rejoining.CompareAndSwap(false, true) {
 		*sought = now
 		n.wg.Add(1) // join may take seconds
-		go func() { defer n.wg.Done(); defer n.seeking.Store(false); n.rejoin() }()
+		go func() { defer n.wg.Done(); defer n.gossip.rejoining.Store(false); n.rejoin() }()
 	}
 	if id := n.cfg.FSM.ClusterID(); id != "" && n.formed.Load() && n.identity.ClusterID() == "" {
 		if err := n.identity.SetClusterID(id); err != nil { // a legacy disk

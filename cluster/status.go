@@ -40,7 +40,7 @@ func (n *Node) Status() Status {
 	s.Term = n.term()
 	nodes := map[string]*NodeStatus{
 		n.cfg.NodeID: {
-			ID: n.cfg.NodeID, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer, Gossip: n.gossipAddr,
+			ID: n.cfg.NodeID, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer, Gossip: n.gossip.address,
 			State: "alive", AppliedIndex: n.cfg.FSM.Index(),
 			Epoch: n.cfg.FSM.Map().Epoch, Leases: n.owners.leases.Load(), Incomplete: n.owners.lacking.Load(), Version: n.cfg.Version,
 		},

@@ -8,11 +8,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// Refused counts the connections to the peer port and the packets of gossip that
-// were refused before anything was made of them.
-func (n *Node) Refused() uint64 { return n.mux.Refused() + n.refused.Total() }
-
-// keyring returns memberlist's, nil without keys.
+// keyring returns memberlist's keyring, nil without keys.
 func keyring(keys [][]byte) (*memberlist.Keyring, error) {
 	if len(keys) == 0 {
 		return nil, nil
@@ -24,14 +20,13 @@ func keyring(keys [][]byte) (*memberlist.Keyring, error) {
 	return ring, nil
 }
 
-// SetGossipKeys replaces the keys of gossip: the first encrypts, all decrypt. A
-// cluster that was begun without keys cannot be given any, nor the other way
-// round.
+// SetGossipKeys replaces the keys of gossip: the first encrypts, all decrypt. Gossip
+// that was started without keys cannot be given any, nor can all be removed.
 func (n *Node) SetGossipKeys(keys [][]byte) error {
-	if n.keys == nil || len(keys) == 0 {
+	if n.gossip.keys == nil || len(keys) == 0 {
 		return errors.New("gossip keys: whether there are any cannot change while the node runs")
 	}
-	return replaceKeys(n.keys, keys)
+	return replaceKeys(n.gossip.keys, keys)
 }
 
 func replaceKeys(ring *memberlist.Keyring, keys [][]byte) error {
@@ -40,8 +35,8 @@ func replaceKeys(ring *memberlist.Keyring, keys [][]byte) error {
 			return fmt.Errorf("gossip key: %w", err)
 		}
 	}
-	// The keyring removes in place, under readers that hold no lock. What is last
-	// can be removed without moving the others; each use moves a key to the front.
+	// The keyring removes in place, while readers hold no lock. Removing the last key
+	// does not move the others; UseKey moves a key to the front.
 	for _, k := range slices.Backward(keys) {
 		if err := ring.UseKey(k); err != nil {
 			return fmt.Errorf("gossip key: %w", err)
