@@ -13,12 +13,10 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/vmihailenco/msgpack/v5"
 
+	"quorate/cluster/placement"
 	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
 )
-
-// maxFounders is the most nodes that a cluster can be founded by.
-const maxFounders = 7
 
 // askFor bounds a question of founding or admission.
 const askFor = time.Second
@@ -51,7 +49,7 @@ func decodeFounding(b []byte) (f founding, err error) {
 	if err != nil {
 		return f, err
 	}
-	n, err := bucket.ReadLen(d, -maxFounders)
+	n, err := bucket.ReadLen(d, -placement.MaxFounders)
 	for range n {
 		id, err := bucket.ReadString(d, ledger.MaxNodeID)
 		if err != nil {
@@ -60,31 +58,6 @@ func decodeFounding(b []byte) (f founding, err error) {
 		f.ids = append(f.ids, id)
 	}
 	return f, err
-}
-
-// founders returns who founds a cluster now, nil when it is not time: all that
-// are seen wait for the same number of nodes, none was ever in a cluster, and
-// there are exactly that many, or for a while more; then the lowest ids do it.
-// why says what is waited for. It is pure.
-func founders(members map[string]member, self string, expect int, steady bool) (ids []string, why string) {
-	ids = sortedIDs(members)
-	for _, id := range ids {
-		switch m := members[id]; {
-		case m.Formed:
-			return nil, "" // there is a cluster
-		case m.Expect != expect:
-			return nil, fmt.Sprintf("the nodes disagree: %s has --bootstrap-expect %d, %s %d", self, expect, id, m.Expect)
-		}
-	}
-	switch {
-	case expect == 0:
-		return nil, "no node of a cluster is seen, and --bootstrap-expect is 0"
-	case len(ids) < expect:
-		return nil, fmt.Sprintf("%d of %d nodes are seen", len(ids), expect)
-	case len(ids) > expect && !steady:
-		return nil, ""
-	}
-	return ids[:expect], ""
 }
 
 // found has the others agree, then writes the first configuration. Each node

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quorate/cluster/ownership"
+	"quorate/cluster/placement"
 	"quorate/cluster/transport"
 	"quorate/fsm/ledger"
 )
@@ -65,33 +66,34 @@ const DefaultVoters = 3
 
 // Timing is how quickly the cluster notices things.
 type Timing struct {
-	Heartbeat  time.Duration // Raft's heartbeat and election timeout
-	Lease      time.Duration // how long a leader leads without a majority
-	Commit     time.Duration // how soon an idle follower learns of a commit
-	Ping       time.Duration // between health checks of a node
-	Lost       time.Duration // without an answer before an owner is replaced
-	OwnerLease time.Duration // of an owner, as the maps of this node when it leads say
-	Settle     time.Duration // how long a first map waits for every node
-	Gossip     time.Duration // between gossip probes
-	Rejoin     time.Duration // between attempts to reach nodes that gossip lost
-	Stable     time.Duration // how long a node must be well before it votes
-	DiskStall  time.Duration // how long one operation of the disk may take before the node stops
+	Heartbeat      time.Duration // Raft's heartbeat and election timeout
+	Lease          time.Duration // how long a leader leads without a majority
+	Commit         time.Duration // how soon an idle follower learns of a commit
+	Ping           time.Duration // between health checks of a node
+	Lost           time.Duration // without an answer before an owner is replaced
+	OwnerLease     time.Duration // of an owner, as the maps of this node when it leads say
+	FormationWait  time.Duration // how long a cluster that forms waits for more nodes
+	Gossip         time.Duration // between gossip probes
+	Rejoin         time.Duration // between attempts to reach nodes that gossip lost
+	StabilizeAfter time.Duration // how long a node must be healthy before it gets a vote
+	DiskStall      time.Duration // how long one operation of the disk may take before the node stops
 }
 
 // DefaultTiming suits nodes that are milliseconds apart.
 func DefaultTiming() Timing {
+	p := placement.DefaultTiming()
 	return Timing{
-		Heartbeat:  time.Second,
-		Lease:      500 * time.Millisecond,
-		Commit:     10 * time.Millisecond,
-		Ping:       100 * time.Millisecond,
-		Lost:       time.Second,
-		OwnerLease: 2 * time.Second,
-		Settle:     5 * time.Second,
-		Gossip:     time.Second,
-		Rejoin:     5 * time.Second,
-		Stable:     5 * time.Second,
-		DiskStall:  6 * time.Second,
+		Heartbeat:      time.Second,
+		Lease:          500 * time.Millisecond,
+		Commit:         10 * time.Millisecond,
+		Ping:           p.Ping,
+		Lost:           p.Lost,
+		OwnerLease:     p.OwnerLease,
+		FormationWait:  p.FormationWait,
+		Gossip:         time.Second,
+		Rejoin:         5 * time.Second,
+		StabilizeAfter: 5 * time.Second,
+		DiskStall:      6 * time.Second,
 	}
 }
 
@@ -100,4 +102,9 @@ func (t *Timing) ownership() ownership.Timing {
 	o := ownership.DefaultTiming()
 	o.Ping, o.Lost = t.Ping, t.Lost
 	return o
+}
+
+// placement returns the part that the leader's decisions depend on.
+func (t *Timing) placement() placement.Timing {
+	return placement.Timing{Ping: t.Ping, Lost: t.Lost, OwnerLease: t.OwnerLease, FormationWait: t.FormationWait}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"quorate/cluster/placement"
+
 	"quorate/cluster/logs"
 )
 
@@ -61,7 +63,11 @@ func (n *Node) enter(e *entering) {
 	if ids := sortedIDs(members); !slices.Equal(ids, e.seen) {
 		e.seen, e.since = ids, time.Now()
 	}
-	ids, why := founders(members, n.cfg.NodeID, n.cfg.BootstrapExpect, time.Since(e.since) > n.cfg.Timing.Settle)
+	seen := map[string]placement.Founder{}
+	for id, m := range members {
+		seen[id] = placement.Founder{Expect: m.Expect, Formed: m.Formed}
+	}
+	ids, why := placement.Founders(seen, n.cfg.NodeID, n.cfg.BootstrapExpect, time.Since(e.since) > n.cfg.Timing.FormationWait)
 	if why != "" && why != e.waited {
 		e.waited = why
 		n.cfg.Log.Info("waiting for a cluster", "because", why)

@@ -134,7 +134,7 @@ func (n *Node) Close(ctx context.Context) error {
 		if n.fault.Err() == nil {
 			// Only on the way out, or by order: an interrupted transfer can leave a
 			// leader refusing writes for good (hashicorp/raft#696).
-			n.bequeath(ctx)
+			n.stepDown(ctx)
 		}
 		err = n.shutdownWithin(ctx)
 	})

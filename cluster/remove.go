@@ -4,19 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"quorate/cluster/placement"
 	"quorate/fsm/ledger"
 )
 
-// The errors of Remove.
+// The errors of Remove and Transfer.
 var (
-	ErrUnknownNode = errors.New("no such node in the cluster")
-	ErrLastVoter   = errors.New("it is the only node with a vote")
-	ErrQuorumLoss  = errors.New("of the nodes with a vote that stay, no majority answers")
+	ErrUnknownNode = placement.ErrUnknownNode
+	ErrLastVoter   = placement.ErrLastVoter
+	ErrQuorumLoss  = placement.ErrQuorumLoss
+	ErrUnfit       = placement.ErrUnfit
 	ErrUnderWay    = errors.New("the removal is ordered and under way")
 )
 
@@ -24,14 +25,9 @@ var (
 // are on the wire.
 var removals = []error{nil, ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, errNotLeader, ErrUnderWay, ledger.ErrUpgrade, ledger.ErrNoQuorum}
 
-const (
-	// handOverFor is how long a removed node that answers has to hand over what
-	// it owns; then its successors take it as from a dead one.
-	handOverFor = 8 * time.Second
-	// removeRound is how long the leader works on a removal before it tells the
-	// node that asked how far it is.
-	removeRound = 3 * time.Second
-)
+// removeRound is how long the leader works on a removal before it reports to the
+// node that asked that the removal is under way.
+const removeRound = 3 * time.Second
 
 // Removal is an order to take a node out of the cluster.
 type Removal struct {
@@ -120,12 +116,12 @@ func (n *Node) remove(ctx context.Context, q Removal) error {
 	if n.raft.State() != raft.Leader {
 		return errNotLeader
 	}
-	v, err := n.gather(time.Now())
+	v, err := n.gather()
 	if err != nil {
 		return errNotLeader
 	}
 	if !n.cfg.FSM.State().Removed(id) {
-		if err := removable(v, id); err != nil {
+		if err := v.Removable(id); err != nil {
 			return err
 		}
 		results, _, err := n.apply(ctx, []ledger.Op{q.op()})
@@ -138,18 +134,16 @@ func (n *Node) remove(ctx context.Context, q Removal) error {
 			return results[0].Err
 		}
 		n.cfg.Log.Info("node removed by order", "id", id)
-	} else if find(v.servers, id) == nil {
-		return nil
 	}
 	t := time.NewTicker(n.cfg.Timing.Ping / 4)
 	defer t.Stop()
 	for {
 		n.wake()
-		f := n.raft.GetConfiguration()
-		if err := f.Error(); err != nil {
+		servers, err := n.servers()
+		if err != nil {
 			return ErrUnderWay
 		}
-		if find(f.Configuration().Servers, id) == nil {
+		if find(servers, id) == nil {
 			return nil
 		}
 		select {
@@ -158,52 +152,6 @@ func (n *Node) remove(ctx context.Context, q Removal) error {
 			return ErrUnderWay
 		}
 	}
-}
-
-// removable says why a node cannot be removed. It is pure.
-func removable(v view, id string) error {
-	s := find(v.servers, id)
-	if s == nil {
-		return ErrUnknownNode
-	}
-	if s.Suffrage != raft.Voter {
-		return nil
-	}
-	left, up := 0, 0
-	for _, other := range v.servers {
-		if other.Suffrage == raft.Voter && other.ID != s.ID {
-			left++
-			if v.nodes[string(other.ID)].up {
-				up++
-			}
-		}
-	}
-	switch {
-	case left == 0:
-		return ErrLastVoter
-	case up < left/2+1:
-		return ErrQuorumLoss
-	}
-	return nil
-}
-
-// dropping returns a node that was removed by order and can go now: it owns
-// nothing and grants nothing any more. Were it taken out while its grants count,
-// the change of the grantors would wait for its word for ever.
-func dropping(v view) *raft.Server {
-	owned := v.owners.Owned()
-	for i := range v.servers {
-		s := &v.servers[i]
-		k := v.nodes[string(s.ID)]
-		if !k.removed || removable(v, string(s.ID)) != nil {
-			continue
-		}
-		grants := slices.Contains(v.owners.Grantors, string(s.ID)) || slices.Contains(v.owners.Retiring, string(s.ID))
-		if !k.up || owned[string(s.ID)] == 0 && !grants || k.since > handOverFor {
-			return s
-		}
-	}
-	return nil
 }
 
 func find(servers []raft.Server, id string) *raft.Server {

@@ -11,9 +11,6 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// ErrUnfit is a node that cannot lead now.
-var ErrUnfit = errors.New("it cannot lead now: it has no vote, does not answer, lags or is leaving")
-
 // transfers are the answers to a forwarded transfer. Append only: the positions
 // are on the wire.
 var transfers = []error{nil, ErrUnknownNode, ErrLastVoter, ErrUnfit, errNotLeader}
@@ -73,46 +70,24 @@ func (n *Node) transfer(ctx context.Context, to string) (string, error) {
 	if n.raft.State() != raft.Leader {
 		return "", errNotLeader
 	}
-	v, err := n.gather(time.Now())
+	v, err := n.gather()
 	if err != nil {
 		return "", errNotLeader
 	}
-	s, err := heir(v, n.cfg.NodeID, to)
+	s, err := v.TransferTarget(to)
 	if err != nil {
 		return "", err
 	}
-	n.cfg.Log.Info("handing leadership over", "to", string(s.ID))
-	if err := n.wait(ctx, n.raft.LeadershipTransferToServer(s.ID, s.Address)); err != nil {
+	n.cfg.Log.Info("handing leadership over", "to", s.ID)
+	if err := n.wait(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(s.ID), raft.ServerAddress(s.Address))); err != nil {
 		return "", fmt.Errorf("%w: %w", errNotLeader, err)
 	}
-	return string(s.ID), nil
+	return s.ID, nil
 }
 
-// heir returns the voter that is to lead after self: the one given, or the one
-// that has applied most. It is pure.
-func heir(v view, self, to string) (best raft.Server, err error) {
-	if to != "" && find(v.servers, to) == nil {
-		return best, ErrUnknownNode
-	}
-	err = ErrLastVoter
-	for _, s := range v.servers {
-		id := string(s.ID)
-		switch k := v.nodes[id]; {
-		case id == self, to == "" && s.Suffrage != raft.Voter, to != "" && to != id:
-		case s.Suffrage != raft.Voter, !k.up, !k.ready, k.leaving:
-			if best.ID == "" {
-				err = ErrUnfit
-			}
-		case best.ID == "" || k.applied > v.nodes[string(best.ID)].applied:
-			best, err = s, nil
-		}
-	}
-	return best, err
-}
-
-// bequeath hands leadership over where this node has it, on its way out. Nobody
-// to take it is no error: the others elect one.
-func (n *Node) bequeath(ctx context.Context) {
+// stepDown hands leadership over if this node leads, before it closes. If there is
+// no target, the other nodes elect a leader.
+func (n *Node) stepDown(ctx context.Context) {
 	if n.raft.State() != raft.Leader {
 		return
 	}

@@ -2,11 +2,12 @@ package cluster
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"quorate/cluster/placement"
 
 	"quorate/cluster/logs"
 )
@@ -30,7 +31,7 @@ type pilot struct{ n *Node }
 func (p pilot) AutopilotConfig() *autopilot.Config {
 	return &autopilot.Config{
 		CleanupDeadServers: false, LastContactThreshold: 2 * p.n.cfg.Timing.Lost, MaxTrailingLogs: maxLag,
-		ServerStabilizationTime: p.n.cfg.Timing.Stable,
+		ServerStabilizationTime: p.n.cfg.Timing.StabilizeAfter,
 	}
 }
 
@@ -76,27 +77,24 @@ func (pilot) NotifyState(*autopilot.State) {}
 // having failed.
 func (pilot) RemoveFailedServer(*autopilot.Server) {}
 
-// promoter says who is to vote.
+// promoter decides which nodes vote.
 type promoter struct{ n *Node }
 
 // CalculatePromotionsAndDemotions is autopilot.Promoter.
 func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
-	var well []raft.ServerID
-	now, stable := time.Now(), s.ServerStabilizationTime(c)
+	var stable []string
+	now, stabilizeAfter := time.Now(), s.ServerStabilizationTime(c)
 	for id, k := range s.Servers {
-		leaving := p.n.cfg.FSM.State().Removed(string(id))
-		if k.State == autopilot.RaftNonVoter && k.Health.IsStable(now, stable) && !leaving {
-			well = append(well, id)
+		removed := p.n.cfg.FSM.State().Removed(string(id))
+		if k.State == autopilot.RaftNonVoter && k.Health.IsStable(now, stabilizeAfter) && !removed {
+			stable = append(stable, string(id))
 		}
 	}
-	return autopilot.RaftChanges{Promotions: promotions(len(s.Voters), p.n.cfg.Voters, well), Leader: s.Leader}
-}
-
-// promotions returns who of those that are well is to vote, so that at most
-// that many do. It is pure.
-func promotions(voting, most int, well []raft.ServerID) []raft.ServerID {
-	slices.Sort(well)
-	return well[:max(0, min(most-voting, len(well)))]
+	changes := autopilot.RaftChanges{Leader: s.Leader}
+	for _, id := range placement.Promotions(len(s.Voters), p.n.cfg.Voters, stable) {
+		changes.Promotions = append(changes.Promotions, raft.ServerID(id))
+	}
+	return changes
 }
 
 // noted is Raft for autopilot: each vote that is given is in the audit.
@@ -107,14 +105,14 @@ type noted struct {
 
 // AddVoter is autopilot.Raft.
 func (r noted) AddVoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture {
-	s := &raft.Server{ID: id, Address: addr, Suffrage: raft.Voter}
+	s := &placement.Server{ID: string(id), Address: string(addr), Voter: true}
 	return notedFuture{r.Raft.AddVoter(id, addr, prev, timeout), r.n, s}
 }
 
 type notedFuture struct {
 	raft.IndexFuture
 	n *Node
-	s *raft.Server
+	s *placement.Server
 }
 
 // Error is raft.Future. Autopilot calls it once.

@@ -1,12 +1,9 @@
 package lease
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 const length = 2 * time.Second
@@ -96,54 +93,6 @@ func TestGrant(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-}
-
-// However requests are delayed, lost and answered late, once Observe says that
-// a handover is over the old owner holds nothing, on a clock that is slower by
-// the drift.
-func TestNobodyHoldsAfterAHandover(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		h := NewHolder()
-		h.Adopt(terms(1), []bool{true})
-		grantors := []string{"a", "b", "c"}
-		applied := map[string]uint64{"a": 1, "b": 1, "c": 1} // what they really have
-		heard := map[string]uint64{}                         // what the leader heard
-		over := NewHandover(terms(2))
-		type flying struct {
-			to   string
-			sent time.Duration
-		}
-		var out []flying
-		var now time.Duration
-		for range rapid.IntRange(1, 200).Draw(rt, "steps") {
-			now += time.Duration(rapid.IntRange(0, 300).Draw(rt, "ms")) * time.Millisecond
-			// The owner's clock is as slow as the drift allows.
-			owners := now * 100 / 101
-			switch rapid.IntRange(0, 3).Draw(rt, "what") {
-			case 0: // the owner asks everybody
-				for _, g := range grantors {
-					out = append(out, flying{g, owners})
-				}
-			case 1: // one request arrives, and its answer some time
-				if len(out) > 0 {
-					i := rapid.IntRange(0, len(out)-1).Draw(rt, "which")
-					q := Request{Life: Life{"o", 1}, Epoch: 1, Sent: out[i].sent}
-					if Grant(q, applied[out[i].to], 1, true) {
-						h.Granted(out[i].to, 1, q.Sent)
-					}
-					out = slices.Delete(out, i, i+1)
-				}
-			case 2: // a grantor applies the map without the owner
-				applied[rapid.SampledFrom(grantors).Draw(rt, "grantor")] = 2
-			case 3: // and the leader hears of it
-				g := rapid.SampledFrom(grantors).Draw(rt, "heard")
-				heard[g] = applied[g]
-			}
-			if over.Observe(heard, now) && h.Held().Valid(0, owners) {
-				rt.Fatalf("at %s the owner still holds: %s", now, fmt.Sprint(h.grants))
-			}
-		}
-	})
 }
 
 func BenchmarkValid(b *testing.B) {

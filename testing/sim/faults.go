@@ -162,7 +162,9 @@ func (w *world) begin(f *Fault) {
 		w.vote(w.nodes[f.Nodes[0]], w.nodes[f.Nodes[1]])
 	case Join:
 		if len(w.nodes) < cap(w.nodes) {
-			w.add().start()
+			joins := w.add()
+			joins.member = false // until the leader takes it in
+			joins.start()
 		}
 	case Leave:
 		n.leaving = true
@@ -227,7 +229,7 @@ func (w *world) incomplete(owner *node, p int) bool {
 
 // drained restarts a node when it owns nothing more, or after so many looks.
 func (w *world) drained(n *node, looks int) {
-	w.after(beatEvery, func() {
+	w.after(timing.Ping, func() {
 		if looks > 0 && n.alive && w.owns(n) {
 			w.drained(n, looks-1)
 			return

@@ -67,7 +67,7 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	// fallback nodes admitted beside an owner whose lease had not ended: nobody knows
 	// what he admitted of a bucket that was never published.
 	if excess := interim + others + float64(len(f.Nodes))*share; w.CutOff != bucket.Full && !w.forgotten(f) && from < f.Start && to > f.Over+time.Duration(excess/rate*float64(time.Second)) {
-		interim, others, share = max(1, burst/10)+rate/n*1.25*leaseLength.Seconds(), 0, 0
+		interim, others, share = max(1, burst/10)+rate/n*1.25*timing.OwnerLease.Seconds(), 0, 0
 	}
 	if w.CutOff == bucket.Deny {
 		share = 0

@@ -31,26 +31,29 @@ type node struct {
 	snapshot, stored, applied int  // epochs: of the snapshot, on disk, in force
 	had                       int  // on disk when this boot began
 
-	m       *ledger.Map // adopted last
-	local   *limiter.Local
-	holder  *lease.Holder
-	held    *lease.Held
-	heard   []health        // by node
-	reached []time.Duration // when a round trip with the node began last
-	missed  []int           // beats since a node answered: a freeze of our own adds none
-	reaches [][]bool        // by node: whom it has reached, by its own word
-	lag     time.Duration   // of learning of maps
-	hurried uint64          // the epoch that it asked about as soon as it heard of it
-	busy    map[string]bool // tasks under way
+	m             *ledger.Map // adopted last
+	local         *limiter.Local
+	holder        *lease.Holder
+	held          *lease.Held
+	heard         []health        // by node
+	reached       []time.Duration // when a round trip with the node began last
+	missed        []int           // beats since a node answered: a freeze of our own adds none
+	majorityBeats int             // beats in a row in which a majority of the grantors answered
+	reaches       [][]bool        // by node: whom it has reached, by its own word
+	lag           time.Duration   // of learning of maps
+	hurried       uint64          // the epoch that it asked about as soon as it heard of it
+	busy          map[string]bool // tasks under way
 }
 
 // health is what a node last heard of another.
 type health struct {
-	boot  uint64
-	ready bool
-	epoch uint64
-	at    time.Duration
-	holds []bool
+	boot    uint64
+	ready   bool
+	leaving bool
+	epoch   uint64
+	adopted uint64
+	at      time.Duration
+	holds   []bool
 }
 
 // clock is the node's monotonic clock.
@@ -67,7 +70,7 @@ func (n *node) start() {
 	n.held = n.holder.Held()
 	size := cap(n.w.nodes)
 	n.heard, n.reached, n.reaches = make([]health, size), make([]time.Duration, size), make([][]bool, size)
-	n.missed = make([]int, size)
+	n.missed, n.majorityBeats = make([]int, size), 0
 	for i := range n.reached {
 		n.reached[i] = -time.Hour
 	}
@@ -85,7 +88,7 @@ func (n *node) start() {
 		panic(err) // a mistake of the simulator
 	}
 	n.adopt(n.w.log[n.applied])
-	n.after(time.Duration(n.w.rng.Int64N(int64(beatEvery))), n.beat)
+	n.after(time.Duration(n.w.rng.Int64N(int64(timing.Ping))), n.beat)
 }
 
 func partition(account string) int { return int(account[0]-'a') % Parts }
@@ -207,12 +210,17 @@ func (n *node) renew() {
 
 // beat is the ticker: pings, leases, fallback usage, and tasks that are still due.
 func (n *node) beat() {
-	n.after(beatEvery, n.beat)
+	n.after(timing.Ping, n.beat)
 	if n.ready() {
 		n.renew()
 	}
+	if n.majority(timing.LostBeats()) {
+		n.majorityBeats++
+	} else {
+		n.majorityBeats = 0
+	}
 	for _, to := range n.w.nodes {
-		if to != n && to.member {
+		if to != n {
 			n.ping(to)
 		}
 	}
@@ -223,14 +231,26 @@ func (n *node) beat() {
 	}
 }
 
+// majority reports whether a majority of the grantors has answered one of the
+// last pings.
+func (n *node) majority(beats int) bool {
+	have := 0
+	for _, id := range n.m.Grantors {
+		if id == n.id || n.missed[n.w.byID[id].index] < beats {
+			have++
+		}
+	}
+	return have >= len(n.m.Grantors)/2+1
+}
+
 func (n *node) ping(to *node) {
 	sent, life := n.w.now, n.boot
 	n.missed[to.index]++
 	n.w.send(n, to, func() {
-		h := health{boot: to.boot, ready: to.ready(), epoch: uint64(to.applied), holds: to.holding()}
+		h := health{boot: to.boot, ready: to.ready(), leaving: to.leaving, epoch: uint64(to.applied), adopted: to.m.Epoch, holds: to.holding()}
 		reaches := make([]bool, len(to.reached))
 		for i, at := range to.reached {
-			reaches[i] = n.w.now-at < 2*beatEvery
+			reaches[i] = n.w.now-at < 2*timing.Ping
 		}
 		n.w.send(to, n, func() {
 			if n.boot != life {

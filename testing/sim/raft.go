@@ -4,16 +4,17 @@ import (
 	"slices"
 	"time"
 
-	"quorate/cluster/lease"
-	"quorate/cluster/ring"
+	"quorate/cluster/placement"
 	"quorate/fsm/ledger"
 )
 
-// leader is a node while it leads: what it has gathered since.
+// timing is the product's.
+var timing = placement.DefaultTiming()
+
+// leader is a node while it leads, with what its decisions remember.
 type leader struct {
-	n     *node
-	since time.Duration
-	over  *lease.Handover
+	n      *node
+	memory *placement.Leader
 }
 
 // voters are the first three nodes, as in the product, until a fault has it
@@ -67,7 +68,7 @@ func (w *world) elect() {
 	}
 	if len(can) > 0 && w.rng.IntN(12) == 0 { // a second or so in all
 		n := can[w.rng.IntN(len(can))]
-		w.leader = &leader{n: n, since: w.now}
+		w.leader = &leader{n: n, memory: placement.NewLeader()}
 		w.logf("%s leads", n.id)
 		w.spread()
 	}
@@ -101,11 +102,20 @@ func (w *world) spread() {
 	}
 }
 
-// propose commits a map if the leader still is one and its map is the next. A
-// majority has it on disk from then on.
-func (w *world) propose(l *leader, t *ledger.Map) {
+// commit runs f in a while, if the leader still is one then.
+func (w *world) commit(l *leader, f func()) {
 	w.after(2*time.Millisecond, func() {
-		if w.leader != l || !w.reaches(l.n) || t.Epoch != uint64(len(w.log)) {
+		if w.leader == l && w.reaches(l.n) {
+			f()
+		}
+	})
+}
+
+// propose commits a map if it is the next one. A majority has it on disk from
+// then on.
+func (w *world) propose(l *leader, t *ledger.Map) {
+	w.commit(l, func() {
+		if t.Epoch != uint64(len(w.log)) {
 			return
 		}
 		w.log = append(w.log, t)
@@ -136,96 +146,74 @@ func describe(t *ledger.Map) (out []string) {
 	return out
 }
 
-// vouched reports whether a voter that the leader reaches still reaches a node
-// that the leader does not.
-func (l *leader) vouched(m *node) bool {
-	for _, v := range l.n.w.voters() {
-		if v != l.n && v != m && l.n.Reachable(v.id) && len(l.n.reaches[v.index]) > 0 && l.n.reaches[v.index][m.index] {
-			return true
-		}
-	}
-	return false
-}
-
-// lead is one round of the leader's: gather, decide, apply one change.
+// lead is one round of the leader's loop: it gathers a view, decides, and applies
+// one change.
 func (w *world) lead() {
 	l := w.leader
-	if l == nil || !w.running(l.n) || l.n.applied < len(w.log)-1 {
+	if l == nil || !w.running(l.n) {
 		return
 	}
-	was := w.log[l.n.applied]
-	if l.over == nil || l.over.Epoch() != was.Epoch {
-		l.over = lease.NewHandover(terms(was))
+	l.memory.Begin(l.n.clock())
+	v := l.n.view()
+	if w.Without == Drain {
+		for id, k := range v.Nodes {
+			k.Epoch = v.Map.Epoch
+			v.Nodes[id] = k
+		}
 	}
-	applied := map[string]uint64{l.n.id: uint64(l.n.applied)}
-	v := ring.View{Table: tableOf(was), Released: make([]bool, Parts)}
-	missing := 0
+	switch a := l.memory.Decide(v); {
+	case a.Join != nil:
+		n := w.byID[a.Join.ID]
+		w.commit(l, func() { n.member = true })
+	case a.Map != nil:
+		if w.Without == Drain {
+			a.Map.Drift = 0
+		}
+		w.propose(l, a.Map)
+	}
+}
+
+// view returns what a node, as the leader, knows of the cluster.
+func (n *node) view() *placement.View {
+	w := n.w
+	v := &placement.View{
+		Now: n.clock(), Self: n.id, ClusterID: "sim", Map: w.log[n.applied], Partitions: Parts, Nodes: map[string]placement.Node{},
+		Commit: uint64(len(w.log) - 1), Version: ledger.NewestVersion(), MajorityBeats: n.majorityBeats, Timing: timing,
+	}
 	for _, m := range w.nodes {
-		if !m.member {
-			continue
+		if m.member {
+			v.Servers = append(v.Servers, placement.Server{ID: m.id, Address: m.id, Voter: slices.Contains(w.voters(), m)})
 		}
-		h := l.n.heard[m.index]
-		if m == l.n {
-			h = health{boot: m.boot, ready: m.ready(), epoch: uint64(m.applied), at: w.now, holds: m.holding()}
+		h := n.heard[m.index]
+		k := placement.Node{
+			Peer: m.id, Alive: true, Boot: h.boot, Silence: w.now - h.at, Missed: n.missed[m.index], Answers: n.Reachable(m.id),
+			Ready: h.ready, Leaving: h.leaving, Applied: h.epoch, Epoch: h.epoch, HoldingEpoch: h.adopted, Holding: bits(h.holds),
+			Knows: ledger.NewestVersion(),
 		}
-		node := ring.Node{Life: ring.Life{ID: m.id, Boot: h.boot}, Leaving: m.leaving}
-		node.Lost = h.boot == 0 || w.now-h.at > lostAfter && !l.vouched(m)
-		named := slices.Contains(was.Members, ledger.Member(node.Life))
-		node.Unfit = !h.ready && !named
-		if node.Lost || node.Unfit {
-			missing++
-		}
-		v.Nodes = append(v.Nodes, node)
-		applied[m.id] = h.epoch
-		if h.epoch == was.Epoch {
-			for p := range h.holds {
-				v.Released[p] = v.Released[p] || h.holds[p]
+		for i, reaches := range n.reaches[m.index] {
+			if reaches {
+				k.Reaches = append(k.Reaches, w.nodes[i].id)
 			}
 		}
+		if m == n {
+			k = placement.Node{
+				Peer: n.id, Alive: true, Boot: n.boot, Answers: true, Ready: n.ready(), Leaving: n.leaving,
+				Applied: uint64(n.applied), Epoch: uint64(n.applied), HoldingEpoch: n.m.Epoch, Holding: bits(n.holding()),
+				Knows: ledger.NewestVersion(),
+			}
+		}
+		v.Nodes[m.id] = k
 	}
-	if was.Epoch == 0 && missing > 0 {
-		return
-	}
-	if w.Without == Drain {
-		for id := range applied {
-			applied[id] = was.Epoch
+	return v
+}
+
+// bits packs what a node holds, a bit for each partition.
+func bits(holds []bool) []byte {
+	out := make([]byte, (Parts+7)/8)
+	for p, held := range holds {
+		if held {
+			out[p/8] |= 1 << (p % 8)
 		}
 	}
-	v.Passed = l.over.Observe(applied, w.now)
-	table, changed := ring.Next(v, Parts)
-	next := mapOf(table)
-	next.Epoch, next.Lease, next.Drift = was.Epoch+1, leaseLength, leaseDrift
-	next.Grantors, next.Retiring = was.Grantors, was.Retiring
-	if w.Without == Drain {
-		next.Drift = 0
-	}
-	var grantors []string
-	for _, m := range w.voters() {
-		grantors = append(grantors, m.id)
-	}
-	switch {
-	case len(next.Retiring) > 0 && v.Passed:
-		next.Retiring, changed = nil, true
-	case len(next.Retiring) == 0 && !slices.Equal(next.Grantors, grantors):
-		next.Grantors, next.Retiring, changed = grantors, next.Grantors, true
-	}
-	if changed {
-		w.propose(l, next)
-	}
-}
-
-func tableOf(m *ledger.Map) ring.Table {
-	t := ring.Table{Places: m.Places, Moving: m.Moving}
-	for _, k := range m.Members {
-		t.Members = append(t.Members, ring.Life(k))
-	}
-	return t
-}
-
-func mapOf(t ring.Table) *ledger.Map {
-	m := &ledger.Map{Places: t.Places, Moving: t.Moving}
-	for _, k := range t.Members {
-		m.Members = append(m.Members, ledger.Member(k))
-	}
-	return m
+	return out
 }

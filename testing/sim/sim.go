@@ -66,7 +66,7 @@ func Run(c Config) Result {
 	for _, n := range w.nodes {
 		n.start()
 	}
-	w.every(leadEvery, func() { w.elect(); w.lead() })
+	w.every(timing.Ping, func() { w.elect(); w.lead() })
 	w.every(50*time.Millisecond, w.spread)
 	w.run(formed)
 	if c.Script != nil {

@@ -49,7 +49,7 @@ func (n *node) copyTo(epoch uint64, p int, to *node) {
 	batch := n.local.Republish(p, to.id)
 	slices.SortFunc(batch, func(a, b limiter.UsageBound) int { return cmp.Compare(a.Seq, b.Seq) })
 	life := n.boot
-	n.after(beatEvery, done)
+	n.after(timing.Ping, done)
 	n.w.send(n, to, func() {
 		taken := make([]bool, len(batch))
 		for i := range batch {

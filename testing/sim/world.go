@@ -20,15 +20,8 @@ import (
 // partition i % Parts.
 const Parts = 4
 
-// The lengths of leases and of the loops, as the product has them.
-const (
-	leaseLength = 2 * time.Second
-	leaseDrift  = leaseLength / 50
-	beatEvery   = 100 * time.Millisecond
-	lostAfter   = time.Second
-	leadEvery   = 100 * time.Millisecond
-	cutOff      = 20 // missed beats
-)
+// cutOff is as the product has it.
+const cutOff = 20 // missed beats
 
 // Without names one protection that a run goes without.
 type Without string

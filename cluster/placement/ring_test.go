@@ -1,4 +1,4 @@
-package ring
+package placement
 
 import (
 	"fmt"
@@ -6,23 +6,25 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"quorate/fsm/ledger"
 )
 
 const parts = 4096
 
-func nodes(n int) []Node {
-	out := make([]Node, n)
+func nodes(n int) []candidate {
+	out := make([]candidate, n)
 	for i := range out {
-		out[i].Life = Life{fmt.Sprintf("n%03d", i), 1}
+		out[i].Member = ledger.Member{ID: fmt.Sprintf("n%03d", i), Boot: 1}
 	}
 	return out
 }
 
 // settle repeats Next, with every wait over and every handover done at once.
-func settle(t *testing.T, from Table, nodes []Node) Table {
+func settle(t *testing.T, from *ledger.Map, nodes []candidate) *ledger.Map {
 	t.Helper()
 	for range 20 {
-		next, changed := Next(View{Table: from, Nodes: nodes, Passed: true, Released: slices.Repeat([]bool{true}, parts)}, parts)
+		next, changed := nextRing(ringView{Map: from, candidates: nodes, leasesExpired: true, handedOver: slices.Repeat([]bool{true}, parts)}, parts)
 		if !changed {
 			return next
 		}
@@ -32,24 +34,24 @@ func settle(t *testing.T, from Table, nodes []Node) Table {
 	return from
 }
 
-func owned(t Table) map[string]int {
+func owned(t *ledger.Map) map[string]int {
 	out := map[string]int{}
 	for _, p := range t.Places {
-		if p[0] != Nobody {
+		if p[0] != nobody {
 			out[t.Members[p[0]].ID]++
 		}
 	}
 	return out
 }
 
-func (t *Table) owner(p int) string {
-	if at := t.Places[p][0]; at != Nobody {
+func owner(t *ledger.Map, p int) string {
+	if at := t.Places[p][0]; at != nobody {
 		return t.Members[at].ID
 	}
 	return ""
 }
 
-func busiest(t Table) (most int) {
+func busiest(t *ledger.Map) (most int) {
 	for _, n := range owned(t) {
 		most = max(most, n)
 	}
@@ -58,7 +60,7 @@ func busiest(t Table) (most int) {
 
 func TestLoadIsBounded(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 5, 10, 100} {
-		table := settle(t, Table{}, nodes(n))
+		table := settle(t, &ledger.Map{}, nodes(n))
 		most, mean := busiest(table), float64(parts)/float64(n)
 		t.Logf("%d nodes: busiest %d partitions, %.3f of the mean", n, most, float64(most)/mean)
 		if float64(most) > 1.10*mean {
@@ -69,11 +71,11 @@ func TestLoadIsBounded(t *testing.T) {
 
 func TestJoinMovesLittle(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 9, 99} {
-		before := settle(t, Table{}, nodes(n))
+		before := settle(t, &ledger.Map{}, nodes(n))
 		after := settle(t, before, nodes(n+1))
 		moved := 0
 		for p := range after.Places {
-			if before.owner(p) != after.owner(p) {
+			if owner(before, p) != owner(after, p) {
 				moved++
 			}
 		}
@@ -92,27 +94,27 @@ func TestJoinMovesLittle(t *testing.T) {
 
 func TestADeathMovesNothingOfTheLiving(t *testing.T) {
 	all := nodes(5)
-	before := settle(t, Table{}, all)
-	all[2].Lost = true
-	after, _ := Next(View{Table: before, Nodes: all, Passed: true}, parts)
+	before := settle(t, &ledger.Map{}, all)
+	all[2].lost = true
+	after, _ := nextRing(ringView{Map: before, candidates: all, leasesExpired: true}, parts)
 	for p, place := range before.Places {
-		switch was := before.owner(p); {
-		case was != "n002" && after.owner(p) != was:
-			t.Fatalf("partition %d of the living %s went to %q", p, was, after.owner(p))
-		case was == "n002" && after.Places[p][0] != Nobody:
-			t.Fatalf("partition %d of the lost owner went to %q without a wait", p, after.owner(p))
+		switch was := owner(before, p); {
+		case was != "n002" && owner(after, p) != was:
+			t.Fatalf("partition %d of the living %s went to %q", p, was, owner(after, p))
+		case was == "n002" && after.Places[p][0] != nobody:
+			t.Fatalf("partition %d of the lost owner went to %q without a wait", p, owner(after, p))
 		case was == "n002" && after.Members[after.Places[p][1]] != before.Members[place[1]]:
 			t.Fatalf("partition %d: the next is not the first successor", p)
 		}
 	}
-	waiting, changed := Next(View{Table: after, Nodes: all}, parts)
+	waiting, changed := nextRing(ringView{Map: after, candidates: all}, parts)
 	if changed {
 		t.Error("something changed while the wait is not over")
 	}
-	active, _ := Next(View{Table: waiting, Nodes: all, Passed: true}, parts)
+	active, _ := nextRing(ringView{Map: waiting, candidates: all, leasesExpired: true}, parts)
 	for p, place := range before.Places {
-		if before.owner(p) == "n002" && active.owner(p) != before.Members[place[1]].ID {
-			t.Fatalf("partition %d went to %q, not to its first successor", p, active.owner(p))
+		if owner(before, p) == "n002" && owner(active, p) != before.Members[place[1]].ID {
+			t.Fatalf("partition %d went to %q, not to its first successor", p, owner(active, p))
 		}
 	}
 	if most, mean := busiest(settle(t, active, all)), parts/4.0; float64(most) > 1.10*mean {
@@ -122,14 +124,14 @@ func TestADeathMovesNothingOfTheLiving(t *testing.T) {
 
 func TestALaterLifeNeedsNoWait(t *testing.T) {
 	all := nodes(3)
-	before := settle(t, Table{}, all)
+	before := settle(t, &ledger.Map{}, all)
 	all[0].Boot = 2
-	after, _ := Next(View{Table: before, Nodes: all}, parts)
+	after, _ := nextRing(ringView{Map: before, candidates: all}, parts)
 	for p, place := range before.Places {
-		if before.owner(p) == "n000" && after.owner(p) != before.Members[place[1]].ID {
-			t.Fatalf("partition %d of the earlier life went to %q", p, after.owner(p))
+		if owner(before, p) == "n000" && owner(after, p) != before.Members[place[1]].ID {
+			t.Fatalf("partition %d of the earlier life went to %q", p, owner(after, p))
 		}
-		if before.owner(p) != "n000" && !after.moving(p) && after.Members[after.Places[p][1]].ID == "n000" && before.Members[place[2]].ID != "n000" {
+		if owner(before, p) != "n000" && !moving(after, p) && after.Members[after.Places[p][1]].ID == "n000" && before.Members[place[2]].ID != "n000" {
 			t.Fatalf("partition %d: who has lost its copy comes before who has one", p)
 		}
 	}
@@ -140,15 +142,15 @@ func TestALaterLifeNeedsNoWait(t *testing.T) {
 
 func TestALeavingNodeHandsAllOver(t *testing.T) {
 	all := nodes(3)
-	before := settle(t, Table{}, all)
-	all[1].Leaving = true
-	moving, _ := Next(View{Table: before, Nodes: all}, parts)
+	before := settle(t, &ledger.Map{}, all)
+	all[1].leaving = true
+	first, _ := nextRing(ringView{Map: before, candidates: all}, parts)
 	for p := range before.Places {
-		if mine := before.owner(p) == "n001"; moving.moving(p) != mine || moving.owner(p) != before.owner(p) {
-			t.Fatalf("partition %d: moves %v, owned by %q", p, moving.moving(p), moving.owner(p))
+		if mine := owner(before, p) == "n001"; moving(first, p) != mine || owner(first, p) != owner(before, p) {
+			t.Fatalf("partition %d: moves %v, owned by %q", p, moving(first, p), owner(first, p))
 		}
 	}
-	after := settle(t, moving, all)
+	after := settle(t, first, all)
 	if got := owned(after)["n001"]; got != 0 {
 		t.Errorf("the leaving node still owns %d", got)
 	}
@@ -156,13 +158,13 @@ func TestALeavingNodeHandsAllOver(t *testing.T) {
 
 func TestPlacesNameThreeNodesOrNobody(t *testing.T) {
 	for n := 1; n < 5; n++ {
-		for p, place := range settle(t, Table{}, nodes(n)).Places {
+		for p, place := range settle(t, &ledger.Map{}, nodes(n)).Places {
 			seen := map[uint16]bool{}
 			for role, at := range place {
-				if role < n != (at != Nobody) {
+				if role < n != (at != nobody) {
 					t.Fatalf("%d nodes, partition %d: %v", n, p, place)
 				}
-				if at != Nobody && seen[at] {
+				if at != nobody && seen[at] {
 					t.Fatalf("partition %d names a node twice: %v", p, place)
 				}
 				seen[at] = true
@@ -177,50 +179,50 @@ func TestNoTwoOwners(t *testing.T) {
 	const few = 16
 	rapid.Check(t, func(rt *rapid.T) {
 		all := nodes(rapid.IntRange(1, 5).Draw(rt, "nodes"))
-		over := func(l Life) bool {
-			return slices.ContainsFunc(all, func(n Node) bool { return n.ID == l.ID && n.Boot > l.Boot })
+		over := func(l ledger.Member) bool {
+			return slices.ContainsFunc(all, func(n candidate) bool { return n.ID == l.ID && n.Boot > l.Boot })
 		}
-		table, _ := Next(View{Nodes: all}, few)
-		may := make([][]Life, few) // who may decide, of each partition
+		table, _ := nextRing(ringView{Map: &ledger.Map{}, candidates: all}, few)
+		may := make([][]ledger.Member, few) // who may decide, of each partition
 		for p := range may {
-			may[p] = []Life{table.Members[table.Places[p][0]]}
+			may[p] = []ledger.Member{table.Members[table.Places[p][0]]}
 		}
 		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
 			i := rapid.IntRange(0, len(all)-1).Draw(rt, "node")
 			switch rapid.IntRange(0, 3).Draw(rt, "what") {
 			case 0:
-				all[i].Lost = !all[i].Lost
+				all[i].lost = !all[i].lost
 			case 1: // restarted: the earlier life is over
-				old := all[i].Life
+				old := all[i].Member
 				all[i].Boot++
-				all[i].Lost = false
+				all[i].lost = false
 				for p := range may {
-					may[p] = slices.DeleteFunc(may[p], func(l Life) bool { return l == old })
+					may[p] = slices.DeleteFunc(may[p], func(l ledger.Member) bool { return l == old })
 				}
 			case 2:
-				all[i].Leaving = !all[i].Leaving
+				all[i].leaving = !all[i].leaving
 			}
-			v := View{Table: table, Nodes: all, Passed: rapid.Bool().Draw(rt, "passed"), Released: make([]bool, few)}
+			v := ringView{Map: table, candidates: all, leasesExpired: rapid.Bool().Draw(rt, "passed"), handedOver: make([]bool, few)}
 			for p := range few {
-				if table.moving(p) && rapid.Bool().Draw(rt, "released") {
+				if moving(table, p) && rapid.Bool().Draw(rt, "released") {
 					taker := table.Members[table.Places[p][1]]
-					if slices.ContainsFunc(all, func(n Node) bool { return n.Life == taker }) {
-						v.Released[p] = true
-						may[p] = []Life{taker}
+					if slices.ContainsFunc(all, func(n candidate) bool { return n.Member == taker }) {
+						v.handedOver[p] = true
+						may[p] = []ledger.Member{taker}
 					}
 				}
-				if v.Passed && table.Places[p][0] == Nobody {
+				if v.leasesExpired && table.Places[p][0] == nobody {
 					may[p] = nil
 				}
 			}
-			next, _ := Next(v, few)
+			next, _ := nextRing(v, few)
 			for p, place := range next.Places {
-				if place[0] == Nobody {
+				if place[0] == nobody {
 					continue
 				}
 				owner := next.Members[place[0]]
 				for _, l := range may[p] {
-					taker := next.moving(p) && l == next.Members[place[1]]
+					taker := moving(next, p) && l == next.Members[place[1]]
 					if l != owner && !taker {
 						rt.Fatalf("partition %d is %v's while %v may decide", p, owner, l)
 					}
@@ -228,7 +230,7 @@ func TestNoTwoOwners(t *testing.T) {
 				if !slices.Contains(may[p], owner) && !over(owner) {
 					may[p] = append(may[p], owner)
 				}
-				if next.moving(p) { // the owner may hand over before the leader hears
+				if moving(next, p) { // the owner may hand over before the leader hears
 					if taker := next.Members[place[1]]; !slices.Contains(may[p], taker) && !over(taker) {
 						may[p] = append(may[p], taker)
 					}
