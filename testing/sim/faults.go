@@ -29,6 +29,22 @@ const (
 // AllKinds are all of them.
 var AllKinds = []Kind{Kill, Freeze, Split, OneWay, Link, Slow, Join, Leave, Roll, Lag, Voters}
 
+// The course of a run: the cluster forms, faults begin, all faults are healed, and
+// excess admissions are paid back.
+const (
+	formed   = 3 * time.Second
+	lastFrom = 10 * time.Second
+	healed   = 17 * time.Second
+	ended    = 26 * time.Second
+)
+
+// takeover is the longest time that a fault may have effects after it has healed:
+// the next owner decides by then.
+const takeover = 8 * time.Second
+
+// lookEvery is the time between two checks of the invariants.
+const lookEvery = 50 * time.Millisecond
+
 // Fault is one fault of a run.
 type Fault struct {
 	Kind        Kind

@@ -9,9 +9,6 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// lookEvery is how often the run is looked at as a whole.
-const lookEvery = 50 * time.Millisecond
-
 // Broken is what must never be so, whatever the faults.
 type Broken struct {
 	At   time.Duration

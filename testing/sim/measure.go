@@ -8,10 +8,6 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// takeover is the longest that a fault's effect may last after it has healed:
-// by then the next owner decides.
-const takeover = 8 * time.Second
-
 // Violation is a bucket that admitted more than was promised.
 type Violation struct {
 	Account  string

@@ -9,15 +9,6 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// The course of a run: the cluster forms, faults begin, all is healed, and what
-// was admitted too much is paid back.
-const (
-	formed   = 3 * time.Second
-	lastFrom = 10 * time.Second
-	healed   = 17 * time.Second
-	ended    = 26 * time.Second
-)
-
 var errUnsettled = errors.New("the cluster has not settled by the end")
 
 // Result is how a run went.
