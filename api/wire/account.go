@@ -7,16 +7,17 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// Patch is the body of PATCH /v1/accounts/{id}: what the ledger takes, and the
-// overrides as they were written. Nil overrides were not given.
+// Patch is the body of PATCH /v1/accounts/{id}: the ledger's patch, and the
+// overrides before they are compiled. Overrides is nil if the body has none.
 type Patch struct {
 	ledger.Patch
 	Overrides []ledger.OverrideRule
 }
 
-// ParsePatch reads the body of PATCH /v1/accounts/{id}. A null usage_limit
-// takes the limit away; there is no other null. What overrides mean,
-// ledger.CompileOverrides tells, with every fault.
+// ParsePatch reads the body of PATCH /v1/accounts/{id}. A null usage_limit removes
+// the limit; null is invalid for all other members. ParsePatch does not check the
+// meaning of the overrides: ledger.CompileOverrides does. The error is a
+// *FieldError.
 func ParsePatch(s *Scanner) (Patch, error) {
 	var p Patch
 	var seen Fields
@@ -42,7 +43,7 @@ func patchField(s *Scanner, seen *Fields, name string, p *Patch) {
 			p.Plan = &plan
 			return
 		}
-		s.Fail("null is no plan")
+		s.Fail("want build, scale or enterprise, not null")
 	case "usage_limit":
 		limit := ledger.NoUsageLimit
 		if s.Field(seen, 1, "usage_limit") {
@@ -61,14 +62,14 @@ func patchField(s *Scanner, seen *Fields, name string, p *Patch) {
 			s.overrides(p)
 			return
 		}
-		s.Fail("want a list; an empty one takes all overrides away")
+		s.Fail("want a list; an empty list removes all overrides")
 	default:
 		s.Unknown(name)
 	}
 }
 
-// Money reads an amount: a string, because a JSON number would lose cents to a
-// float somewhere on its way.
+// Money reads an amount. It must be a string, because many JSON libraries would
+// convert a number to a float and lose cents.
 func (s *Scanner) Money() ledger.Micros {
 	if c := s.peek(); c != '"' {
 		s.Fail(ledger.ErrMoney.Error())
@@ -81,7 +82,8 @@ func (s *Scanner) Money() ledger.Micros {
 	return m
 }
 
-// AppendAccount appends an account and where it stands in the policy.
+// AppendAccount appends an account as a JSON object, with its tier and limits
+// according to t.
 func AppendAccount(dst []byte, a *ledger.Account, t *ledger.Table) []byte {
 	st := t.Standing(a)
 	dst = append(dst, `{"id":`...)
@@ -118,7 +120,8 @@ func AppendAccount(dst []byte, a *ledger.Account, t *ledger.Table) []byte {
 	return append(appendLimits(dst, &st), '}')
 }
 
-// blockedBy names, as JSON, the switch that a check would meet first.
+// blockedBy returns, as JSON, the reason that denies every check of the account, or
+// null.
 func blockedBy(a *ledger.Account) string {
 	switch {
 	case a.Suspended:
@@ -148,13 +151,13 @@ func appendLimits(dst []byte, st *ledger.Standing) []byte {
 	return append(dst, '}')
 }
 
-// AccountResponse is an account as a client reads it.
+// AccountResponse is the answer to GET /v1/accounts/{id}.
 type AccountResponse struct {
 	ID            string                   `json:"id"`
 	Plan          string                   `json:"plan"`
 	Tier          int                      `json:"tier"`
 	TierName      string                   `json:"tier_name"`
-	NextTier      *NextTier                `json:"next_tier"` // nil at the highest
+	NextTier      *NextTier                `json:"next_tier"` // nil in the highest tier
 	LifetimeSpend string                   `json:"lifetime_spend"`
 	Credits       Credits                  `json:"credits"`
 	OpenBill      string                   `json:"open_bill"`
@@ -164,26 +167,26 @@ type AccountResponse struct {
 	Overrides     []Override               `json:"overrides"`
 	Limits        map[string][]LimitStatus `json:"limits"`
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
-// Override is a rule of an account's own, for the models that match or for a
+// Override is a rule for one account, for the models that match a pattern or for a
 // category.
 type Override struct {
 	Match     string              `json:"match,omitempty"`
 	Category  string              `json:"category,omitempty"`
-	Limits    *[]ledger.LimitRule `json:"limits,omitempty"` // nil: inherited; none: unlimited
+	Limits    *[]ledger.LimitRule `json:"limits,omitempty"` // nil: inherited from the policy; empty: unlimited
 	MinTier   *int                `json:"min_tier,omitempty"`
 	ExpiresAt string              `json:"expires_at,omitempty"` // RFC 3339
 }
 
-// NextTier is the tier above and what is missing to it.
+// NextTier is the next tier and the spend that it still needs, in dollars.
 type NextTier struct {
 	Tier        int    `json:"tier"`
 	SpendNeeded string `json:"spend_needed"`
 }
 
-// Credits are what an account holds of either kind.
+// Credits are the balances of an account, in dollars.
 type Credits struct {
 	Free      string `json:"free"`
 	Purchased string `json:"purchased"`

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// AppendString appends s as a JSON string. Bytes that are no UTF-8 become
-// U+FFFD.
+// AppendString appends s as a JSON string. It replaces each invalid UTF-8 byte
+// with U+FFFD.
 func AppendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
@@ -49,8 +49,8 @@ func appendBool(dst []byte, v bool) []byte {
 	return append(dst, "false"...)
 }
 
-// Ceil returns d in units of unit, rounded up, so that who waits that long
-// never comes too early.
+// Ceil returns d in units of unit, rounded up, so that a client that waits that
+// long never returns too early.
 func Ceil(d, unit time.Duration) int64 {
 	n := int64(d / unit)
 	if d%unit > 0 {

@@ -7,8 +7,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// CheckRequest is the body of POST /v1/check. Written, it carries all its
-// numbers, so that 0 requests stay 0; read, Requests defaults to 1.
+// CheckRequest is the body of POST /v1/check. Marshalling always writes both
+// numbers, so that 0 requests stay 0; Parse sets absent Requests to 1.
 type CheckRequest struct {
 	Account  string `json:"account"`
 	Model    string `json:"model,omitempty"`
@@ -19,8 +19,8 @@ type CheckRequest struct {
 	Reserve  bool   `json:"reserve,omitempty"`
 }
 
-// Parse reads the whole document of the scanner. The strings are views that
-// live as long as the document. Its error is a *FieldError.
+// Parse reads the scanner's whole document. The strings of r point into the
+// document and are valid only as long as it is. The error is a *FieldError.
 func (r *CheckRequest) Parse(s *Scanner) error {
 	*r = CheckRequest{Requests: 1}
 	var seen Fields
@@ -77,7 +77,8 @@ func (r *CheckRequest) field(s *Scanner, seen *Fields, name string) {
 	}
 }
 
-// Validate reports what is wrong with the request's words, as a *FieldError.
+// Validate returns a *FieldError if a string of the request is missing or invalid,
+// or if members contradict each other. It does not check the numbers.
 func (r *CheckRequest) Validate() error {
 	switch {
 	case r.Account == "":
@@ -96,7 +97,7 @@ func (r *CheckRequest) Validate() error {
 	return nil
 }
 
-// What names must be.
+// The details of errors about invalid names.
 const (
 	BadAccount  = "want 1 to 128 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit"
 	BadCategory = "want 1 to 64 of A-Z a-z 0-9 . _ : @ -, the first a letter or digit"
@@ -111,23 +112,23 @@ type CheckResponse struct {
 	Tier         int           `json:"tier"`
 	Category     string        `json:"category"`
 	Limits       []LimitStatus `json:"limits"`
-	RequiredTier *int          `json:"required_tier"` // free_tier and tier_access
-	SpendNeeded  *string       `json:"spend_needed"`  // likewise
-	LimitHit     *string       `json:"limit_hit"`     // rate_limited: the limit's name
+	RequiredTier *int          `json:"required_tier"` // for free_tier and tier_access
+	SpendNeeded  *string       `json:"spend_needed"`  // in dollars, for free_tier and tier_access
+	LimitHit     *string       `json:"limit_hit"`     // name of the limit, for rate_limited
 	NeverFits    bool          `json:"never_fits"`
-	RetryAfterMS *int64        `json:"retry_after_ms"` // nil when it never fits
-	Reservation  string        `json:"reservation"`    // of an allowed check that asked for one; empty: there was no room
+	RetryAfterMS *int64        `json:"retry_after_ms"` // nil if NeverFits
+	Reservation  string        `json:"reservation"`    // empty unless requested and allowed, and when the node has no room for more
 	DecidedBy    string        `json:"decided_by"`
 	Node         string        `json:"node"`
 	Degraded     bool          `json:"degraded"`
 
-	Status int             `json:"-"` // of the HTTP answer: 200, 402, 403 or 429
-	Index  uint64          `json:"-"` // the deciding node's applied index
-	Raw    json.RawMessage `json:"-"` // the body as it came
+	Status int             `json:"-"` // HTTP status: 200, 402, 403 or 429
+	Index  uint64          `json:"-"` // applied index of the node that decided
+	Raw    json.RawMessage `json:"-"` // the body as received
 }
 
-// LimitStatus is a limit as an account has it; in a decision also how it
-// stands.
+// LimitStatus is a limit of an account. Remaining and ResetMS are set only in a
+// decision.
 type LimitStatus struct {
 	Name      string `json:"name"`
 	Unit      string `json:"unit"`

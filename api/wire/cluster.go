@@ -13,23 +13,23 @@ type ClusterStatus struct {
 	Leader         *string      `json:"leader"`
 	Term           uint64       `json:"term"`
 	Epoch          uint64       `json:"epoch"`
-	Unowned        int          `json:"unowned"`               // partitions that nobody owns while a lost owner's lease runs out
-	Moving         int          `json:"moving"`                // partitions that are being handed over
-	Settling       bool         `json:"settling"`              // the nodes that grant leases change: none of the former ones may be stopped yet
-	KeysSince      *string      `json:"keys_remembered_since"` // RFC 3339; null while no command was applied
+	Unowned        int          `json:"unowned"`               // partitions without an owner, while the lease of a lost owner expires
+	Moving         int          `json:"moving"`                // partitions that are being moved
+	Settling       bool         `json:"settling"`              // the nodes that grant leases are changing: stopping one of the former nodes now is unsafe
+	KeysSince      *string      `json:"keys_remembered_since"` // RFC 3339; nil until a command is applied
 	Nodes          []NodeStatus `json:"nodes"`
 	AnsweredByNode string       `json:"node"`
-	Security       Guards       `json:"security"` // of the node that answers
+	Security       Guards       `json:"security"` // of the node that answered
 
-	Raw json.RawMessage `json:"-"` // the body as it came to a client
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
-// Guards says what keeps strangers out of a node.
+// Guards describes how a node authenticates clients and other nodes.
 type Guards struct {
 	TLS        bool `json:"tls"`
 	GossipKey  bool `json:"gossip_key"`
 	AdminToken bool `json:"admin_token"`
-	Insecure   bool `json:"insecure"` // it was allowed to go without
+	Insecure   bool `json:"insecure"` // the node may run without the others
 }
 
 // NodeStatus is one node of the cluster.
@@ -43,15 +43,15 @@ type NodeStatus struct {
 	AppliedIndex uint64 `json:"applied_index"`
 	Version      string `json:"version"`
 	Partitions   int    `json:"partitions"`
-	Epoch        uint64 `json:"epoch"`      // of the map that it has applied
-	Leases       uint64 `json:"leases"`     // partitions that it holds a lease on
-	Incomplete   uint64 `json:"incomplete"` // of its partitions, those without whole copies at their successors
+	Epoch        uint64 `json:"epoch"`      // of the ownership map that the node has applied
+	Leases       uint64 `json:"leases"`     // partitions for which the node holds a lease
+	Incomplete   uint64 `json:"incomplete"` // partitions of the node whose replicas are incomplete
 }
 
-// Removed, Transferred and Drained are the answers to an operator's orders.
+// Removed, Transferred and Drained are the answers to the commands of an operator.
 type (
 	Removed struct {
-		Removed string `json:"removed"` // the node's id, which can never come back
+		Removed string `json:"removed"` // id of the node; it can never be used again
 	}
 	Transferred struct {
 		Leader string `json:"leader"`
@@ -64,11 +64,11 @@ type (
 
 // TransferRequest is the body of POST /v1/cluster/transfer-leadership.
 type TransferRequest struct {
-	To string `json:"to,omitempty"` // empty: any
+	To string `json:"to,omitempty"` // empty: any voter that can lead
 }
 
-// ParseTransfer reads the whole document of the scanner and returns the node
-// that it names, which may be none.
+// ParseTransfer reads the scanner's whole document and returns the id of the node
+// in it, empty if there is none. The error is a *FieldError.
 func ParseTransfer(s *Scanner) (to string, err error) {
 	var seen Fields
 	for s.Object(); ; {

@@ -8,13 +8,13 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// AppendDecision appends the body of a decision that the named node answers.
-// It allocates nothing where dst has room.
+// AppendDecision appends a decision as a JSON object; node is the id of the node
+// that answers. It does not allocate if dst has room.
 func AppendDecision(dst []byte, account, node string, d *bucket.Decision) []byte {
 	return append(AppendDecisionMembers(append(dst, '{'), account, node, d), '}')
 }
 
-// AppendDecisionMembers appends the members of a decision without the braces.
+// AppendDecisionMembers is AppendDecision without the braces.
 func AppendDecisionMembers(dst []byte, account, node string, d *bucket.Decision) []byte {
 	dst = append(dst, `"allowed":`...)
 	dst = appendBool(dst, d.Reason == bucket.OK)
@@ -48,7 +48,7 @@ func AppendDecisionMembers(dst []byte, account, node string, d *bucket.Decision)
 	return dst
 }
 
-// appendDenial appends what only some denials carry, and retry_after_ms.
+// appendDenial appends retry_after_ms, and the members that depend on the reason.
 func appendDenial(dst []byte, d *bucket.Decision) []byte {
 	switch d.Reason {
 	case bucket.FreeTier, bucket.TierAccess:
@@ -100,7 +100,7 @@ func appendSource(dst []byte, l *bucket.Scoped) []byte {
 	return append(dst, `"}`...)
 }
 
-// appendWindow is bucket.FormatWindow without its string.
+// appendWindow is bucket.FormatWindow without the allocation of a string.
 func appendWindow(dst []byte, w time.Duration) []byte {
 	secs := int64(w / time.Second)
 	unit := byte('s')
@@ -115,8 +115,8 @@ func appendWindow(dst []byte, w time.Duration) []byte {
 	return append(strconv.AppendInt(dst, secs, 10), unit)
 }
 
-// appendMoney appends an amount as a JSON string, as Micros.String has it but
-// without allocating: a flood of unknown accounts is denied with one each.
+// appendMoney appends an amount as a JSON string in the format of Micros.String. It
+// does not allocate, because each denial of an unknown account contains an amount.
 func appendMoney(dst []byte, m ledger.Micros) []byte {
 	dst = append(dst, '"')
 	if m < 0 {
@@ -124,7 +124,7 @@ func appendMoney(dst []byte, m ledger.Micros) []byte {
 	}
 	dst = strconv.AppendInt(dst, int64(m/ledger.Dollar), 10)
 	point := len(dst)
-	// The 1 in front keeps the leading zeros; the point then takes its place.
+	// Adding a dollar keeps the leading zeros; the point then overwrites its digit.
 	dst = strconv.AppendInt(dst, int64(m%ledger.Dollar+ledger.Dollar), 10)
 	dst[point] = '.'
 	for len(dst) > point+3 && dst[len(dst)-1] == '0' {

@@ -1,13 +1,13 @@
-// Package wire is what goes over the HTTP API: names of headers, shapes of
-// requests and answers, and the strict reading and quick writing of their JSON.
+// Package wire defines the format of the HTTP API: header names, the shapes of
+// requests and answers, a strict JSON scanner and fast JSON writers.
 //
-// Requests are read by one small Scanner that knows nothing of reflection:
-// names are case-sensitive and may not repeat, integers are integers, nothing
-// may follow the document. Answers are appended to a buffer that the caller
-// owns.
+// The Scanner reads requests without reflection. It is stricter than
+// encoding/json: names are case-sensitive and must not repeat, integers have no
+// fraction or exponent, and only white space may follow the document. The
+// writers append to a buffer that the caller owns.
 package wire
 
-// The headers of the API, as they are written in answers.
+// The headers of the API, in the spelling of its answers.
 const (
 	HeaderIndex           = "X-Quorate-Index"
 	HeaderMinIndex        = "X-Quorate-Min-Index"
@@ -19,7 +19,7 @@ const (
 	HeaderShouldRetry     = "x-should-retry"
 )
 
-// The headers by which a gateway asks for a decision, and those of its answer.
+// The headers in which a gateway sends a check, and those of the answer.
 const (
 	HeaderAccount     = "X-Quorate-Account"
 	HeaderModel       = "X-Quorate-Model"
@@ -42,8 +42,8 @@ const (
 	TypeMetrics = "text/plain; version=0.0.4; charset=utf-8"
 )
 
-// MaxBody is the largest body of a request, in bytes; MaxBulk the most entries
-// of one bulk request.
+// MaxBody is the maximum size of a request's body in bytes. MaxBulk is the maximum
+// number of items in one bulk request.
 const (
 	MaxBody = 1 << 20
 	MaxBulk = 1000

@@ -10,8 +10,8 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// EntryRequest is the body of POST /v1/accounts/{id}/ledger, and with its
-// account an item of POST /v1/ledger.
+// EntryRequest is the body of POST /v1/accounts/{id}/ledger, without Account, and
+// an item of POST /v1/ledger, with it.
 type EntryRequest struct {
 	Account string `json:"account,omitempty"`
 	Key     string `json:"key"`
@@ -21,13 +21,13 @@ type EntryRequest struct {
 	IssuedAt string `json:"issued_at,omitempty"` // RFC 3339
 }
 
-// ParseEntry reads the whole document of the scanner as an entry of the given
-// account. Its strings are the operation's own. Its error is a *FieldError.
+// ParseEntry reads the scanner's whole document as an entry of the given account.
+// The strings of the operation are clones. The error is a *FieldError.
 func ParseEntry(s *Scanner, account string) (ledger.Op, error) {
 	return parseEntry(s, ledger.Op{Kind: ledger.OpEntry, Account: account}, false)
 }
 
-// ParseItem reads the whole document as an entry that names its account.
+// ParseItem is ParseEntry for an entry that contains its account.
 func ParseItem(s *Scanner) (ledger.Op, error) {
 	return parseEntry(s, ledger.Op{Kind: ledger.OpEntry}, true)
 }
@@ -113,19 +113,20 @@ func entryType(s *Scanner) ledger.EntryType {
 	return t
 }
 
-// Time reads a moment in RFC 3339 as milliseconds since 1970. What was before
-// is 1: as long ago as anything here can be, and not 0, which is no moment.
+// Time reads an RFC 3339 time as milliseconds since 1970. It returns 1 for earlier
+// times, because 0 means that no time was given.
 func (s *Scanner) Time() int64 {
 	t, err := time.Parse(time.RFC3339, s.Text())
 	if err != nil {
-		s.Fail("want a moment in RFC 3339, such as 2026-01-31T12:00:00Z")
+		s.Fail("want a time in RFC 3339, such as 2026-01-31T12:00:00Z")
 		return 0
 	}
 	return max(1, t.UnixMilli())
 }
 
-// ParseItems reads a body that is one list of the given name into the bytes of
-// its items, views of the document, 1 to MaxBulk.
+// ParseItems reads a document whose only member is the named list, of 1 to MaxBulk
+// items, and returns the bytes of each item. They point into the document. The
+// error is a *FieldError.
 func ParseItems(s *Scanner, list string) ([][]byte, error) {
 	var seen Fields
 	var items [][]byte
@@ -156,8 +157,8 @@ func ParseItems(s *Scanner, list string) ([][]byte, error) {
 	return items, s.err
 }
 
-// AppendEntryResult appends the members, without the braces, of an entry that
-// was applied or replayed.
+// AppendEntryResult appends the result of an entry that was applied or replayed,
+// without the braces.
 func AppendEntryResult(dst []byte, r *ledger.Result, t *ledger.Table) []byte {
 	dst = append(dst, `"replayed":`...)
 	dst = appendBool(dst, r.Replayed)
@@ -167,7 +168,7 @@ func AppendEntryResult(dst []byte, r *ledger.Result, t *ledger.Table) []byte {
 	return AppendAccount(dst, &r.Account, t)
 }
 
-// AppendEntry appends an entry of the ledger.
+// AppendEntry appends an entry of the ledger as a JSON object.
 func AppendEntry(dst []byte, e ledger.Entry) []byte {
 	dst = append(dst, `{"key":`...)
 	dst = AppendString(dst, e.Key)
@@ -179,13 +180,13 @@ func AppendEntry(dst []byte, e ledger.Entry) []byte {
 	return append(strconv.AppendUint(dst, e.Index, 10), '}')
 }
 
-// EntryResponse is an applied or replayed entry as a client reads it.
+// EntryResponse is the answer to an entry that was applied or replayed.
 type EntryResponse struct {
 	Replayed bool            `json:"replayed"`
 	Entry    Entry           `json:"entry"`
 	Account  AccountResponse `json:"account"`
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
 // Entry is an entry of the ledger.

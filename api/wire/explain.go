@@ -8,8 +8,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// AppendExplanation appends the members that follow the decision of an
-// explanation.
+// AppendExplanation appends the members of an explanation that follow its
+// decision.
 func AppendExplanation(dst []byte, steps []ledger.Step, limits []bucket.Status, st ledger.Standing) []byte {
 	dst = append(dst, `,"rules":[`...)
 	for i, s := range steps {
@@ -34,7 +34,7 @@ func AppendExplanation(dst []byte, steps []ledger.Step, limits []bucket.Status, 
 	return appendNextTier(dst, &st)
 }
 
-// appendNextTier appends the tier above and what is missing to it, or null.
+// appendNextTier appends the next tier and the spend that it still needs, or null.
 func appendNextTier(dst []byte, st *ledger.Standing) []byte {
 	if st.Next == 0 {
 		return append(dst, "null"...)
@@ -45,7 +45,8 @@ func appendNextTier(dst []byte, st *ledger.Standing) []byte {
 	return append(appendMoney(dst, st.NextNeeded), '}')
 }
 
-// Explanation is what leads to a decision, as a client reads it.
+// Explanation is the answer to GET /v1/explain: a decision and the rules that lead
+// to it.
 type Explanation struct {
 	Decision CheckResponse `json:"decision"`
 	Rules    []struct {
@@ -56,5 +57,5 @@ type Explanation struct {
 	Limits   []LimitStatus `json:"limits"`
 	NextTier *NextTier     `json:"next_tier"`
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }

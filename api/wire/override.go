@@ -9,8 +9,8 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// overrides reads the whole list of an account's overrides. Numbers out of
-// bounds are left to ledger.CompileOverrides, which names every fault.
+// overrides reads an account's list of overrides. It leaves numbers out of range to
+// ledger.CompileOverrides, which reports all errors at once.
 func (s *Scanner) overrides(p *Patch) {
 	p.Overrides = []ledger.OverrideRule{}
 	for s.Array(); s.Item(); {
@@ -89,7 +89,7 @@ func (s *Scanner) limit() (r ledger.LimitRule) {
 		case "burst":
 			if s.Field(&seen, 2, "overrides.limits.burst") {
 				if r.Burst = s.Whole(); r.Burst == 0 {
-					r.Burst = -1 // 0 would mean that none was given
+					r.Burst = -1 // 0 means absent
 				}
 			}
 		case "window":
@@ -106,7 +106,7 @@ func (s *Scanner) limit() (r ledger.LimitRule) {
 	}
 }
 
-// appendOverrides appends an account's overrides as they can be sent back.
+// appendOverrides appends an account's overrides in the form that PATCH accepts.
 func appendOverrides(dst []byte, list *ledger.Overrides) []byte {
 	dst = append(dst, '[')
 	if list != nil {

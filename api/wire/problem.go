@@ -7,7 +7,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// Code is the machine-readable name of a problem.
+// Code identifies a kind of problem.
 type Code string
 
 // The codes of the API.
@@ -49,22 +49,22 @@ const (
 	Internal            Code = "internal"
 )
 
-// Problem is an RFC 9457 problem: every answer that is neither a success nor a
-// decision. Its type is about:blank, because the code says all there is.
+// Problem is an RFC 9457 problem, the answer to every request that fails. A denial
+// is a decision, not a problem. The type of a problem is always about:blank, because
+// Code identifies it.
 type Problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Code   Code   `json:"code"`
-	Field  string `json:"field,omitempty"` // the one at fault, if one is
+	Field  string `json:"field,omitempty"` // the invalid field, if there is exactly one
 
-	Errors ledger.Faults `json:"errors,omitempty"` // every fault of a document
+	Errors ledger.Faults `json:"errors,omitempty"` // all errors of a document
 }
 
 // Append appends the problem as a JSON object.
 func (p *Problem) Append(dst []byte) []byte { return append(p.AppendMembers(append(dst, '{')), '}') }
 
-// AppendMembers appends the problem's members without the braces, for an item
-// of a list that failed alone.
+// AppendMembers is Append without the braces, for a failed item of a bulk request.
 func (p *Problem) AppendMembers(dst []byte) []byte {
 	dst = append(dst, `"type":"about:blank","title":`...)
 	dst = AppendString(dst, http.StatusText(p.Status))
@@ -95,13 +95,14 @@ func (p *Problem) AppendMembers(dst []byte) []byte {
 	return dst
 }
 
-// FieldError is a request that cannot be read or has a value out of bounds.
+// FieldError is the error of a request that cannot be parsed or has an invalid
+// value.
 type FieldError struct {
-	Field  string // empty when no one field is at fault
+	Field  string // empty if the error concerns no single field
 	Detail string
 }
 
-// Error returns the detail with the field it is about.
+// Error returns the detail, preceded by the field if there is one.
 func (e *FieldError) Error() string {
 	if e.Field == "" {
 		return e.Detail

@@ -7,8 +7,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// AppendRateLimitPolicy appends the value of RateLimit-Policy for the limits,
-// as draft-ietf-httpapi-ratelimit-headers-10 has it.
+// AppendRateLimitPolicy appends the value of the RateLimit-Policy header for the
+// limits, according to draft-ietf-httpapi-ratelimit-headers-10.
 func AppendRateLimitPolicy(dst []byte, limits []bucket.Status) []byte {
 	for i := range limits {
 		l := &limits[i]
@@ -24,9 +24,9 @@ func AppendRateLimitPolicy(dst []byte, limits []bucket.Status) []byte {
 	return dst
 }
 
-// AppendRateLimit appends the value of RateLimit: of each limit what remains,
-// and the seconds until one more unit is there; of the limit that was hit the
-// seconds to wait.
+// AppendRateLimit appends the value of the RateLimit header: for each limit the
+// remaining units and the seconds until one more unit is available. For the limit
+// that was hit, the seconds are those until the same check fits.
 func AppendRateLimit(dst []byte, d *bucket.Decision) []byte {
 	for i := range d.Limits {
 		l := &d.Limits[i]
@@ -43,8 +43,9 @@ func AppendRateLimit(dst []byte, d *bucket.Decision) []byte {
 	return dst
 }
 
-// appendItem begins the i-th item of a structured field list (RFC 9651): a
-// string, in which only the quote and the backslash need an escape.
+// appendItem appends the start of the i-th item of a structured field list
+// (RFC 9651): name as a string, in which only the quote and the backslash need an
+// escape.
 func appendItem(dst []byte, i int, name string) []byte {
 	if i > 0 {
 		dst = append(dst, ", "...)

@@ -6,32 +6,32 @@ import (
 	"strings"
 )
 
-// maxDepth bounds how deep arrays and objects nest.
+// maxDepth is the maximum nesting of arrays and objects.
 const maxDepth = 32
 
-// Scanner reads one JSON document from front to back. After the first fault
-// every call returns a zero value, and Err says what it was. The zero Scanner
-// reads nothing; Reset gives it a document. It may be used again and again and
-// then allocates nothing but for strings with escapes.
+// Scanner reads one JSON document from front to back. After the first error every
+// method returns a zero value, and Err returns the error. The zero Scanner has no
+// document; Reset sets one. A Scanner that is reused allocates nothing, except for
+// strings with escapes.
 type Scanner struct {
 	data    []byte
 	pos     int
 	depth   int
 	fresh   bool   // the last byte read opened an object or an array
-	at      string // the field being read, for the fault's name
-	scratch []byte // decoded strings that had escapes; only ever appended to
+	at      string // the field being read, for errors
+	scratch []byte // decoded strings that had escapes; append only
 	err     error
 }
 
-// Reset starts a new document. Strings handed out before become invalid.
+// Reset starts a new document. Strings returned before become invalid.
 func (s *Scanner) Reset(data []byte) {
 	*s = Scanner{data: data, scratch: s.scratch[:0]}
 }
 
-// Err returns the first fault, always a *FieldError.
+// Err returns the first error, always a *FieldError.
 func (s *Scanner) Err() error { return s.err }
 
-// Fail notes a fault of the field being read.
+// Fail records an error of the field being read, if it is the first error.
 func (s *Scanner) Fail(detail string) { s.failField(s.at, detail) }
 
 func (s *Scanner) failField(field, detail string) {
@@ -48,11 +48,11 @@ func (s *Scanner) syntax(want string) {
 	if s.pos < len(s.data) {
 		got = fmt.Sprintf("%q", s.data[s.pos])
 	}
-	s.Fail(fmt.Sprintf("not the JSON that is due: at byte %d want %s, got %s", s.pos, want, got))
+	s.Fail(fmt.Sprintf("invalid JSON: at byte %d want %s, got %s", s.pos, want, got))
 }
 
-// peek returns the next byte that is no white space, 0 at the end or after a
-// fault.
+// peek returns the next byte that is not white space, 0 at the end or after an
+// error.
 func (s *Scanner) peek() byte {
 	if s.err != nil {
 		return 0
@@ -67,10 +67,10 @@ func (s *Scanner) peek() byte {
 	return 0
 }
 
-// Object opens an object; read it with Key until that is false.
+// Object opens an object. Call Key until it returns false.
 func (s *Scanner) Object() { s.open('{', "an object") }
 
-// Array opens an array; read it with Item until that is false.
+// Array opens an array. Call Item until it returns false.
 func (s *Scanner) Array() { s.open('[', "an array") }
 
 func (s *Scanner) open(c byte, what string) {
@@ -86,8 +86,8 @@ func (s *Scanner) open(c byte, what string) {
 	s.fresh = true
 }
 
-// more moves to the next element before the closing byte; false at it, which
-// it then takes, and after a fault.
+// more advances to the next element. It returns false after an error, and at the
+// closing byte, which it consumes.
 func (s *Scanner) more(closing byte, want string) bool {
 	c := s.peek()
 	switch {
@@ -109,8 +109,8 @@ func (s *Scanner) more(closing byte, want string) bool {
 	return false
 }
 
-// Key returns the next name of an object; ok is false at its end. The name is
-// valid until the next call of Reset.
+// Key returns the next name of an object; ok is false at the end of the object. The
+// name is valid until the next Reset.
 func (s *Scanner) Key() (name string, ok bool) {
 	s.at = ""
 	if !s.more('}', "a comma or }") {
@@ -128,11 +128,12 @@ func (s *Scanner) Key() (name string, ok bool) {
 // Item reports whether the array has one more element.
 func (s *Scanner) Item() bool { return s.more(']', "a comma or ]") }
 
-// Fields notes which names of an object were seen.
+// Fields is a set of the names that an object contained, one bit per name.
 type Fields uint32
 
-// Field starts the value of a known name, the given bit in seen. It is false
-// when there is nothing to read: a name seen before, or null for absent.
+// Field starts the value of the known name that has the given bit in seen. It
+// returns false if there is no value to read: after an error, for a repeated name,
+// which is an error, and for null, which counts as absent.
 func (s *Scanner) Field(seen *Fields, bit uint, name string) bool {
 	s.at = name
 	if *seen&(1<<bit) != 0 {
@@ -143,12 +144,12 @@ func (s *Scanner) Field(seen *Fields, bit uint, name string) bool {
 	return s.err == nil && !s.Null()
 }
 
-// Unknown notes a name that the shape does not have.
+// Unknown records the error that the object must not contain the name.
 func (s *Scanner) Unknown(name string) {
 	s.failField(strings.Clone(name[:min(len(name), 64)]), "unknown name")
 }
 
-// Null takes a null if there is one next.
+// Null consumes a null and returns true, if the next value is null.
 func (s *Scanner) Null() bool {
 	if s.peek() != 'n' {
 		return false
@@ -178,7 +179,7 @@ func (s *Scanner) word(w string) bool {
 	return true
 }
 
-// Int reads an integer from 0 to most. 1.0 and 1e3 are none.
+// Int reads an integer from 0 to most. It refuses 1.0 and 1e3.
 func (s *Scanner) Int(most int64) int64 {
 	v := s.Whole()
 	if v < 0 || v > most {
@@ -188,8 +189,8 @@ func (s *Scanner) Int(most int64) int64 {
 	return v
 }
 
-// Whole reads an integer of any size; beyond 64 bits it is the largest or
-// smallest that there is.
+// Whole reads an integer of any size. For an integer beyond 64 bits it returns the
+// largest or smallest int64.
 func (s *Scanner) Whole() int64 {
 	if c := s.peek(); c != '-' && (c < '0' || c > '9') {
 		s.syntax("an integer")
@@ -212,7 +213,7 @@ func (s *Scanner) Whole() int64 {
 			return 0
 		}
 		if v > (math.MaxInt64-9)/10 {
-			v = math.MaxInt64 // out of any bound
+			v = math.MaxInt64 // above every bound
 			continue
 		}
 		v = v*10 + int64(c-'0')
@@ -223,7 +224,7 @@ func (s *Scanner) Whole() int64 {
 	return v
 }
 
-// End checks that nothing but white space follows.
+// End records an error if anything but white space follows.
 func (s *Scanner) End() {
 	s.at = ""
 	if s.peek(); s.err == nil && s.pos < len(s.data) {

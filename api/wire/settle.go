@@ -8,37 +8,37 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// SettleRequest is the body of POST /v1/settle as a client writes it, and
-// without tokens and amount that of POST /v1/release.
+// SettleRequest is the body of POST /v1/settle as a client writes it. The body of
+// POST /v1/release is the same without tokens and amount.
 type SettleRequest struct {
 	Account     string `json:"account"`
 	Reservation string `json:"reservation"`
-	Tokens      *int64 `json:"tokens,omitempty"` // what was used
-	Amount      string `json:"amount,omitempty"` // what it cost; empty: nothing is recorded
+	Tokens      *int64 `json:"tokens,omitempty"` // tokens used
+	Amount      string `json:"amount,omitempty"` // their cost in dollars; empty: no usage is recorded
 }
 
-// Settle is a SettleRequest as it was read.
+// Settle is a parsed SettleRequest.
 type Settle struct {
 	Account, Reservation string
 	Tokens               int64
-	Amount               ledger.Micros // 0: nothing is recorded
+	Amount               ledger.Micros // 0: no usage is recorded
 }
 
-// SettleResponse says what became of a settlement.
+// SettleResponse is the answer to a settlement or a release.
 type SettleResponse struct {
 	Settled       bool   `json:"settled"`
 	UsageRecorded bool   `json:"usage_recorded"`
 	Replayed      bool   `json:"replayed"`
 	Reason        string `json:"reason,omitempty"` // reservation_unknown
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
-// ParseSettle reads the whole document of the scanner. Its strings are its own.
+// ParseSettle reads the scanner's whole document. The strings of the result are
+// clones. The error is a *FieldError.
 func ParseSettle(s *Scanner) (Settle, error) { return parseSettle(s, false) }
 
-// ParseRelease reads the whole document of the scanner: a Settle without
-// numbers.
+// ParseRelease is ParseSettle for the body of a release, which has no numbers.
 func ParseRelease(s *Scanner) (Settle, error) { return parseSettle(s, true) }
 
 func parseSettle(s *Scanner, release bool) (r Settle, err error) {
@@ -64,7 +64,7 @@ func parseSettle(s *Scanner, release bool) (r Settle, err error) {
 			}
 		case name == "amount" && !release:
 			if s.Field(&seen, 3, "amount") {
-				r.Amount = s.Money() // 0 cost nothing: there is nothing to record
+				r.Amount = s.Money() // 0 is valid: there is no usage to record
 			}
 		default:
 			s.Unknown(name)
@@ -80,7 +80,7 @@ func parseSettle(s *Scanner, release bool) (r Settle, err error) {
 	case r.Reservation == "" || len(r.Reservation) > bucket.MaxReservation || !ledger.ValidKey(r.Reservation):
 		s.failField("reservation", "want the reservation of a check")
 	case !release && !tokens:
-		s.failField("tokens", "required: how many were used")
+		s.failField("tokens", "required: the number of tokens used")
 	}
 	return r, s.err
 }

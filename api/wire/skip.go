@@ -1,7 +1,7 @@
 package wire
 
-// Skip reads one value of any kind and returns its bytes, a view of the
-// document. Everything in it is checked but for repeated names.
+// Skip reads one value of any kind and returns its bytes, which point into the
+// document. It checks the whole value, except for repeated names.
 func (s *Scanner) Skip() []byte {
 	s.peek()
 	start := s.pos
@@ -12,7 +12,7 @@ func (s *Scanner) Skip() []byte {
 	return s.data[start:s.pos]
 }
 
-// skip calls itself at most maxDepth deep, which open sees to.
+// skip is recursive. open bounds the recursion to maxDepth.
 func (s *Scanner) skip() {
 	switch c := s.peek(); {
 	case c == '{':
@@ -45,7 +45,7 @@ func (s *Scanner) number() {
 		s.pos++
 	}
 	if s.byteIs('0') {
-		s.pos++ // nothing but a fraction or an exponent may follow
+		s.pos++ // only a fraction or an exponent may follow
 	} else {
 		s.digits()
 	}

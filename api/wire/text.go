@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// Text reads a string. It is a view of the document, or of the scanner's
-// memory where it had escapes: clone what outlives the document. Bytes that
-// are no UTF-8 and lone surrogates are refused.
+// Text reads a string. The result points into the document, or into the scanner's
+// memory if the string has escapes: clone a string that must outlive the document.
+// Text refuses invalid UTF-8 and unpaired surrogates.
 func (s *Scanner) Text() string {
 	if s.peek() != '"' {
 		s.syntax("a string")
@@ -17,7 +17,7 @@ func (s *Scanner) Text() string {
 	s.pos++
 	start := s.pos
 	for s.pos < len(s.data) {
-		i := s.pos // a local, so that the plain bytes of a name cost little
+		i := s.pos // a local variable makes the loop faster
 		for i < len(s.data) && plain[s.data[i]] {
 			i++
 		}
@@ -43,7 +43,7 @@ func (s *Scanner) Text() string {
 	return ""
 }
 
-// plain are the bytes of a string that stand for themselves.
+// plain is the set of ASCII bytes that need no escape in a string.
 var plain = func() (p [256]bool) {
 	for c := ' '; c < utf8.RuneSelf; c++ {
 		p[c] = c != '"' && c != '\\'
@@ -51,7 +51,7 @@ var plain = func() (p [256]bool) {
 	return p
 }()
 
-// escaped reads on at the first escape of the string that began at start.
+// escaped reads the rest of the string that began at start, from its first escape.
 func (s *Scanner) escaped(start int) string {
 	from := len(s.scratch)
 	s.scratch = append(s.scratch, s.data[start:s.pos]...)
@@ -83,7 +83,7 @@ func (s *Scanner) escaped(start int) string {
 	return ""
 }
 
-// rune steps over one rune beyond ASCII.
+// rune skips one rune beyond ASCII.
 func (s *Scanner) rune() bool {
 	r, n := utf8.DecodeRune(s.data[s.pos:])
 	if r == utf8.RuneError && n <= 1 {
@@ -94,7 +94,7 @@ func (s *Scanner) rune() bool {
 	return true
 }
 
-// escape decodes what follows a backslash.
+// escape decodes the escape after a backslash.
 func (s *Scanner) escape() bool {
 	if s.pos == len(s.data) {
 		s.syntax("an escape")
@@ -124,7 +124,7 @@ func (s *Scanner) escape() bool {
 	return true
 }
 
-// unicode decodes u and four digits, and the pair that a surrogate needs.
+// unicode decodes u and four hex digits, and the second half of a surrogate pair.
 func (s *Scanner) unicode() bool {
 	r, ok := s.hex4()
 	if !ok {
@@ -140,7 +140,7 @@ func (s *Scanner) unicode() bool {
 			}
 		}
 		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-			s.Fail("half of a surrogate pair")
+			s.Fail("unpaired surrogate")
 			return false
 		}
 	}
@@ -173,8 +173,8 @@ func (s *Scanner) hex4() (r rune, ok bool) {
 	return r, true
 }
 
-// view returns the bytes as a string without a copy: a check is read, asked
-// and answered before its bytes are used again.
+// view returns the bytes as a string without a copy. This is safe because a check
+// is parsed, decided and answered before its buffer is reused.
 func view(b []byte) string {
 	if len(b) == 0 {
 		return ""

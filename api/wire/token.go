@@ -15,47 +15,48 @@ type TokenRequest struct {
 	Scopes []string `json:"scopes"`
 }
 
-// Token is a token as it is shown. The secret is in the answer that made it and
-// nowhere else.
+// Token is a token without its hash. Secret is set only in the answer to the request
+// that created the token.
 type Token struct {
 	Name    string   `json:"name"`
 	Scopes  []string `json:"scopes"`
 	Secret  string   `json:"secret,omitempty"`
 	Created *string  `json:"created_at,omitempty"` // RFC 3339
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
 // Tokens is the body of GET /v1/tokens.
 type Tokens struct {
 	Tokens []Token `json:"tokens"`
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
 // AuditRecord is one line of the audit.
 type AuditRecord struct {
 	ID     uint64 `json:"id"`
-	Index  uint64 `json:"index"` // of the log
-	Time   string `json:"time"`  // RFC 3339, of the log
-	By     string `json:"by"`    // a token's name, (node), (open) or (cluster)
+	Index  uint64 `json:"index"` // log index
+	Time   string `json:"time"`  // RFC 3339, the log's time
+	By     string `json:"by"`    // name of a token, (node), (open) or (cluster)
 	Action string `json:"action"`
 	Target string `json:"target"`
 	Detail string `json:"detail"`
 }
 
-// Audit is the body of GET /v1/audit, the newest first.
+// Audit is the body of GET /v1/audit, newest record first.
 type Audit struct {
 	Entries    []AuditRecord `json:"entries"`
 	NextCursor *string       `json:"next_cursor"`
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
-// BadTokenName says what names of tokens are.
+// BadTokenName is the detail of the error about an invalid name of a token.
 var BadTokenName = "want 1 to " + strconv.Itoa(ledger.MaxTokenName) + " bytes of A-Z a-z 0-9 . _ : @ -, the first a letter or digit"
 
-// ParseToken reads the whole document of the scanner. Its strings are its own.
+// ParseToken reads the scanner's whole document. The name is a clone. The error is a
+// *FieldError.
 func ParseToken(s *Scanner) (name string, scopes ledger.Scopes, err error) {
 	var seen Fields
 	for s.Object(); ; {
@@ -93,16 +94,16 @@ func ParseToken(s *Scanner) (name string, scopes ledger.Scopes, err error) {
 	return name, scopes, s.err
 }
 
-// TokenOf is a token as it is shown.
+// TokenOf converts a token to the form of the API.
 func TokenOf(t *ledger.Token) Token {
 	at := FormatMillis(t.Created)
 	return Token{Name: t.Name, Scopes: t.Scopes.Names(), Created: &at}
 }
 
-// AuditOf is a record as it is shown.
+// AuditOf converts an audit record to the form of the API.
 func AuditOf(r *ledger.AuditRecord) AuditRecord {
 	return AuditRecord{ID: r.ID, Index: r.Index, Time: FormatMillis(r.Time), By: r.By, Action: r.Action, Target: r.Target, Detail: r.Detail}
 }
 
-// FormatMillis writes milliseconds since 1970 as RFC 3339.
+// FormatMillis formats milliseconds since 1970 as RFC 3339.
 func FormatMillis(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339Nano) }
