@@ -22,12 +22,12 @@ func state(t testing.TB, tokens map[string]ledger.Scopes) *ledger.State {
 	return s
 }
 
-func TestWho(t *testing.T) {
+func TestAuthenticate(t *testing.T) {
 	admin := strings.Repeat("a", MinAdminToken)
 	open := ledger.Caller{Name: ledger.ActorOpen, Scopes: ledger.ScopeAdmin}
 	node := ledger.Caller{Name: ledger.ActorNode, Scopes: ledger.ScopeAdmin}
 	gate := ledger.Caller{Name: "of-gate", Scopes: ledger.ScopeCheck}
-	nobody, early := ledger.Caller{}, ledger.Caller{Name: ledger.ActorOpen}
+	none, early := ledger.Caller{}, ledger.Caller{Name: ledger.ActorOpen}
 	for _, tt := range []struct {
 		name   string
 		tokens map[string]ledger.Scopes
@@ -39,28 +39,28 @@ func TestWho(t *testing.T) {
 		{"no token in force", nil, nil, false, "", open},
 		{"no token in force, one sent", nil, nil, false, "anything", open},
 		{"not known yet", nil, nil, true, "", open}, // and not let in
-		{"none sent", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "", nobody},
+		{"none sent", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "", none},
 		{"a right one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gate", gate},
 		{"a right one early, it may have been revoked", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "gate", early},
 		{"a wrong one early, it may have been made", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "x", early},
 		{"the node's own early", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, []string{admin}, true, admin, node},
-		{"a wrong one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gatf", nobody},
-		{"its beginning", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gat", nobody},
-		{"too long", nil, []string{admin}, false, strings.Repeat("a", MaxToken+1), nobody},
+		{"a wrong one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gatf", none},
+		{"its beginning", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gat", none},
+		{"too long", nil, []string{admin}, false, strings.Repeat("a", MaxToken+1), none},
 		{"the node's own", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, []string{strings.ToUpper(admin), admin}, false, admin, node},
-		{"only the node's own, none sent", nil, []string{admin}, false, "", nobody},
+		{"only the node's own, none sent", nil, []string{admin}, false, "", none},
 		{"beside the node's own", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, []string{admin}, false, "gate", gate},
 	} {
 		k := New(state(t, tt.tokens).Tokens, func() bool { return !tt.lags })
 		if err := k.SetAdmin(tt.admin); err != nil {
 			t.Fatal(err)
 		}
-		got, ok := k.Who([]byte(tt.token))
-		if got != tt.want || ok != (tt.want != nobody && tt.want != early && (tt.want != open || !tt.lags)) {
+		got, ok := k.Authenticate([]byte(tt.token))
+		if got != tt.want || ok != (tt.want != none && tt.want != early && (tt.want != open || !tt.lags)) {
 			t.Errorf("%s: %+v, %v", tt.name, got, ok)
 		}
-		if k.Guarded() != (len(tt.admin) > 0) || k.Asks() != (len(tt.admin)+len(tt.tokens) > 0) {
-			t.Errorf("%s: guarded %v, asks %v", tt.name, k.Guarded(), k.Asks())
+		if k.Guarded() != (len(tt.admin) > 0) || k.Required() != (len(tt.admin)+len(tt.tokens) > 0) {
+			t.Errorf("%s: guarded %v, required %v", tt.name, k.Guarded(), k.Required())
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestAdminTokensThatAreRefused(t *testing.T) {
 				t.Errorf("the error shows the token: %v", err)
 			}
 		}
-		if _, ok := k.Who([]byte(good)); !ok {
+		if _, ok := k.Authenticate([]byte(good)); !ok {
 			t.Errorf("%q: the one in force is gone", bad)
 		}
 	}
@@ -99,7 +99,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-func BenchmarkWho(b *testing.B) {
+func BenchmarkAuthenticate(b *testing.B) {
 	secret := NewSecret()
 	k := New(state(b, map[string]ledger.Scopes{secret: ledger.ScopeCheck}).Tokens, func() bool { return true })
 	if err := k.SetAdmin([]string{NewSecret()}); err != nil {
@@ -108,7 +108,7 @@ func BenchmarkWho(b *testing.B) {
 	token := []byte(secret)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := k.Who(token); !ok {
+		if _, ok := k.Authenticate(token); !ok {
 			b.Fatal("not found")
 		}
 	}

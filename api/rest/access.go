@@ -10,37 +10,38 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// caller is under what key a request keeps who asks.
-type caller struct{}
+// callerKey is the key of a request's user value that holds the ledger.Caller.
+type callerKey struct{}
 
-// authenticate returns who asks, or what to answer somebody without a right
-// token.
+// authenticate returns the caller that the request's token belongs to, or a problem
+// if the token is missing or invalid.
 func (s *Server) authenticate(ctx *fasthttp.RequestCtx) (ledger.Caller, error) {
 	token := tokenOf(&ctx.Request.Header)
-	who, ok := s.cfg.Access.Who(token)
+	who, ok := s.cfg.Access.Authenticate(token)
 	switch {
 	case ok:
 		return who, nil
 	case who.Name == ledger.ActorOpen:
-		return who, newProblem(503, wire.Unavailable, "", "the node is starting and does not know yet who may ask")
+		return who, newProblem(503, wire.Unavailable, "", "the node is starting and has not read all tokens yet")
 	case len(token) == 0:
 		challenge(ctx, `Bearer realm="quorate"`)
-		return who, newProblem(401, wire.Unauthenticated, "", "a token is needed, as Authorization: Bearer or in "+wire.HeaderToken)
+		return who, newProblem(401, wire.Unauthenticated, "", "a token is required, as Authorization: Bearer or in "+wire.HeaderToken)
 	}
 	challenge(ctx, `Bearer realm="quorate", error="invalid_token"`)
-	return who, newProblem(401, wire.Unauthenticated, "", "the token is not known, or was revoked")
+	return who, newProblem(401, wire.Unauthenticated, "", "the token is unknown or was revoked")
 }
 
-// authorize is authenticate for who also needs one of the scopes.
+// authorize authenticates the caller and checks that it has one of the scopes.
 func (s *Server) authorize(ctx *fasthttp.RequestCtx, want ledger.Scopes) (ledger.Caller, error) {
 	who, err := s.authenticate(ctx)
 	if err == nil {
-		err = allowed(ctx, who, want)
+		err = checkScope(ctx, who, want)
 	}
 	return who, err
 }
 
-func allowed(ctx *fasthttp.RequestCtx, who ledger.Caller, want ledger.Scopes) error {
+// checkScope returns a problem unless the caller has one of the scopes, or admin.
+func checkScope(ctx *fasthttp.RequestCtx, who ledger.Caller, want ledger.Scopes) error {
 	if who.Scopes.Allow(want) {
 		return nil
 	}
@@ -49,15 +50,15 @@ func allowed(ctx *fasthttp.RequestCtx, who ledger.Caller, want ledger.Scopes) er
 	return newProblem(403, wire.InsufficientScope, "", "this needs the scope "+names+"; the token "+who.Name+" has "+who.Scopes.String())
 }
 
-// challenge sets the header of RFC 6750.
+// challenge sets the WWW-Authenticate header (RFC 6750).
 func challenge(ctx *fasthttp.RequestCtx, v string) {
 	ctx.Response.Header.SetCanonical([]byte("WWW-Authenticate"), []byte(v))
 }
 
 var bearer = []byte("Bearer ")
 
-// tokenOf returns the token of a request, empty without one. The header of our
-// own wins: behind a gateway Authorization is the end user's.
+// tokenOf returns the token of a request, empty if it has none. X-Quorate-Token takes
+// precedence: behind a gateway, Authorization belongs to the end user.
 func tokenOf(h *fasthttp.RequestHeader) []byte {
 	if token := h.PeekBytes(nameToken); len(token) > 0 {
 		return token
@@ -74,11 +75,11 @@ var (
 	nameAuthorization = []byte("Authorization")
 )
 
-// by returns who asks, for the audit.
-func by(ctx *fasthttp.RequestCtx) string {
-	who, _ := ctx.UserValue(caller{}).(ledger.Caller)
+// callerName returns the name of the caller for the audit.
+func callerName(ctx *fasthttp.RequestCtx) string {
+	who, _ := ctx.UserValue(callerKey{}).(ledger.Caller)
 	if who.Name == ledger.ActorOpen {
-		return "" // says the same
+		return "" // the audit shows it as ActorOpen
 	}
 	return who.Name
 }

@@ -14,7 +14,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// proposeTimeout bounds a write that no majority takes.
+// proposeTimeout bounds a write.
 const proposeTimeout = 5 * time.Second
 
 func (s *Server) getAccount(ctx *fasthttp.RequestCtx, ids ids) error {
@@ -48,7 +48,7 @@ func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, ids ids) error {
 	}
 	op := ledger.Op{Kind: ledger.OpPatch, Account: id, Patch: patch.Patch}
 	if patch.Overrides != nil {
-		op.By = by(ctx)
+		op.By = callerName(ctx)
 	}
 	results, err := s.propose(ctx, []ledger.Op{op})
 	if err != nil {
@@ -64,8 +64,9 @@ func (s *Server) patchAccount(ctx *fasthttp.RequestCtx, ids ids) error {
 	return nil
 }
 
-// pastExpiry names the override that expires first: only the log knows its own
-// time, but that one is surely over.
+// pastExpiry returns the error of an override that has already expired. It names the
+// override that expires first: only the log knows its own time, but if any override
+// has expired, this one has.
 func pastExpiry(list []ledger.OverrideRule) error {
 	first := -1
 	for i, o := range list {
@@ -82,7 +83,7 @@ func (s *Server) deleteAccount(ctx *fasthttp.RequestCtx, ids ids) error {
 	if err != nil {
 		return err
 	}
-	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpDelete, Account: id, By: by(ctx)}})
+	results, err := s.propose(ctx, []ledger.Op{{Kind: ledger.OpDelete, Account: id, By: callerName(ctx)}})
 	if err != nil {
 		return err
 	}
@@ -93,20 +94,20 @@ func (s *Server) deleteAccount(ctx *fasthttp.RequestCtx, ids ids) error {
 	return nil
 }
 
-// The bounds of a list of accounts.
+// The limits of a page of a list.
 const (
-	mostListed  = 1000
+	maxList     = 1000
 	defaultList = 100
 )
 
-// listAccounts answers with accounts in byte order. The cursor is the last id
-// that was listed.
+// listAccounts answers with a page of accounts in byte order. The cursor is the last id
+// of the previous page.
 func (s *Server) listAccounts(ctx *fasthttp.RequestCtx, _ ids) error {
 	q := ledger.Query{Tier: -1, Limit: defaultList}
 	args := ctx.QueryArgs()
 	var err error
 	if args.Has("limit") {
-		if q.Limit, err = queryInt(ctx, "limit", 1, mostListed); err != nil {
+		if q.Limit, err = queryInt(ctx, "limit", 1, maxList); err != nil {
 			return err
 		}
 	}
@@ -116,7 +117,7 @@ func (s *Server) listAccounts(ctx *fasthttp.RequestCtx, _ ids) error {
 		}
 	}
 	if q.After = string(args.Peek("cursor")); q.After != "" && !ledger.ValidAccount(q.After) {
-		return &wire.FieldError{Field: "cursor", Detail: "want the next_cursor of the list before"}
+		return &wire.FieldError{Field: "cursor", Detail: "want the next_cursor of the previous page"}
 	}
 	q.Limit++ // whether there are more
 	list := s.cfg.View.List(q)
@@ -142,17 +143,17 @@ func (s *Server) listAccounts(ctx *fasthttp.RequestCtx, _ ids) error {
 	return nil
 }
 
-// queryInt reads a whole number of the query.
-func queryInt(ctx *fasthttp.RequestCtx, name string, least, most int) (int, error) {
+// queryInt returns an integer from the query, which must be from min to max.
+func queryInt(ctx *fasthttp.RequestCtx, name string, min, max int) (int, error) {
 	n, err := strconv.ParseUint(string(ctx.QueryArgs().Peek(name)), 10, 32)
-	if err != nil || int(n) < least || int(n) > most {
-		return 0, &wire.FieldError{Field: name, Detail: fmt.Sprintf("want a whole number from %d to %d", least, most)}
+	if err != nil || int(n) < min || int(n) > max {
+		return 0, &wire.FieldError{Field: name, Detail: fmt.Sprintf("want an integer from %d to %d", min, max)}
 	}
 	return int(n), nil
 }
 
-// replyAccount answers with an account; the ETag is a hash of the body, which
-// changes with the policy too.
+// replyAccount answers with an account. The ETag is a hash of the body, because the
+// body also changes with the policy.
 func (s *Server) replyAccount(ctx *fasthttp.RequestCtx, a *ledger.Account) {
 	body := wire.AppendAccount(nil, a, s.cfg.View.Table())
 	ctx.Response.Header.SetCanonical(nameETag, quoted(xxhash.Sum64(body), 16))
@@ -161,12 +162,12 @@ func (s *Server) replyAccount(ctx *fasthttp.RequestCtx, a *ledger.Account) {
 
 var nameETag = []byte("ETag")
 
-// quoted writes n as an entity tag.
+// quoted formats n as an entity tag.
 func quoted(n uint64, base int) []byte {
 	return append(strconv.AppendUint([]byte{'"'}, n, base), '"')
 }
 
-// propose writes through the log and sets the index that the answer carries.
+// propose applies the operations and sets the index of the answer.
 func (s *Server) propose(ctx *fasthttp.RequestCtx, ops []ledger.Op) ([]ledger.Result, error) {
 	limited, cancel := context.WithTimeout(context.Background(), proposeTimeout)
 	defer cancel()
@@ -176,7 +177,7 @@ func (s *Server) propose(ctx *fasthttp.RequestCtx, ops []ledger.Op) ([]ledger.Re
 	}
 	for i := range results {
 		if errors.Is(results[i].Err, ledger.ErrRestoring) || errors.Is(results[i].Err, ledger.ErrUpgrade) {
-			return nil, results[i].Err // of all: it is not for the items to tell
+			return nil, results[i].Err // it concerns the whole request
 		}
 		if results[i].Err == nil {
 			index = max(index, results[i].Entry.Index)

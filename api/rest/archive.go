@@ -19,12 +19,12 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// Bounds of backups and restores.
+// The limits of backups and restores.
 const (
-	maxBackups  = 2                // streamed at once; each keeps a whole state in memory
-	backupTime  = 15 * time.Minute // for a client to take one
-	restoreRead = 30 * time.Second // without a byte of a body
-	restoreBody = 15 * time.Minute // for all of it
+	maxBackups  = 2                // at the same time; each keeps a whole state in memory
+	backupTime  = 15 * time.Minute // for sending a backup
+	restoreRead = 30 * time.Second // without a byte of the body
+	restoreBody = 15 * time.Minute // for the whole body
 )
 
 const (
@@ -32,21 +32,19 @@ const (
 	restorePath = "/v1/restore"
 )
 
-// smallBody is how large a body may be, in bytes, that is read before it is known
-// who sends it.
+// smallBody is the maximum size, in bytes, of a body that is read before the caller is
+// authenticated.
 const smallBody = 64 << 10
 
-// bodyLength is how a restore's handler learns of the length of the body that it
-// is to read itself.
+// bodyLength is an internal request header in which headerReceived stores the length of
+// a body that fasthttp must not read. -1 means a chunked body.
 const bodyLength = "X-Quorate-Body-Length"
 
-// received sets what a request may take once its header is read. A restore's
-// body may be gigabytes: it is not read into memory before anybody has asked who
-// sends it, but left on the connection, which its handler takes over.
-//
-// A large body is not read of somebody whom the token does not let in: it would be
-// memory that anybody could take.
-func (s *Server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+// headerReceived decides how fasthttp reads the body, before fasthttp reads it. It
+// leaves two kinds of bodies unread: the body of a restore, which may have gigabytes
+// and which the handler reads from the connection itself, and a large body from a
+// caller without a valid token, which would let any client use up memory.
+func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	switch string(h.RequestURI()) {
 	case backupPath, backupPath + "?consistency=strong":
 		return fasthttp.RequestConfig{WriteTimeout: backupTime}
@@ -54,11 +52,11 @@ func (s *Server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 		if h.IsPost() {
 			h.Set(bodyLength, strconv.Itoa(h.ContentLength()))
 			h.SetContentLength(0)
-			h.SetConnectionClose() // whoever does not read the body leaves it there
+			h.SetConnectionClose() // the body may remain unread
 		}
 	}
 	if n := h.ContentLength(); n > smallBody || n == -1 {
-		if _, ok := s.cfg.Access.Who(tokenOf(h)); !ok {
+		if _, ok := s.cfg.Access.Authenticate(tokenOf(h)); !ok {
 			h.Set(bodyLength, strconv.Itoa(n))
 			h.SetContentLength(0)
 			h.SetConnectionClose()
@@ -67,7 +65,7 @@ func (s *Server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	return fasthttp.RequestConfig{}
 }
 
-// backup streams the state as it stands.
+// backup streams the current state.
 func (s *Server) backup(ctx *fasthttp.RequestCtx, _ ids) error {
 	if ctx.IsHead() {
 		ctx.Response.Header.SetContentType(wire.TypeBackup)
@@ -83,7 +81,7 @@ func (s *Server) backup(ctx *fasthttp.RequestCtx, _ ids) error {
 	ctx.Response.Header.SetContentType(wire.TypeBackup)
 	ctx.Response.Header.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="quorate-%d.backup"`, frozen.Index))
 	r, w := io.Pipe()
-	go func() { // ends with the pipe, which fasthttp closes
+	go func() { // ends when fasthttp closes the pipe
 		_, err := frozen.WriteBackup(w)
 		_ = w.CloseWithError(err) // never fails
 		<-s.backups
@@ -92,8 +90,7 @@ func (s *Server) backup(ctx *fasthttp.RequestCtx, _ ids) error {
 	return nil
 }
 
-// restore replaces what a backup holds, or with dry_run only tells what is in
-// it.
+// restore restores a backup, or with dry_run only verifies it and shows its content.
 func (s *Server) restore(ctx *fasthttp.RequestCtx, _ ids) error {
 	dry := false
 	switch v := string(ctx.QueryArgs().Peek("dry_run")); v {
@@ -103,26 +100,26 @@ func (s *Server) restore(ctx *fasthttp.RequestCtx, _ ids) error {
 	default:
 		return &wire.FieldError{Field: "dry_run", Detail: "want true or false"}
 	}
-	who := by(ctx)
+	who := callerName(ctx)
 	length, err := strconv.Atoi(string(ctx.Request.Header.Peek(bodyLength)))
-	if err != nil { // a small body that was read already
-		status, index, body := s.restored(bytes.NewReader(ctx.Request.Body()), dry, who)
+	if err != nil { // fasthttp has read the body, because it is small
+		status, index, body := s.runRestore(bytes.NewReader(ctx.Request.Body()), dry, who)
 		s.header(ctx, index)
 		reply(ctx, status, contentTypeOf(status), body)
 		return nil
 	}
 	if length > ledger.MaxBackup {
-		return newProblem(413, wire.TooLarge, "", fmt.Sprintf("a backup of more than %d bytes", ledger.MaxBackup))
+		return newProblem(413, wire.TooLarge, "", fmt.Sprintf("the backup is larger than %d bytes", ledger.MaxBackup))
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) { s.restoreFrom(c, length, dry, who) })
 	return nil
 }
 
-// restoreFrom reads a backup from a connection and answers on it. length is -1
-// for a body in chunks.
+// restoreFrom reads a backup from a connection and answers on it. length is -1 for a
+// chunked body.
 func (s *Server) restoreFrom(c net.Conn, length int, dry bool, who string) {
-	var in io.Reader = patient{c, time.Now().Add(restoreBody)}
+	var in io.Reader = slowReader{c, time.Now().Add(restoreBody)}
 	switch {
 	case length == -1:
 		in = httputil.NewChunkedReader(bufio.NewReader(in))
@@ -131,7 +128,7 @@ func (s *Server) restoreFrom(c net.Conn, length int, dry bool, who string) {
 	default:
 		in = io.LimitReader(in, int64(length))
 	}
-	status, index, body := s.restored(in, dry, who)
+	status, index, body := s.runRestore(in, dry, who)
 	var answer fasthttp.Response
 	answer.SetStatusCode(status)
 	answer.Header.SetContentType(contentTypeOf(status))
@@ -141,30 +138,30 @@ func (s *Server) restoreFrom(c net.Conn, length int, dry bool, who string) {
 	answer.SetBodyRaw(body)
 	out := bufio.NewWriter(c)
 	if c.SetWriteDeadline(time.Now().Add(writeTimeout)) == nil && answer.Write(out) == nil && out.Flush() == nil {
-		// What is left of a body that was refused is read, or the client loses the
-		// answer; see conn.
+		// Read the rest of a refused body; otherwise the client loses the answer (see
+		// conn).
 		if c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 			_, _ = io.CopyN(io.Discard, c, lingerBytes)
 		}
 	}
 }
 
-// patient is a connection on which the next bytes, not all of them, are due
-// soon.
-type patient struct {
+// slowReader is a connection with a deadline for each read, restoreRead, and one for
+// all of them.
+type slowReader struct {
 	net.Conn
-	end time.Time // when all of them are
+	end time.Time // deadline of the last read
 }
 
-func (p patient) Read(b []byte) (int, error) {
+func (r slowReader) Read(b []byte) (int, error) {
 	next := time.Now().Add(restoreRead)
-	if p.end.Before(next) {
-		next = p.end
+	if r.end.Before(next) {
+		next = r.end
 	}
-	if err := p.SetReadDeadline(next); err != nil {
+	if err := r.SetReadDeadline(next); err != nil {
 		return 0, err
 	}
-	return p.Conn.Read(b)
+	return r.Conn.Read(b)
 }
 
 func contentTypeOf(status int) string {
@@ -174,8 +171,8 @@ func contentTypeOf(status int) string {
 	return wire.TypeProblem
 }
 
-// restored restores for who asks, and returns the answer.
-func (s *Server) restored(in io.Reader, dry bool, who string) (status int, index uint64, body []byte) {
+// runRestore restores the backup and returns the answer; who is for the audit.
+func (s *Server) runRestore(in io.Reader, dry bool, who string) (status int, index uint64, body []byte) {
 	found, index, err := s.cfg.Archive.Restore(context.Background(), in, dry, who)
 	if err == nil {
 		body, err = json.Marshal(wire.Restored{
@@ -189,7 +186,7 @@ func (s *Server) restored(in io.Reader, dry bool, who string) (status int, index
 	p := problemOf(err)
 	switch {
 	case errors.Is(err, ledger.ErrRestoring):
-		p = wire.Problem{Status: 409, Code: wire.Restoring, Detail: "another restore is under way; nothing was changed"}
+		p = wire.Problem{Status: 409, Code: wire.Restoring, Detail: "another restore is in progress; nothing was changed"}
 	case errors.Is(err, ledger.ErrBadBackup):
 		p.Detail = err.Error() + "; nothing was changed"
 	case p.Code == wire.Internal:

@@ -12,9 +12,9 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// authz decides a check for a gateway: what it asks stands in the query or in
-// headers, what it needs of the answer in status and headers, and the body of a
-// denial may be shown to a customer.
+// authz decides a check for a gateway. The check is in the query or in headers, the
+// decision in the status and in headers. A gateway may pass the body of a denial on to
+// its customer.
 func (s *Server) authz(ctx *fasthttp.RequestCtx) {
 	c := s.calls.Get().(*call)
 	defer func() {
@@ -50,7 +50,7 @@ func (s *Server) authz(ctx *fasthttp.RequestCtx) {
 			p.Detail = p.Field + ": " + p.Detail
 		}
 		s.denied(ctx, p.Status, deny, p.Detail, "api_error", string(p.Code))
-		unread(ctx)
+		lingerIfUnread(ctx)
 		return
 	}
 	d := &c.decision
@@ -64,12 +64,12 @@ func (s *Server) authz(ctx *fasthttp.RequestCtx) {
 		ctx.Response.SetStatusCode(200)
 		return
 	}
-	message, kind, code := told(d)
+	message, kind, code := denialMessage(d)
 	s.denied(ctx, statuses[d.Reason], deny, message, kind, code)
 }
 
-// denied answers with an error in the shape that OpenAI's clients know. deny
-// takes the place of its status, which then stands in a header.
+// denied answers with an error in the format of OpenAI's API. If deny is not 0, it
+// replaces the status, which is then in a header.
 func (s *Server) denied(ctx *fasthttp.RequestCtx, status, deny int, message, kind, code string) {
 	if deny != 0 {
 		ctx.Response.Header.Set(wire.HeaderStatus, strconv.Itoa(status))
@@ -84,14 +84,14 @@ func (s *Server) denied(ctx *fasthttp.RequestCtx, status, deny int, message, kin
 	reply(ctx, status, wire.TypeJSON, append(body, "}}"...))
 }
 
-// told says a denial in words for who is denied. It names no node.
-func told(d *bucket.Decision) (message, kind, code string) {
+// denialMessage returns a message about a denial for the customer. It names no node.
+func denialMessage(d *bucket.Decision) (message, kind, code string) {
 	code = d.Reason.String()
 	switch d.Reason {
 	case bucket.Suspended:
 		return "This account is suspended.", "permission_error", code
 	case bucket.FreeTier, bucket.TierAccess:
-		return "This needs tier " + strconv.Itoa(d.RequiredTier) + ", which the account reaches when it has paid $" +
+		return "This requires tier " + strconv.Itoa(d.RequiredTier) + ", which the account reaches when it has paid $" +
 			ledger.Micros(d.SpendNeeded).String() + " more.", "permission_error", code
 	case bucket.UsageLimit:
 		return "The account's usage limit is reached. Raise it, pay the bill or buy credits.", "insufficient_quota", code
@@ -108,7 +108,8 @@ func told(d *bucket.Decision) (message, kind, code string) {
 	return "Rate limit" + name + " reached. Try again in " + after.String() + ".", kind, "rate_limit_exceeded"
 }
 
-// denyWith reads ?deny=403: gateways that know no 429.
+// denyWith returns the value of ?deny=403, which is for gateways that do not support
+// 429, or 0.
 func denyWith(ctx *fasthttp.RequestCtx) (int, error) {
 	switch v := string(ctx.QueryArgs().Peek("deny")); {
 	case !ctx.QueryArgs().Has("deny"):
@@ -116,11 +117,11 @@ func denyWith(ctx *fasthttp.RequestCtx) (int, error) {
 	case v == "403":
 		return 403, nil
 	}
-	return 0, &wire.FieldError{Field: "deny", Detail: "want 403, or no such parameter"}
+	return 0, &wire.FieldError{Field: "deny", Detail: "want 403, or omit it"}
 }
 
-// readAuthz reads the check. The query wins over headers, which clients can
-// forge where a gateway passes them on.
+// readAuthz reads the check. The query takes precedence over headers, which clients
+// can forge if a gateway passes them on.
 func (s *Server) readAuthz(ctx *fasthttp.RequestCtx, c *call) (err error) {
 	get := func(name, header string) (string, bool) {
 		if args := ctx.QueryArgs(); args.Has(name) {

@@ -14,14 +14,14 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// batchWorkers bounds how many checks of one batch are under way at once: those
-// that another node decides wait for it together. More of them only wake one
-// another; the measurement is in DESIGN.md.
+// batchWorkers is the maximum number of concurrent checks of one batch. Concurrency
+// lets the checks that other nodes decide wait together; DESIGN.md has the
+// measurement that more workers are slower.
 const batchWorkers = 16
 
-// item is one check of a batch and what became of it.
+// item is one check of a batch and its result.
 type item struct {
-	next     *item // of the same account
+	next     *item // next check of the same account
 	scanner  wire.Scanner
 	request  wire.CheckRequest
 	check    bucket.Check
@@ -29,18 +29,19 @@ type item struct {
 	err      error
 }
 
-// batch is the memory of one batch, used again by the next.
+// batch is the memory of one batch, reused by later batches.
 type batch struct {
 	items []item
-	heads []*item          // the first check of each account
-	last  map[string]*item // the last one so far
+	heads []*item          // first check of each account
+	last  map[string]*item // last check read so far, by account
 	body  []byte
 }
 
 var batches = sync.Pool{New: func() any { return &batch{last: make(map[string]*item)} }}
 
-// drop forgets the views of the request's bytes, which must not outlive it.
-func (b *batch) drop() {
+// release returns the batch to the pool, without its strings: they point into the
+// request.
+func (b *batch) release() {
 	for i := range b.items {
 		it := &b.items[i]
 		limits := it.decision.Limits[:0]
@@ -55,8 +56,8 @@ func (b *batch) drop() {
 	}
 }
 
-// checkBatch decides checks each on its own; those of one account in order. The
-// index of the answer is the largest that a decision was made at.
+// checkBatch decides each check independently, and the checks of one account in order.
+// The index of the answer is the largest index of its decisions.
 func (s *Server) checkBatch(ctx *fasthttp.RequestCtx, _ ids) error {
 	var sc wire.Scanner
 	sc.Reset(ctx.Request.Body())
@@ -69,14 +70,14 @@ func (s *Server) checkBatch(ctx *fasthttp.RequestCtx, _ ids) error {
 		return err
 	}
 	b := batches.Get().(*batch)
-	defer b.drop()
+	defer b.release()
 	b.read(docs, min)
 	s.decideAll(b.heads, ctx.Time())
 	s.replyBatch(ctx, b)
 	return nil
 }
 
-// read parses the checks and puts those of one account behind one another.
+// read parses the checks and links the checks of each account in order.
 func (b *batch) read(docs [][]byte, min uint64) {
 	if cap(b.items) < len(docs) {
 		b.items = make([]item, len(docs))
@@ -102,7 +103,7 @@ func (b *batch) read(docs [][]byte, min uint64) {
 	}
 }
 
-// decideAll decides the checks behind every head. It returns when all are.
+// decideAll decides the checks of all accounts and waits for them.
 func (s *Server) decideAll(heads []*item, since time.Time) {
 	var next atomic.Int64
 	work := func() {
@@ -124,12 +125,12 @@ func (s *Server) decideAll(heads []*item, since time.Time) {
 	wg.Wait()
 }
 
-// decideItem decides one check. A panic fails it alone: nothing else would
-// catch that of a worker.
+// decideItem decides one check. It recovers from a panic, which fails only this check:
+// in a worker, a panic would end the process.
 func (s *Server) decideItem(it *item, since time.Time) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("a check of a batch made the server panic", "panic", r, "stack", string(debug.Stack()))
+			s.log.Error("check of a batch panicked", "panic", r, "stack", string(debug.Stack()))
 			it.err = errPanic
 		}
 	}()

@@ -12,17 +12,17 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// call is the memory of one check, used again by the next.
+// call is the memory of one check, reused by later checks.
 type call struct {
 	scanner  wire.Scanner
 	request  wire.CheckRequest
 	check    bucket.Check
 	decision bucket.Decision
 	body     []byte
-	value    []byte // of a header
+	value    []byte // of the header being written
 }
 
-// maxKept bounds the buffers that a call keeps for the next one.
+// maxKept is the maximum capacity, in bytes, of a buffer that a call keeps.
 const maxKept = 16 << 10
 
 var statuses = [bucket.NumReasons]int{
@@ -48,7 +48,7 @@ func (s *Server) check(ctx *fasthttp.RequestCtx) {
 		s.common(ctx)
 		s.fail(ctx, err)
 	}
-	// The views of the request's bytes must not outlive it.
+	// The strings point into the request and must not outlive it.
 	c.scanner.Reset(nil)
 	c.request, c.check = wire.CheckRequest{}, bucket.Check{}
 	if cap(c.body) <= maxKept {
@@ -71,8 +71,8 @@ func (s *Server) decide(ctx *fasthttp.RequestCtx, c *call) (err error) {
 	}
 	d := &c.decision
 	*d = bucket.Decision{Limits: d.Limits[:0], Hit: -1}
-	// No deadline: making one costs more than a decision, and each hop of a
-	// check has its own.
+	// No deadline: creating one costs more than a decision, and each hop of a check
+	// has its own.
 	if err := s.cfg.Checker.Check(context.Background(), &c.check, d); err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func (s *Server) decide(ctx *fasthttp.RequestCtx, c *call) (err error) {
 	return nil
 }
 
-// undecided returns the problem of a check that got no decision.
+// undecided returns the problem of a check that was not decided, nil if it was.
 func undecided(r *wire.CheckRequest, d *bucket.Decision) error {
 	switch d.Reason {
 	case bucket.Unavailable:
-		return newProblem(503, wire.Unavailable, "", "the bucket's owner cannot be reached, and the policy lets no other node decide")
+		return newProblem(503, wire.Unavailable, "", "the bucket's owner is unreachable, and the policy allows no fallback")
 	case bucket.UnknownModel:
 		return unknownModel(r)
 	}
@@ -97,12 +97,12 @@ func undecided(r *wire.CheckRequest, d *bucket.Decision) error {
 
 func unknownModel(r *wire.CheckRequest) error {
 	if r.Category != "" {
-		return newProblem(404, wire.UnknownModel, "category", "no rule of the policy knows the model, and it has no category "+strconv.Quote(r.Category))
+		return newProblem(404, wire.UnknownModel, "category", "the policy has no rule for the model, and no category "+strconv.Quote(r.Category))
 	}
-	return newProblem(404, wire.UnknownModel, "model", "no rule of the policy knows the model "+strconv.Quote(r.Model)+", and no category was given")
+	return newProblem(404, wire.UnknownModel, "model", "the policy has no rule for the model "+strconv.Quote(r.Model)+", and the check has no category")
 }
 
-// answer writes the decision.
+// answer writes the decision as the answer.
 func (s *Server) answer(ctx *fasthttp.RequestCtx, c *call) {
 	d := &c.decision
 	s.header(ctx, d.Index)
@@ -114,7 +114,7 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, c *call) {
 	ctx.Response.SetBody(c.body)
 }
 
-// rateHeaders says in headers what the limits are and whether to come again.
+// rateHeaders sets the headers about limits and retries.
 func (s *Server) rateHeaders(ctx *fasthttp.RequestCtx, c *call) {
 	d, h := &c.decision, &ctx.Response.Header
 	switch d.Reason {
@@ -141,7 +141,7 @@ func (s *Server) rateHeaders(ctx *fasthttp.RequestCtx, c *call) {
 	h.SetCanonical(nameRateLimit, c.value)
 }
 
-// SetCanonical takes names as they are; Set would write Ratelimit.
+// Header names for SetCanonical, which keeps the spelling; Set would write Ratelimit.
 var (
 	nameRateLimit       = []byte(wire.HeaderRateLimit)
 	nameRateLimitPolicy = []byte(wire.HeaderRateLimitPolicy)

@@ -26,28 +26,29 @@ func (s *Server) getCluster(ctx *fasthttp.RequestCtx, _ ids) error {
 	return nil
 }
 
-// How long an operator's order may take; then its answer says how far it is.
+// The timeouts of an operator's commands. After a timeout the answer says that the
+// command is in progress.
 const (
-	removeTime   = 20 * time.Second // a node hands over first what it owns
+	removeTime   = 20 * time.Second // the node hands over its partitions first
 	transferTime = 5 * time.Second
 	drainTime    = 10 * time.Second
 )
 
-// removeNode takes a node out of the cluster for good.
+// removeNode permanently removes a node from the cluster.
 func (s *Server) removeNode(ctx *fasthttp.RequestCtx, ids ids) error {
 	id, err := url.PathUnescape(ids[0])
 	if err != nil || !ledger.ValidAccount(id) || len(id) > ledger.MaxNodeID {
-		return &wire.FieldError{Field: "id", Detail: "want a node's id, as /v1/cluster shows it"}
+		return &wire.FieldError{Field: "id", Detail: "want the id of a node, as in /v1/cluster"}
 	}
 	limited, cancel := context.WithTimeout(context.Background(), removeTime)
 	defer cancel()
-	if err := s.cfg.Operator.Remove(limited, id, by(ctx)); err != nil {
+	if err := s.cfg.Operator.Remove(limited, id, callerName(ctx)); err != nil {
 		return err
 	}
 	return s.done(ctx, wire.Removed{Removed: id})
 }
 
-// transferLeadership has another node lead, the one that the body names or any.
+// transferLeadership transfers leadership to the node in the body, or to any node.
 func (s *Server) transferLeadership(ctx *fasthttp.RequestCtx, _ ids) error {
 	to := ""
 	if len(ctx.Request.Body()) > 0 {
@@ -67,8 +68,7 @@ func (s *Server) transferLeadership(ctx *fasthttp.RequestCtx, _ ids) error {
 	return s.done(ctx, wire.Transferred{Leader: leader})
 }
 
-// drain hands what this node owns over to others; it takes nothing again in this
-// life.
+// drain hands over all partitions of this node, which owns none until it restarts.
 func (s *Server) drain(ctx *fasthttp.RequestCtx, _ ids) error {
 	limited, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -78,7 +78,7 @@ func (s *Server) drain(ctx *fasthttp.RequestCtx, _ ids) error {
 	return s.done(ctx, wire.Drained{Drained: true, Node: s.cfg.NodeID})
 }
 
-// done answers with what was done.
+// done answers with v as JSON.
 func (s *Server) done(ctx *fasthttp.RequestCtx, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {

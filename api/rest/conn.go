@@ -12,43 +12,43 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// How long and how much of a refused request is still read.
+// The limits of reading on after a request was refused.
 const (
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 8 << 20
 )
 
-// What a connection too many gets: its answer within this time, while not more
-// than so many of them are being answered; others are closed at once.
+// The limits of answering connections above MaxConns. When maxRefusing answers are in
+// progress, further connections are closed without an answer.
 const (
-	refuseTime  = time.Second
+	refuseTime  = time.Second // for one answer
 	maxRefusing = 64
 )
 
-// listener hands out connections that can linger, and refuses those beyond its
-// bound with an answer that says so.
+// listener accepts at most max connections, each a *conn, and refuses further ones
+// with an answer.
 type listener struct {
 	net.Listener
-	most   int64
-	answer func() []byte // to a connection too many
+	max    int64
+	answer func() []byte // to a refused connection
 
 	open     atomic.Int64
 	refusing chan struct{}
 	wg       sync.WaitGroup
 }
 
-func newListener(l net.Listener, most int, answer func() []byte) *listener {
-	return &listener{Listener: l, most: int64(most), answer: answer, refusing: make(chan struct{}, maxRefusing)}
+func newListener(l net.Listener, max int, answer func() []byte) *listener {
+	return &listener{Listener: l, max: int64(max), answer: answer, refusing: make(chan struct{}, maxRefusing)}
 }
 
-// Accept returns the next connection that there is room for.
+// Accept returns the next connection below the limit.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.most {
+		if l.open.Add(1) <= l.max {
 			return &conn{Conn: c, done: func() { l.open.Add(-1) }}, nil
 		}
 		l.open.Add(-1)
@@ -57,7 +57,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			l.wg.Add(1)
 			go l.refuse(c)
 		default:
-			_ = c.Close() // nothing was sent
+			_ = c.Close() // the error does not matter: nothing was sent
 		}
 	}
 }
@@ -65,21 +65,21 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) refuse(c net.Conn) {
 	defer l.wg.Done()
 	defer func() { <-l.refusing }()
-	polite := &conn{Conn: c}
-	polite.linger.Store(true)
+	lingering := &conn{Conn: c}
+	lingering.linger.Store(true)
 	if c.SetDeadline(time.Now().Add(refuseTime)) == nil {
-		_, _ = c.Write(l.answer()) // the client may be gone
+		_, _ = c.Write(l.answer()) // the client may have disconnected
 	}
-	_ = polite.Close() // likewise
+	_ = lingering.Close() // the client may have disconnected
 }
 
-// wait returns when nobody is being refused any more. Accept must have ended.
+// wait waits for the refusals in progress. Accept must have returned an error.
 func (l *listener) wait() { l.wg.Wait() }
 
-// tooMany is the answer to a connection too many.
-func (s *Server) tooMany() []byte {
+// tooManyConns returns the answer to a connection above MaxConns.
+func (s *Server) tooManyConns() []byte {
 	p := problemOf(ledger.ErrOverloaded)
-	p.Detail = "this node has as many connections as it may; try another, or again later"
+	p.Detail = "this node has reached its limit of connections; try another node, or retry later"
 	body := p.Append(nil)
 	head := "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: " + wire.TypeProblem +
 		"\r\nCache-Control: no-store\r\n" + wire.HeaderRetryAfter + ": " + strconv.Itoa(overloadedSeconds) +
@@ -88,14 +88,14 @@ func (s *Server) tooMany() []byte {
 	return append([]byte(head), body...)
 }
 
-// conn reads on for a moment before it closes where a request was refused half
-// read: a close with bytes unread resets the connection, and the client may
-// lose the answer that says why.
+// conn is a connection that lingers: if a request was refused before it was read
+// completely, Close reads on for a moment. Closing with unread bytes resets the
+// connection, and the client may lose the answer.
 type conn struct {
 	net.Conn
 	linger atomic.Bool // set before the answer is written
 	closed atomic.Bool
-	done   func() // called by the first Close; nil: nothing
+	done   func() // called by the first Close, unless nil
 }
 
 func (c *conn) Close() error {
@@ -107,7 +107,7 @@ func (c *conn) Close() error {
 	}
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger.Load() {
 		if w.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-			// What is read, or why it ends, matters to no one.
+			// Ignore the result: only the reading matters.
 			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// explain answers what a check would be answered, and which rules lead there.
+// explain answers with the decision that a check would get, and the rules that lead to
+// it.
 func (s *Server) explain(ctx *fasthttp.RequestCtx, _ ids) error {
 	args := ctx.QueryArgs()
 	get := func(name string) string { return string(args.Peek(name)) }
@@ -23,7 +24,7 @@ func (s *Server) explain(ctx *fasthttp.RequestCtx, _ ids) error {
 		return err
 	}
 	if args.Has("consistency") {
-		// This node has waited for the index; the one that decides must too.
+		// This node has waited for the index; the deciding node must wait too.
 		check.MinIndex = max(check.MinIndex, s.cfg.View.Index())
 	}
 	d := bucket.Decision{Hit: -1}

@@ -102,7 +102,7 @@ func (n *node) Audit(before uint64, limit int) ([]ledger.AuditRecord, bool) {
 }
 
 // Who is Access.
-func (n *node) Who(token []byte) (ledger.Caller, bool) {
+func (n *node) Authenticate(token []byte) (ledger.Caller, bool) {
 	if n.admin == "" && n.state.Tokens().Len() == 0 {
 		return ledger.Caller{Name: ledger.ActorOpen, Scopes: ledger.ScopeAdmin}, !n.starting
 	}

@@ -8,14 +8,14 @@ import (
 	"quorate/api/wire"
 )
 
-// livez says that this process answers, and nothing of its peers: a restart
-// would not mend them.
+// livez reports that this process answers. It ignores the state of other nodes, which
+// a restart of this process would not repair.
 func (s *Server) livez(ctx *fasthttp.RequestCtx, _ ids) error {
 	reply(ctx, 200, wire.TypeText, []byte("ok\n"))
 	return nil
 }
 
-// readyz says whether this node should be asked.
+// readyz reports whether clients should send requests to this node.
 func (s *Server) readyz(ctx *fasthttp.RequestCtx, _ ids) error {
 	var lines []byte
 	var failed []string

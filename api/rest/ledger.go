@@ -10,7 +10,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// The outcomes of an entry, as metrics count them.
+// The outcomes of an entry in the metrics.
 const (
 	applied  = "applied"
 	replayed = "replayed"
@@ -41,7 +41,8 @@ func (s *Server) postEntry(ctx *fasthttp.RequestCtx, ids ids) error {
 	return nil
 }
 
-// getEntry looks one entry up: whether a write of unknown outcome was applied.
+// getEntry answers with one entry. Clients use it to find out whether a write of unknown
+// outcome was applied.
 func (s *Server) getEntry(ctx *fasthttp.RequestCtx, ids ids) error {
 	id, err := account(ids[0])
 	if err != nil {
@@ -53,14 +54,14 @@ func (s *Server) getEntry(ctx *fasthttp.RequestCtx, ids ids) error {
 	}
 	e, ok := s.cfg.View.Entry(id, key)
 	if !ok {
-		return newProblem(404, wire.UnknownKey, "", "no entry of the account with this key is remembered")
+		return newProblem(404, wire.UnknownKey, "", "the ledger remembers no entry of the account with this key")
 	}
 	reply(ctx, 200, wire.TypeJSON, wire.AppendEntry(nil, e))
 	return nil
 }
 
-// postBulk applies entries each on its own and in order, in one command of
-// the log.
+// postBulk applies entries in order, in one command of the log. Each succeeds or fails
+// independently.
 func (s *Server) postBulk(ctx *fasthttp.RequestCtx, _ ids) error {
 	var sc wire.Scanner
 	sc.Reset(ctx.Request.Body())
@@ -69,7 +70,7 @@ func (s *Server) postBulk(ctx *fasthttp.RequestCtx, _ ids) error {
 		return err
 	}
 	ops := make([]ledger.Op, 0, len(items))
-	faults := make([]error, len(items)) // of the items that cannot be read
+	faults := make([]error, len(items)) // nil for an item that was parsed
 	for i, item := range items {
 		sc.Reset(item)
 		op, err := wire.ParseItem(&sc)
@@ -87,7 +88,7 @@ func (s *Server) postBulk(ctx *fasthttp.RequestCtx, _ ids) error {
 	return nil
 }
 
-// replyBulk writes a result for each item: its fault, or the next of the
+// replyBulk writes a result for each item: its parse error, or else the next of the
 // results.
 func (s *Server) replyBulk(ctx *fasthttp.RequestCtx, faults []error, ops []ledger.Op, results []ledger.Result) {
 	table := s.cfg.View.Table()

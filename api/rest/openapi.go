@@ -11,7 +11,7 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// openAPI answers with the description of the API.
+// openAPI answers with the OpenAPI description of the API.
 func (s *Server) openAPI(ctx *fasthttp.RequestCtx, _ ids) error {
 	reply(ctx, 200, wire.TypeYAML, openAPI)
 	return nil

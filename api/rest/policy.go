@@ -39,10 +39,10 @@ func (s *Server) replyPolicy(ctx *fasthttp.RequestCtx, t *ledger.Table) error {
 	return nil
 }
 
-// putPolicy replaces the policy whole. It is compiled here, so that what does
-// not validate never gets into the log.
+// putPolicy replaces the policy. It compiles the policy first, so that an invalid one
+// never enters the log.
 func (s *Server) putPolicy(ctx *fasthttp.RequestCtx, _ ids) error {
-	op := ledger.Op{Kind: ledger.OpPolicy, Doc: string(ctx.Request.Body()), By: by(ctx)}
+	op := ledger.Op{Kind: ledger.OpPolicy, Doc: string(ctx.Request.Body()), By: callerName(ctx)}
 	var err error
 	if op.IfMatch, err = ifMatch(ctx); err != nil {
 		return err
@@ -64,8 +64,8 @@ func (s *Server) putPolicy(ctx *fasthttp.RequestCtx, _ ids) error {
 	return s.replyPolicy(ctx, t)
 }
 
-// ifMatch returns the revision that If-Match names, 0 for any. An entity tag
-// that is no revision cannot be that of the policy in force.
+// ifMatch returns the revision in If-Match, 0 for any revision. For an entity tag that
+// is not a revision it returns ledger.ErrRevision, because such a tag cannot match.
 func ifMatch(ctx *fasthttp.RequestCtx) (uint64, error) {
 	tag := string(ctx.Request.Header.Peek("If-Match"))
 	if tag == "" || tag == "*" {
@@ -83,7 +83,7 @@ func ifMatch(ctx *fasthttp.RequestCtx) (uint64, error) {
 	return 0, &wire.FieldError{Field: "If-Match", Detail: `want the ETag of a policy, such as "7"`}
 }
 
-// validatePolicy says what is wrong with a policy, and changes nothing.
+// validatePolicy answers with the errors of a policy, and changes nothing.
 func (s *Server) validatePolicy(ctx *fasthttp.RequestCtx, _ ids) error {
 	if _, err := ledger.Compile(1, ctx.Request.Body()); err != nil {
 		return err

@@ -1,6 +1,6 @@
-// Package rest answers the HTTP API: it reads requests, asks the parts of the
-// node through the interfaces below, and writes JSON. It decides nothing
-// itself. All the calls of the interfaces may overlap.
+// Package rest serves the HTTP API: it reads requests, calls the node through the
+// interfaces in this file, and writes the answers. It makes no decisions itself. It
+// calls all methods of the interfaces concurrently.
 package rest
 
 import (
@@ -14,127 +14,133 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Checker decides checks, wherever in the cluster their buckets are.
+// Checker decides checks on any node of the cluster.
 type Checker interface {
-	// Check fills d, whose Limits may have room to append to. It keeps none of
-	// the strings of c, which are views of the request, and ends by itself
-	// within a few seconds, because ctx has no deadline. An error wraps
-	// ledger.ErrBehind when c.MinIndex could not be waited for; a check that no
-	// node may decide is no error but bucket.Unavailable.
+	// Check decides c and fills d. It appends to d.Limits, whose capacity it may
+	// use. It must not keep the strings of c, which point into the request, and it
+	// must return within a few seconds, because ctx has no deadline. The error wraps
+	// ledger.ErrBehind if the deciding node did not reach c.MinIndex in time. If no
+	// node may decide the check, the reason is bucket.Unavailable and the error nil.
 	Check(ctx context.Context, c *bucket.Check, d *bucket.Decision) error
 }
 
-// Proposer writes through the log.
+// Proposer writes to the log.
 type Proposer interface {
-	// Propose applies operations, at most ledger.MaxOps, each on its own and in
-	// order, and returns a result for each and the log index of the last. Its
-	// error wraps ledger.ErrNoQuorum, ErrOutcomeUnknown or ErrOverloaded.
+	// Propose applies at most ledger.MaxOps operations, in order; each succeeds or
+	// fails independently. It returns the result of each operation and the log index
+	// of the last. The error wraps ledger.ErrNoQuorum, ErrOutcomeUnknown or
+	// ErrOverloaded.
 	Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error)
 }
 
-// Settler settles and releases reservations, wherever they are kept.
+// Settler settles and releases reservations on any node of the cluster.
 type Settler interface {
-	// Settle answers within a few seconds. An error means that no node that
-	// could know the reservation was reached.
+	// Settle returns within a few seconds. An error means that no node that could
+	// have the reservation answered.
 	Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error)
 }
 
 // Reader makes reads linearizable.
 type Reader interface {
-	// ReadIndex returns a log index that covers every write acknowledged before
-	// the call, confirmed with a majority. Its error wraps ledger.ErrNoQuorum.
+	// ReadIndex returns a log index that covers every write acknowledged before the
+	// call, confirmed by a majority. The error wraps ledger.ErrNoQuorum.
 	ReadIndex(ctx context.Context) (uint64, error)
 }
 
-// View reads this node's copy of the replicated state.
+// View reads the replicated state of this node.
 type View interface {
-	Account(id string) *ledger.Account // nil: never seen
+	Account(id string) *ledger.Account // nil if the account does not exist
 	List(q ledger.Query) []*ledger.Account
 	Entry(account, key string) (ledger.Entry, bool)
 	Table() *ledger.Table
 	Tokens() *ledger.Tokens
-	// Audit is as ledger.State has it.
+	// Audit is ledger.State.Audit.
 	Audit(before uint64, limit int) (list []ledger.AuditRecord, more bool)
-	Index() uint64 // applied
-	// WaitIndex waits until the index is applied, or returns ledger.ErrBehind
-	// when ctx ends first.
+	Index() uint64 // last applied
+	// WaitIndex waits until the index is applied. The error wraps ledger.ErrBehind
+	// if ctx ends first.
 	WaitIndex(ctx context.Context, index uint64) error
 }
 
-// Operator tells of the cluster and of this process.
+// Operator shows the state of the cluster and changes its membership and leadership.
 type Operator interface {
 	Cluster() ClusterStatus
 	Ready() []Probe
-	// Remove takes a node out of the cluster for good, by order of a token's
-	// name. Its error wraps ErrUnknownNode, ErrLastNode, ErrQuorumLoss,
-	// ErrUnderWay when ctx ended first, ledger.ErrUpgrade or ledger.ErrNoQuorum.
+	// Remove permanently removes a node from the cluster; by is the caller's name for
+	// the audit. The error wraps ErrUnknownNode, ErrLastNode, ErrQuorumLoss,
+	// ErrUnderWay if ctx ended first, ledger.ErrUpgrade or ledger.ErrNoQuorum.
 	Remove(ctx context.Context, id, by string) error
-	// Transfer has another node lead, any fit one where to is empty, and returns
-	// which. Its error wraps ErrUnknownNode, ErrLastNode, ErrUnfit or
-	// ledger.ErrNoQuorum.
+	// Transfer transfers leadership to the node, or to any voter that can lead if to
+	// is empty, and returns the new leader. The error wraps ErrUnknownNode,
+	// ErrLastNode, ErrUnfit or ledger.ErrNoQuorum.
 	Transfer(ctx context.Context, to string) (string, error)
-	// Drain hands what this node owns over to others. Its error wraps ErrLastNode,
-	// or ErrDraining when ctx ended before all of it was.
+	// Drain hands over all partitions of this node to other nodes. The error wraps
+	// ErrLastNode, or ErrDraining if ctx ended before it was complete.
 	Drain(ctx context.Context) error
 }
 
 // The errors of an Operator.
 var (
-	ErrUnknownNode = errors.New("no node of the cluster has that id")
-	ErrLastNode    = errors.New("there is no other node that could take over")
-	ErrQuorumLoss  = errors.New("without it no majority of the nodes with a vote would answer; bring another one back first")
-	ErrUnfit       = errors.New("the node cannot lead now: it has no vote, does not answer, lags or is leaving")
-	ErrUnderWay    = errors.New("the removal is ordered and under way; ask again")
-	ErrDraining    = errors.New("not everything was handed over yet; it goes on, ask again")
+	ErrUnknownNode = errors.New("the cluster has no node with that id")
+	ErrLastNode    = errors.New("no other node can take over")
+	ErrQuorumLoss  = errors.New("the remaining voters that answer are no majority; bring another voter back first")
+	ErrUnfit       = errors.New("the node cannot lead now: it is not a voter, does not answer, lags behind or is leaving")
+	ErrUnderWay    = errors.New("the removal is in progress; ask again")
+	ErrDraining    = errors.New("the handover of this node's partitions is in progress; ask again")
 )
 
-// Archive makes and takes backups.
+// Archive makes and restores backups.
 type Archive interface {
-	// Freeze returns the state as it stands; it is held until nobody has it.
+	// Freeze returns an immutable view of the current state. It uses memory as long
+	// as it is referenced.
 	Freeze() *ledger.Frozen
-	// Restore reads a backup to its end, checks it, and unless dry replaces by it
-	// what it holds, on all nodes, whole or not at all; by is for the audit. It returns what the backup
-	// is of and the log index of the change. Its error wraps ledger.ErrBadBackup,
-	// ErrRestoring, ErrNoRestore, ErrUpgrade, or is one of Propose.
+	// Restore reads and verifies a whole backup and, unless dry, restores it on all
+	// nodes atomically; by is the caller's name for the audit. It returns the
+	// description of the backup and the log index of the restore. The error wraps
+	// ledger.ErrBadBackup, ErrRestoring, ErrNoRestore, ErrUpgrade, or is an error of
+	// Propose.
 	Restore(ctx context.Context, from io.Reader, dry bool, by string) (ledger.Backup, uint64, error)
 }
 
-// Metrics writes all metrics in Prometheus' text format.
+// Metrics counts the requests of the API and exports all metrics of the node.
 type Metrics interface {
+	// Write writes all metrics in the Prometheus text format.
 	Write(w io.Writer) error
-	// Checked counts one decision. seconds is from request read to answer made.
+	// Checked counts one decision; seconds is the time since the request was read.
 	Checked(reason bucket.Reason, seconds float64)
 	// Entered counts one ledger entry by its outcome: applied, replayed or
 	// refused.
 	Entered(t ledger.EntryType, outcome string)
 }
 
-// Access knows who asks.
+// Access authenticates callers.
 type Access interface {
-	// Who returns whose the token is; empty is none. While no token is in force,
-	// everybody is ledger.ActorOpen. That name and not ok: it cannot be known yet.
-	Who(token []byte) (who ledger.Caller, ok bool)
+	// Authenticate returns the caller that the token belongs to; an empty token
+	// means that the request has none. ok is false if the token is not valid. While
+	// the cluster has no tokens, every caller is ledger.ActorOpen. If ok is false
+	// for ledger.ActorOpen, the node does not know all tokens yet.
+	Authenticate(token []byte) (who ledger.Caller, ok bool)
 	// Guarded reports whether this node has an admin token of its own, which no
-	// change of tokens can take away.
+	// change of the replicated tokens can remove.
 	Guarded() bool
 }
 
-// Probe is one line of /readyz. Only Fatal ones that fail make a node not
-// ready.
+// Probe is one line of /readyz. A node is not ready if a Fatal probe fails.
 type Probe struct {
 	Name  string
 	OK    bool
 	Fatal bool
 }
 
-// ClusterStatus, NodeStatus and Guards are what an Operator fills.
+// ClusterStatus, NodeStatus and Guards are returned by Operator.Cluster.
 type (
 	ClusterStatus = wire.ClusterStatus
 	NodeStatus    = wire.NodeStatus
 	Guards        = wire.Guards
 )
 
-// Config is what a Server is made of.
+// Config configures a Server. All fields except MaxConns, MaxRequests and Logger are
+// required.
 type Config struct {
 	NodeID   string
 	Checker  Checker
@@ -146,24 +152,24 @@ type Config struct {
 	Archive  Archive
 	Metrics  Metrics
 	Access   Access
-	// NewSecret returns a secret for a token that nobody can guess.
+	// NewSecret returns a new random secret for a token.
 	NewSecret func() string
-	// MaxConns and MaxRequests bound what is open and what is being answered at
-	// once; more is refused as overloaded. 0 is the default.
+	// MaxConns is the maximum number of open connections, MaxRequests that of requests
+	// in progress. Further ones are refused as overloaded. 0 means the default.
 	MaxConns, MaxRequests int
-	Logger                *slog.Logger // nil: nothing is logged
+	Logger                *slog.Logger // nil: no logs
 }
 
-// The defaults of the bounds.
+// The defaults of Config.
 const (
 	DefaultMaxConns    = 10_000
 	DefaultMaxRequests = 4096
 )
 
-// Validate reports what is missing.
+// Validate returns an error if a required field is missing.
 func (c *Config) Validate() error {
 	if c.NodeID == "" || c.Checker == nil || c.Settler == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Archive == nil || c.Metrics == nil || c.Access == nil || c.NewSecret == nil {
-		return errors.New("rest: the config needs all but a logger")
+		return errors.New("rest: the config lacks a required field")
 	}
 	return nil
 }

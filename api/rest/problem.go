@@ -12,11 +12,11 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// overloadedSeconds is the Retry-After of an overloaded node: long enough to
-// drain a queue, short enough not to idle.
+// overloadedSeconds is the Retry-After of an overloaded node in seconds: long enough
+// to drain a queue, short enough not to leave the node idle.
 const overloadedSeconds = 1
 
-// problemOf maps every error of the node to what its caller is told.
+// problemOf maps every error of the node to the problem in its answer.
 func problemOf(err error) wire.Problem {
 	var field *wire.FieldError
 	if errors.As(err, &field) {
@@ -28,7 +28,7 @@ func problemOf(err error) wire.Problem {
 		if errors.Is(err, errOverrides) {
 			code = wire.InvalidOverrides
 		}
-		return wire.Problem{Status: 422, Code: code, Detail: fmt.Sprintf("%d faults; nothing was changed", len(faults)), Errors: faults}
+		return wire.Problem{Status: 422, Code: code, Detail: fmt.Sprintf("%d errors; nothing was changed", len(faults)), Errors: faults}
 	}
 	var p *problemError
 	if errors.As(err, &p) {
@@ -66,7 +66,7 @@ func problemOf(err error) wire.Problem {
 		{ledger.ErrPastExpiry, 422, wire.InvalidOverrides},
 		{ledger.ErrInsufficientCredits, 422, wire.InsufficientCredits},
 		{ledger.ErrOverflow, 422, wire.Overflow},
-		// Who proposed and ran out of time cannot know what became of it.
+		// A proposal whose context ended may still be applied.
 		{context.DeadlineExceeded, 503, wire.OutcomeUnknown},
 		{context.Canceled, 503, wire.OutcomeUnknown},
 	} {
@@ -74,13 +74,13 @@ func problemOf(err error) wire.Problem {
 			return wire.Problem{Status: m.status, Code: m.code, Detail: m.err.Error()}
 		}
 	}
-	return wire.Problem{Status: 500, Code: wire.Internal, Detail: "the server failed to answer; its log says more"}
+	return wire.Problem{Status: 500, Code: wire.Internal, Detail: "internal error; see the log of the node"}
 }
 
-// errOverrides marks the faults of a list of overrides.
-var errOverrides = errors.New("overrides do not validate")
+// errOverrides marks the errors of a list of overrides.
+var errOverrides = errors.New("invalid overrides")
 
-// problemError is a problem that no error of the node stands for.
+// problemError is an error that already has the form of a problem.
 type problemError struct{ problem wire.Problem }
 
 func (e *problemError) Error() string { return e.problem.Detail }
@@ -89,7 +89,7 @@ func newProblem(status int, code wire.Code, field, detail string) error {
 	return &problemError{wire.Problem{Status: status, Code: code, Field: field, Detail: detail}}
 }
 
-// fail answers with the problem that err is.
+// fail answers with the problem of err.
 func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 	p := problemOf(err)
 	if p.Code == wire.Internal {
@@ -99,17 +99,18 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 		ctx.Response.Header.Set(wire.HeaderRetryAfter, strconv.Itoa(overloadedSeconds))
 	}
 	reply(ctx, p.Status, wire.TypeProblem, p.Append(nil))
-	unread(ctx)
+	lingerIfUnread(ctx)
 }
 
-// unread has the connection linger where nobody has read the body.
-func unread(ctx *fasthttp.RequestCtx) {
+// lingerIfUnread makes the connection linger if the request has a body that was not
+// read.
+func lingerIfUnread(ctx *fasthttp.RequestCtx) {
 	if c, ok := ctx.Conn().(*conn); ok && ctx.Request.Header.Peek(bodyLength) != nil {
 		c.linger.Store(true)
 	}
 }
 
-// reply answers with a body.
+// reply sets the status, the content type and the body of the answer.
 func reply(ctx *fasthttp.RequestCtx, status int, contentType string, body []byte) {
 	ctx.Response.SetStatusCode(status)
 	ctx.Response.Header.SetContentType(contentType)

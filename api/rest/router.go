@@ -18,19 +18,19 @@ import (
 // indexTimeout bounds the wait for X-Quorate-Min-Index.
 const indexTimeout = 2 * time.Second
 
-// ids are what stands in place of the {} of a path, still encoded.
+// ids are the segments of a path that match {} in its pattern, still encoded.
 type ids = [2]string
 
-// handler answers one request. The error it returns is answered as a problem.
+// handler answers one request, or returns an error for fail to answer.
 type handler func(s *Server, ctx *fasthttp.RequestCtx, ids ids) error
 
-// route is one path, who answers its methods, and what scope they want: read is
-// for GET and HEAD, write for all others. Where none stands, only an admin may.
-// HEAD is GET without the body.
+// route is a path, the handlers of its methods, and the scopes that they require:
+// read for GET and HEAD, write for all other methods. A method without a scope
+// requires admin. HEAD is GET without the body.
 type route struct {
 	path                          string
 	read, write                   ledger.Scopes
-	open                          bool // to everybody
+	open                          bool // needs no token
 	get, post, put, patch, remove handler
 }
 
@@ -43,8 +43,8 @@ const (
 	scopeAny    = scopeCheck | scopeLedger | scopeRead
 )
 
-// routes are all but POST /v1/check, which handle takes first, and /v1/authz,
-// which takes every method.
+// routes contains every path except /v1/authz. handle serves /v1/authz, for all
+// methods, and POST /v1/check before it looks for a route.
 var routes = []route{
 	{path: "/v1/check"},
 	{path: "/v1/check/batch", write: scopeCheck, post: (*Server).checkBatch},
@@ -73,7 +73,7 @@ var routes = []route{
 	{path: "/openapi.yaml", read: scopeAny, get: (*Server).openAPI},
 }
 
-// handler returns who answers a method, nil for nobody.
+// handler returns the handler of a method, nil if there is none.
 func (r *route) handler(method string) handler {
 	switch method {
 	case "GET", "HEAD":
@@ -106,7 +106,7 @@ var (
 	authzPath = []byte("/v1/authz")
 )
 
-// scope returns what a method wants.
+// scope returns the scopes that a method requires.
 func (r *route) scope(method string) ledger.Scopes {
 	if method == "GET" || method == "HEAD" {
 		return r.read
@@ -114,14 +114,13 @@ func (r *route) scope(method string) ledger.Scopes {
 	return r.write
 }
 
-// handle answers every request. A handler that panics is a bug of ours: the
-// request fails, the node and its other requests do not.
+// handle answers every request. If a handler panics, only its request fails.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	busy := s.busy.Add(1)
 	defer func() {
 		s.busy.Add(-1)
 		if r := recover(); r != nil {
-			s.log.Error("a request made the server panic", "path", string(ctx.Path()), "panic", r, "stack", string(debug.Stack()))
+			s.log.Error("request handler panicked", "path", string(ctx.Path()), "panic", r, "stack", string(debug.Stack()))
 			ctx.Response.Reset()
 			s.common(ctx)
 			s.fail(ctx, errPanic)
@@ -149,7 +148,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// isOpen reports whether the path answers everybody, and always.
+// isOpen reports whether the path needs no token and is exempt from MaxRequests.
 func isOpen(path []byte) bool {
 	r, _ := find(string(path))
 	return r != nil && r.open
@@ -173,7 +172,7 @@ var (
 	nameIndex        = []byte(wire.HeaderIndex)
 )
 
-// find returns the route of a path, nil where nothing is.
+// find returns the route of a path, nil if there is none.
 func find(path string) (*route, ids) {
 	for i := range routes {
 		if ids, ok := match(routes[i].path, path); ok {
@@ -183,31 +182,33 @@ func find(path string) (*route, ids) {
 	return nil, ids{}
 }
 
-// route has a path answered. Who may not ask learns nothing more.
+// route answers all paths that handle does not answer itself. It authenticates and
+// authorizes the caller before anything else, also for a path that does not exist,
+// so that only callers with a valid token learn which paths exist.
 func (s *Server) route(ctx *fasthttp.RequestCtx, path string) error {
 	r, ids := find(path)
 	method := string(ctx.Method())
 	if r == nil || !r.open {
 		who, err := s.authenticate(ctx)
 		if err == nil && r != nil && r.handler(method) != nil {
-			err = allowed(ctx, who, r.scope(method))
+			err = checkScope(ctx, who, r.scope(method))
 		}
 		if err != nil {
 			return err
 		}
-		ctx.SetUserValue(caller{}, who)
+		ctx.SetUserValue(callerKey{}, who)
 	}
 	min, err := minIndex(ctx)
 	if err != nil {
 		return err
 	}
 	if r == nil {
-		return newProblem(404, wire.NotFound, "", "there is nothing at this path")
+		return newProblem(404, wire.NotFound, "", "no such path")
 	}
 	h := r.handler(method)
 	if h == nil {
 		ctx.Response.Header.Set("Allow", r.allow())
-		return newProblem(405, wire.MethodNotAllowed, "", "this path takes "+r.allow())
+		return newProblem(405, wire.MethodNotAllowed, "", "this path accepts "+r.allow())
 	}
 	if ctx.IsGet() || ctx.IsHead() {
 		if min, err = s.consistency(ctx, min); err != nil {
@@ -220,19 +221,19 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, path string) error {
 	return h(s, ctx, ids)
 }
 
-// strongTimeout bounds the question which index is the newest.
+// strongTimeout bounds the read of the newest index for consistency=strong.
 const strongTimeout = 5 * time.Second
 
-// consistency returns the index that a read must wait for: what the request
-// names, or, with consistency=strong, one that covers every write acknowledged
-// before it.
+// consistency returns the index that a read must wait for: at least min, and with
+// consistency=strong an index that covers every write acknowledged before the
+// request.
 func (s *Server) consistency(ctx *fasthttp.RequestCtx, min uint64) (uint64, error) {
 	args := ctx.QueryArgs()
 	if !args.Has("consistency") {
 		return min, nil
 	}
 	if string(args.Peek("consistency")) != "strong" {
-		return 0, &wire.FieldError{Field: "consistency", Detail: "want strong, or no such parameter"}
+		return 0, &wire.FieldError{Field: "consistency", Detail: "want strong, or omit it"}
 	}
 	limited, cancel := context.WithTimeout(context.Background(), strongTimeout)
 	defer cancel()
@@ -243,8 +244,8 @@ func (s *Server) consistency(ctx *fasthttp.RequestCtx, min uint64) (uint64, erro
 	return max(min, index), nil
 }
 
-// match reports whether the path is what the pattern says, and returns the
-// segments in place of {} as they came.
+// match reports whether the path matches the pattern, and returns the segments that
+// match {}, still encoded.
 func match(pattern, path string) (ids ids, ok bool) {
 	n := 0
 	for {
@@ -269,7 +270,7 @@ func match(pattern, path string) (ids ids, ok bool) {
 	}
 }
 
-// account decodes the id in a path.
+// account decodes and validates the account in a path.
 func account(segment string) (string, error) {
 	id, err := url.PathUnescape(segment)
 	if err != nil || !ledger.ValidAccount(id) {
@@ -278,21 +279,21 @@ func account(segment string) (string, error) {
 	return id, nil
 }
 
-// minIndex reads X-Quorate-Min-Index, 0 when it is not there.
+// minIndex returns the value of X-Quorate-Min-Index, 0 if it is absent.
 func minIndex(ctx *fasthttp.RequestCtx) (uint64, error) {
 	v := ctx.Request.Header.Peek(wire.HeaderMinIndex)
 	if v == nil {
 		return 0, nil
 	}
-	// ParseUint takes neither a sign nor, in base 10, an underscore.
+	// In base 10, ParseUint accepts neither a sign nor underscores.
 	n, err := strconv.ParseUint(string(v), 10, 64)
 	if err != nil {
-		return 0, &wire.FieldError{Field: wire.HeaderMinIndex, Detail: "want a log index, in digits"}
+		return 0, &wire.FieldError{Field: wire.HeaderMinIndex, Detail: "want a log index in decimal digits"}
 	}
 	return n, nil
 }
 
-// await waits until this node has applied the index that the request names.
+// await waits until this node has applied the index. The error wraps ledger.ErrBehind.
 func (s *Server) await(ctx *fasthttp.RequestCtx, index uint64) error {
 	if index <= s.cfg.View.Index() {
 		return nil

@@ -17,15 +17,15 @@ import (
 	"quorate/api/wire"
 )
 
-// The bounds of a connection.
+// The limits of a connection.
 const (
-	maxHeader    = 16 << 10
-	readTimeout  = 10 * time.Second // a whole request, from its first byte
-	writeTimeout = 30 * time.Second // an answer, to a client that reads slowly
+	maxHeader    = 16 << 10         // bytes
+	readTimeout  = 10 * time.Second // for a whole request, from its first byte
+	writeTimeout = 30 * time.Second // for an answer
 	idleTimeout  = 60 * time.Second // between two requests
 )
 
-// Server is the HTTP server of one node. Its methods may overlap.
+// Server is the HTTP server of one node. Its methods may be called concurrently.
 type Server struct {
 	cfg   Config
 	log   *slog.Logger
@@ -33,10 +33,10 @@ type Server struct {
 	calls sync.Pool // of *call
 	busy  atomic.Int64
 
-	backups chan struct{} // one for each under way
+	backups chan struct{} // one element per backup in progress
 }
 
-// New returns a server that does not listen yet. The config must validate.
+// New returns a server for a valid config. Serve starts it.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, log: cfg.Logger, backups: make(chan struct{}, maxBackups)}
 	if s.log == nil {
@@ -51,31 +51,31 @@ func New(cfg Config) *Server {
 	s.calls.New = func() any { return new(call) }
 	s.http = &fasthttp.Server{
 		Handler:            s.handle,
-		HeaderReceived:     s.received,
-		ErrorHandler:       s.broken,
+		HeaderReceived:     s.headerReceived,
+		ErrorHandler:       s.readFailed,
 		ReadBufferSize:     maxHeader,
 		MaxRequestBodySize: wire.MaxBody,
-		// Never reached: the listener refuses first, and says why.
+		// Never reached: the listener refuses connections first, with an answer.
 		Concurrency:     s.cfg.MaxConns + 1,
 		ReadTimeout:     readTimeout,
 		WriteTimeout:    writeTimeout,
 		IdleTimeout:     idleTimeout,
 		CloseOnShutdown: true,
-		// A body is JSON whatever its Content-Type says.
+		// The API treats every body as JSON, regardless of Content-Type.
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
-		Logger:                       printer{s.log},
+		Logger:                       debugLogger{s.log},
 	}
 	return s
 }
 
-// Handler returns what answers requests.
+// Handler returns the handler of all requests.
 func (s *Server) Handler() fasthttp.RequestHandler { return s.handle }
 
-// Serve answers requests of the listener until Shutdown; then it returns nil.
+// Serve answers requests on the listener until Shutdown, after which it returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	bounded := newListener(l, s.cfg.MaxConns, s.tooMany)
+	bounded := newListener(l, s.cfg.MaxConns, s.tooManyConns)
 	defer bounded.wait()
 	if err := s.http.Serve(bounded); err != nil {
 		return fmt.Errorf("serve http: %w", err)
@@ -83,8 +83,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown closes the listeners, lets the requests under way finish and waits
-// for them until ctx ends.
+// Shutdown closes the listener and waits until all requests in progress are answered
+// or ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.http.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("shut down http: %w", err)
@@ -92,13 +92,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// broken answers a request that could not be read. The connection is closed
-// after it.
-func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
-	if plainToTLS(err) {
+// readFailed answers a request that fasthttp could not read. fasthttp closes the
+// connection afterwards.
+func (s *Server) readFailed(ctx *fasthttp.RequestCtx, err error) {
+	if answerPlainHTTP(err) {
 		return
 	}
-	p := wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: "the request is not HTTP that this server reads"}
+	p := wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: "the request is not valid HTTP"}
 	var small *fasthttp.ErrSmallBuffer
 	var timeout net.Error
 	switch {
@@ -116,27 +116,28 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	}
 }
 
-// plainToTLS answers who speaks HTTP to a port that speaks HTTPS, beside the
-// connection that could not be made of it.
-func plainToTLS(err error) bool {
+// answerPlainHTTP reports whether err means that a client sent plain HTTP to the TLS
+// port. It then answers on the raw connection, because there is no TLS connection.
+func answerPlainHTTP(err error) bool {
 	var record tls.RecordHeaderError
 	if !errors.As(err, &record) || record.Conn == nil || !httpMethod.Match(record.RecordHeader[:]) {
 		return false
 	}
 	p := wire.Problem{Status: 400, Code: wire.InvalidRequest, Detail: "this port speaks HTTPS"}
 	body := p.Append(nil)
-	// The client may be gone.
+	// Ignore the error: the client may have disconnected.
 	_, _ = fmt.Fprintf(record.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: %s\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n%s",
 		wire.TypeProblem, len(body), body)
 	return true
 }
 
-// httpMethod is how a request begins.
+// httpMethod matches the start of an HTTP request.
 var httpMethod = regexp.MustCompile(`^[A-Z]{3,5}`)
 
-// printer takes what fasthttp logs, which is about clients that misbehave.
-type printer struct{ log *slog.Logger }
+// debugLogger logs the messages of fasthttp at debug level: they are about clients
+// that misbehave.
+type debugLogger struct{ log *slog.Logger }
 
-func (p printer) Printf(format string, args ...any) {
-	p.log.Debug("http connection", "msg", fmt.Sprintf(format, args...))
+func (l debugLogger) Printf(format string, args ...any) {
+	l.log.Debug("http connection", "msg", fmt.Sprintf(format, args...))
 }

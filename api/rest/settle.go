@@ -12,11 +12,12 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// settleTimeout bounds the search for a reservation.
+// settleTimeout bounds the search for the node that has a reservation.
 const settleTimeout = 2 * time.Second
 
-// settle corrects what a reservation took and records what it cost: the ledger
-// first, because money must not be lost with a reservation.
+// settle records the cost of a reservation in the ledger, then corrects the units that
+// the reservation took. The ledger comes first, because the loss of a reservation must
+// not lose money.
 func (s *Server) settle(ctx *fasthttp.RequestCtx, _ ids) error {
 	var sc wire.Scanner
 	sc.Reset(ctx.Request.Body())
@@ -34,18 +35,18 @@ func (s *Server) settle(ctx *fasthttp.RequestCtx, _ ids) error {
 		s.count(op.Type, &results[0])
 		if err := results[0].Err; err != nil {
 			if errors.Is(err, ledger.ErrKeyReused) {
-				return settledOtherwise(false)
+				return reservationUsed(false)
 			}
 			return err
 		}
 		out.UsageRecorded, out.Replayed = true, results[0].Replayed
 	}
-	return s.settled(ctx, bucket.Settlement{
+	return s.settleBucket(ctx, bucket.Settlement{
 		Account: req.Account, Reservation: req.Reservation, Tokens: req.Tokens, Amount: int64(req.Amount),
 	}, out)
 }
 
-// release gives back what a reservation took.
+// release returns the units that a reservation took.
 func (s *Server) release(ctx *fasthttp.RequestCtx, _ ids) error {
 	var sc wire.Scanner
 	sc.Reset(ctx.Request.Body())
@@ -53,41 +54,42 @@ func (s *Server) release(ctx *fasthttp.RequestCtx, _ ids) error {
 	if err != nil {
 		return err
 	}
-	return s.settled(ctx, bucket.Settlement{Account: req.Account, Reservation: req.Reservation, Release: true}, wire.SettleResponse{})
+	return s.settleBucket(ctx, bucket.Settlement{Account: req.Account, Reservation: req.Reservation, Release: true}, wire.SettleResponse{})
 }
 
-// settled has the bucket corrected, and answers. out says what became of the
-// money. All of it may be asked again: the ledger and the reservation both know
-// what they have done.
-func (s *Server) settled(ctx *fasthttp.RequestCtx, q bucket.Settlement, out wire.SettleResponse) error {
+// settleBucket corrects the bucket and answers; out contains the outcome of the ledger
+// entry. The whole settlement may be repeated: both the ledger entry and the correction
+// are idempotent.
+func (s *Server) settleBucket(ctx *fasthttp.RequestCtx, q bucket.Settlement, out wire.SettleResponse) error {
 	limited, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	what, err := s.cfg.Settler.Settle(limited, &q)
+	outcome, err := s.cfg.Settler.Settle(limited, &q)
 	switch {
 	case err != nil:
-		return newProblem(503, wire.Unavailable, "", "no node that could know the reservation answered; ask again, nothing is counted twice")
-	case what == bucket.SettledOtherwise:
-		return settledOtherwise(out.UsageRecorded && !out.Replayed)
-	case what == bucket.SettledUnknown && !out.UsageRecorded:
-		return newProblem(404, wire.UnknownReservation, "reservation", "the reservation has expired, was lost, or is another account's")
-	case what == bucket.SettledUnknown:
+		return newProblem(503, wire.Unavailable, "", "no node that could have the reservation answered; retry, nothing is counted twice")
+	case outcome == bucket.SettledOtherwise:
+		return reservationUsed(out.UsageRecorded && !out.Replayed)
+	case outcome == bucket.SettledUnknown && !out.UsageRecorded:
+		return newProblem(404, wire.UnknownReservation, "reservation", "the reservation has expired, was lost, or belongs to another account")
+	case outcome == bucket.SettledUnknown:
 		out.Reason = string(wire.UnknownReservation)
 	default:
 		out.Settled = true
-		// A repetition is one of both: the money may have been recorded by a
-		// first attempt that did not reach the bucket.
-		out.Replayed = what == bucket.SettledBefore
+		// The bucket decides, not the ledger: a first attempt may have recorded the
+		// usage without reaching the bucket.
+		out.Replayed = outcome == bucket.SettledBefore
 	}
 	reply(ctx, 200, wire.TypeJSON, out.Append(nil))
 	return nil
 }
 
-// settledOtherwise refuses other numbers than the first. recorded: these are the
-// first that came with money, which stays recorded, because it was spent.
-func settledOtherwise(recorded bool) error {
+// reservationUsed returns the problem of a settlement whose numbers differ from an
+// earlier one. recorded means that this call recorded usage, which an earlier settlement
+// without an amount did not: it stays recorded, because the tokens were used.
+func reservationUsed(recorded bool) error {
 	detail := "the reservation was settled with other numbers, or released"
 	if recorded {
-		detail += "; the amount was recorded as usage all the same"
+		detail += "; the amount was recorded as usage nevertheless"
 	}
 	return newProblem(409, wire.ReservationUsed, "reservation", detail)
 }

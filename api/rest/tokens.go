@@ -12,7 +12,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// postToken makes a token and shows its secret, once.
+// postToken creates a token. Only this answer contains its secret.
 func (s *Server) postToken(ctx *fasthttp.RequestCtx, _ ids) error {
 	var sc wire.Scanner
 	sc.Reset(ctx.Request.Body())
@@ -29,7 +29,7 @@ func (s *Server) postToken(ctx *fasthttp.RequestCtx, _ ids) error {
 }
 
 func (s *Server) changeTokens(ctx *fasthttp.RequestCtx, op ledger.Op) error {
-	op.Guard, op.By = !s.cfg.Access.Guarded(), by(ctx)
+	op.Guard, op.By = !s.cfg.Access.Guarded(), callerName(ctx)
 	results, err := s.propose(ctx, []ledger.Op{op})
 	if err != nil {
 		return err
@@ -77,20 +77,20 @@ func tokenName(segment string) (string, error) {
 	return name, nil
 }
 
-// getAudit answers with the audit, the newest first. The cursor is the id of the
-// last record that was listed.
+// getAudit answers with a page of the audit, newest record first. The cursor is the id
+// of the last record of the previous page.
 func (s *Server) getAudit(ctx *fasthttp.RequestCtx, _ ids) error {
 	limit, before := defaultList, uint64(0)
 	args := ctx.QueryArgs()
 	var err error
 	if args.Has("limit") {
-		if limit, err = queryInt(ctx, "limit", 1, mostListed); err != nil {
+		if limit, err = queryInt(ctx, "limit", 1, maxList); err != nil {
 			return err
 		}
 	}
 	if cursor := string(args.Peek("cursor")); cursor != "" {
 		if before, err = strconv.ParseUint(cursor, 10, 64); err != nil || before == 0 {
-			return &wire.FieldError{Field: "cursor", Detail: "want the next_cursor of the list before"}
+			return &wire.FieldError{Field: "cursor", Detail: "want the next_cursor of the previous page"}
 		}
 	}
 	records, more := s.cfg.View.Audit(before, limit)

@@ -84,7 +84,7 @@ func ParseTransfer(s *Scanner) (to string, err error) {
 	}
 	s.End()
 	if s.err == nil && to != "" && !ledger.ValidAccount(to) {
-		s.failField("to", "want a node's id, as /v1/cluster shows it")
+		s.failField("to", "want the id of a node, as in /v1/cluster")
 	}
 	return to, s.err
 }

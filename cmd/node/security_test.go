@@ -126,7 +126,7 @@ func TestSecurityIsReadAgain(t *testing.T) {
 	s.setKeys = func(k [][]byte) error { keys = k; return nil }
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	knows := func(token string) bool { _, ok := keeper.Who([]byte(token)); return ok }
+	knows := func(token string) bool { _, ok := keeper.Authenticate([]byte(token)); return ok }
 	if len(s.keys) != 1 || !knows(first) || knows(second) {
 		t.Fatalf("keys %d, first %v", len(s.keys), knows(first))
 	}
