@@ -1,17 +1,15 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/vmihailenco/msgpack/v5"
 
 	"quorate/cluster/ownership"
 	"quorate/cluster/peer"
 	"quorate/fsm/ledger"
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // The methods of the peer protocol's calls.
@@ -123,11 +121,11 @@ func (n *Node) Settle(ctx context.Context, id string, s *bucket.Settlement) (buc
 	if err != nil {
 		return bucket.SettledUnknown, err
 	}
-	var buf bytes.Buffer
-	if err := s.EncodeMsgpack(msgpack.NewEncoder(&buf)); err != nil {
+	arg, err := codec.Append(nil, s)
+	if err != nil {
 		return bucket.SettledUnknown, err
 	}
-	b, err := r.client.Call(ctx, methodSettle, buf.Bytes())
+	b, err := r.client.Call(ctx, methodSettle, arg)
 	if err != nil {
 		return bucket.SettledUnknown, err
 	}
@@ -143,7 +141,7 @@ func (n *Node) serveSettle(ctx context.Context, arg []byte) ([]byte, error) {
 		return nil, errStarting
 	}
 	var s bucket.Settlement
-	if err := s.DecodeMsgpack(msgpack.NewDecoder(bytes.NewReader(arg))); err != nil {
+	if err := codec.Unmarshal(arg, &s); err != nil {
 		return nil, err
 	}
 	what, err := (*l).Settle(ctx, &s)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // BenchmarkFrame has both halves of a check between two nodes: what the one that
@@ -13,12 +14,12 @@ import (
 func BenchmarkFrame(b *testing.B) {
 	q, d := goldenCheck, goldenDecision
 	encodeCheck := func(buf []byte) ([]byte, error) {
-		buf, err := appendMsgpack(appendRoute(appendHeader(buf, kindCheck, 7), bucket.Route{Epoch: 7}), &q)
+		buf, err := codec.Append(appendRoute(appendHeader(buf, kindCheck, 7), bucket.Route{Epoch: 7}), &q)
 		setLength(buf, 0)
 		return buf, err
 	}
 	encodeDecision := func(buf []byte) ([]byte, error) {
-		buf, err := appendMsgpack(appendHeader(buf, kindDone, 7), &d)
+		buf, err := codec.Append(appendHeader(buf, kindDone, 7), &d)
 		setLength(buf, 0)
 		return buf, err
 	}
@@ -51,7 +52,7 @@ func BenchmarkFrame(b *testing.B) {
 		decode func([]byte) error
 	}{
 		{"check/decode", check, func(payload []byte) error { _, err := decodeCheck(payload, &q); return err }},
-		{"decision/decode", decision, func(payload []byte) error { return decodeMsgpack(payload, &d) }},
+		{"decision/decode", decision, func(payload []byte) error { return codec.Unmarshal(payload, &d) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // dialTimeout bounds a dial with all that is said before the first request; how
@@ -70,12 +71,12 @@ func (c *Client) Beat(patience int) {
 
 // Check has the peer decide as it is asked.
 func (c *Client) Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision) error {
-	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return appendMsgpack(appendRoute(b, route), q) })
+	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return codec.Append(appendRoute(b, route), q) })
 	if err != nil {
 		return err
 	}
 	defer reply.free()
-	return decodeMsgpack(reply.payload, d)
+	return codec.Unmarshal(reply.payload, d)
 }
 
 // Call has the peer run a method on an argument.

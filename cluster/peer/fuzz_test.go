@@ -15,6 +15,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // wire is a connection on which all that is to be read has been written.
@@ -38,7 +39,7 @@ func frame(k kind, payload []byte) []byte {
 }
 
 func checkFrame(f *testing.F) []byte {
-	payload, err := appendMsgpack(appendRoute(nil, bucket.Route{Role: 1, Epoch: 5}), &bucket.Check{Account: "acme", Category: "llm", Requests: 1})
+	payload, err := codec.Append(appendRoute(nil, bucket.Route{Role: 1, Epoch: 5}), &bucket.Check{Account: "acme", Category: "llm", Requests: 1})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -143,7 +144,7 @@ func TestALaterHelloIsUnderstood(t *testing.T) {
 		t.Fatal(err)
 	}
 	var h Hello
-	if err := decodeMsgpack(b, &h); err != nil || h != (Hello{4, 9, "c1", "n9"}) {
+	if err := codec.Unmarshal(b, &h); err != nil || h != (Hello{4, 9, "c1", "n9"}) {
 		t.Errorf("%+v %v", h, err)
 	}
 }

@@ -9,9 +9,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/vmihailenco/msgpack/v5"
-
-	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // The first bytes of a connection between nodes, and what it is for.
@@ -32,6 +30,9 @@ const (
 	maxHello  = 512             // bytes
 	maxReason = 400             // bytes of a refusal
 	maxID     = 64              // bytes of a cluster's or a node's id
+
+	helloFields = 4
+	maxFields   = 16 // of a later version's hello
 )
 
 // ErrUnwelcome: the other side will not speak with this node. It says why.
@@ -44,33 +45,21 @@ type Hello struct {
 	From           string // the node's id
 }
 
-// EncodeMsgpack is msgpack.CustomEncoder.
-func (h *Hello) EncodeMsgpack(e *msgpack.Encoder) error {
-	return bucket.Fields(
-		func() error { return e.EncodeArrayLen(4) },
-		func() error { return e.EncodeUint(h.Oldest) },
-		func() error { return e.EncodeUint(h.Newest) },
-		func() error { return e.EncodeString(h.Cluster) },
-		func() error { return e.EncodeString(h.From) },
-	)
+// Encode writes the hello.
+func (h *Hello) Encode(w *codec.Writer) {
+	w.Array(helloFields)
+	w.Uint(h.Oldest)
+	w.Uint(h.Newest)
+	w.String(h.Cluster)
+	w.String(h.From)
 }
 
-// DecodeMsgpack is msgpack.CustomDecoder. What a later version has added is not
-// looked at.
-func (h *Hello) DecodeMsgpack(d *msgpack.Decoder) error {
-	n, err := bucket.ReadLen(d, -16)
-	if err == nil && n < 4 {
-		err = fmt.Errorf("hello of %d elements", n)
-	}
-	if err != nil {
-		return err
-	}
-	return bucket.Fields(
-		func() (err error) { h.Oldest, err = d.DecodeUint64(); return err },
-		func() (err error) { h.Newest, err = d.DecodeUint64(); return err },
-		func() (err error) { h.Cluster, err = bucket.ReadString(d, maxID); return err },
-		func() (err error) { h.From, err = bucket.ReadString(d, maxID); return err },
-	)
+// Decode reads a hello. It passes over what a later version has added.
+func (h *Hello) Decode(r *codec.Reader) {
+	more := r.ArrayAtLeast(helloFields, maxFields)
+	h.Oldest, h.Newest = r.Uint(), r.Uint()
+	h.Cluster, h.From = r.String(maxID), r.String(maxID)
+	r.Skip(more)
 }
 
 // Speaks says why two nodes have no version in common, nil where they have.
@@ -101,7 +90,7 @@ func greet(ctx context.Context, conn net.Conn, magic string, h Hello) error {
 		return err
 	}
 	h.Oldest, h.Newest = OldestVersion, NewestVersion
-	b, err := appendMsgpack(append([]byte(magic), 0, 0), &h)
+	b, err := codec.Append(append([]byte(magic), 0, 0), &h)
 	if err != nil {
 		return err
 	}
@@ -138,7 +127,7 @@ func Welcome(conn net.Conn, check func(magic string, h Hello) error) (magic stri
 		return "", err
 	}
 	var h Hello
-	if err := decodeMsgpack(b, &h); err != nil {
+	if err := codec.Unmarshal(b, &h); err != nil {
 		return "", fmt.Errorf("hello: %w", err)
 	}
 	if err = h.Speaks(); err == nil {

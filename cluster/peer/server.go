@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // Handler answers peers. Calls may overlap.
@@ -151,7 +152,7 @@ func decodeCheck(b []byte, q *bucket.Check) (route bucket.Route, err error) {
 		return route, errors.New("check in an unknown role")
 	}
 	route = bucket.Route{Role: bucket.AskRole(b[0]), Epoch: binary.BigEndian.Uint64(b[1:])}
-	return route, decodeMsgpack(b[9:], q)
+	return route, codec.Unmarshal(b[9:], q)
 }
 
 func (s *Server) check(ctx context.Context, out *outbox, id uint64, route bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error {
@@ -159,7 +160,7 @@ func (s *Server) check(ctx context.Context, out *outbox, id uint64, route bucket
 		return err
 	}
 	// An error means that the connection has ended; its reader sees it too.
-	_ = out.add(kindDone, id, func(b []byte) ([]byte, error) { return appendMsgpack(b, d) })
+	_ = out.add(kindDone, id, func(b []byte) ([]byte, error) { return codec.Append(b, d) })
 	return nil
 }
 

@@ -1,11 +1,11 @@
 package bucket
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"time"
 
-	"github.com/vmihailenco/msgpack/v5"
+	"quorate/limiter/codec"
 )
 
 // Bounds on the strings of a check, in bytes.
@@ -17,251 +17,131 @@ const (
 	maxName     = MaxModel + 32
 )
 
-// ErrTooLong is what a decoder returns for a length above its bound; it checks
-// before it allocates, because the msgpack library itself trusts lengths.
-var ErrTooLong = errors.New("length above its bound")
-
-// ReadString decodes a string of at most most bytes.
-func ReadString(d *msgpack.Decoder, most int) (string, error) {
-	n, err := d.DecodeBytesLen()
-	if err != nil || n <= 0 {
-		return "", err
-	}
-	if n > most {
-		return "", fmt.Errorf("string of %d bytes, at most %d: %w", n, most, ErrTooLong)
-	}
-	buf := make([]byte, n)
-	if err := d.ReadFull(buf); err != nil {
-		return "", err
-	}
-	return string(buf), nil
+// Encode writes the check as an array of eight.
+func (c *Check) Encode(w *codec.Writer) {
+	w.Array(8)
+	w.String(c.Account)
+	w.String(c.Model)
+	w.String(c.Category)
+	w.Int(c.Requests)
+	w.Int(c.Tokens)
+	w.Bool(c.DryRun)
+	w.Bool(c.Reserve)
+	w.Uint(c.MinIndex)
 }
 
-// ReadLen decodes an array header of exactly want elements, or at most -want
-// when want is negative.
-func ReadLen(d *msgpack.Decoder, want int) (int, error) {
-	n, err := d.DecodeArrayLen()
-	if err != nil {
-		return 0, err
-	}
-	if n < 0 || (want >= 0 && n != want) || (want < 0 && n > -want) {
-		return 0, fmt.Errorf("array of %d elements, want %d: %w", n, want, ErrTooLong)
-	}
-	return n, nil
+// Decode reads what Encode wrote and refuses what is out of bounds.
+func (c *Check) Decode(r *codec.Reader) {
+	r.Array(8)
+	c.Account = r.String(MaxAccount)
+	c.Model = r.String(MaxModel)
+	c.Category = r.String(MaxCategory)
+	c.Requests = r.IntIn(0, MaxCost)
+	c.Tokens = r.IntIn(0, MaxCost)
+	c.DryRun = r.Bool()
+	c.Reserve = r.Bool()
+	c.MinIndex = r.Uint()
 }
 
-// Fields runs decoders one after the other and stops at the first error.
-func Fields(fns ...func() error) error {
-	for _, fn := range fns {
-		if err := fn(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Int decodes one integer into p and refuses one that p's type would cut.
-func Int[T ~int | ~int64 | ~uint8](d *msgpack.Decoder, p *T) error {
-	n, err := d.DecodeInt64()
-	*p = T(n)
-	if err == nil && int64(*p) != n {
-		return fmt.Errorf("number %d: %w", n, ErrTooLong)
-	}
-	return err
-}
-
-// EncodeMsgpack writes the check as an array of eight.
-func (c *Check) EncodeMsgpack(e *msgpack.Encoder) error {
-	return Fields(
-		func() error { return e.EncodeArrayLen(8) },
-		func() error { return e.EncodeString(c.Account) },
-		func() error { return e.EncodeString(c.Model) },
-		func() error { return e.EncodeString(c.Category) },
-		func() error { return e.EncodeInt(c.Requests) },
-		func() error { return e.EncodeInt(c.Tokens) },
-		func() error { return e.EncodeBool(c.DryRun) },
-		func() error { return e.EncodeBool(c.Reserve) },
-		func() error { return e.EncodeUint(c.MinIndex) },
-	)
-}
-
-// DecodeMsgpack reads what EncodeMsgpack wrote and refuses what is out of
-// bounds.
-func (c *Check) DecodeMsgpack(d *msgpack.Decoder) (err error) {
-	if _, err = ReadLen(d, 8); err != nil {
-		return err
-	}
-	if c.Account, err = ReadString(d, MaxAccount); err != nil {
-		return err
-	}
-	if c.Model, err = ReadString(d, MaxModel); err != nil {
-		return err
-	}
-	if c.Category, err = ReadString(d, MaxCategory); err != nil {
-		return err
-	}
-	if err = Fields(
-		func() error { return Int(d, &c.Requests) },
-		func() error { return Int(d, &c.Tokens) },
-	); err != nil {
-		return err
-	}
-	if c.DryRun, err = d.DecodeBool(); err != nil {
-		return err
-	}
-	if c.Reserve, err = d.DecodeBool(); err != nil {
-		return err
-	}
-	if c.MinIndex, err = d.DecodeUint64(); err != nil {
-		return err
-	}
-	if c.Requests < 0 || c.Requests > MaxCost || c.Tokens < 0 || c.Tokens > MaxCost {
-		return fmt.Errorf("cost out of bounds: %w", ErrTooLong)
-	}
-	return nil
-}
-
-// EncodeMsgpack writes the decision as an array of thirteen.
-func (v *Decision) EncodeMsgpack(e *msgpack.Encoder) error {
-	err := Fields(
-		func() error { return e.EncodeArrayLen(13) },
-		func() error { return e.EncodeInt(int64(v.Reason)) },
-		func() error { return e.EncodeInt(int64(v.Tier)) },
-		func() error { return e.EncodeString(v.Category) },
-		func() error { return e.EncodeInt(int64(v.RequiredTier)) },
-		func() error { return e.EncodeInt(v.SpendNeeded) },
-		func() error { return e.EncodeInt(int64(v.Hit)) },
-		func() error { return e.EncodeInt(int64(v.RetryAfter)) },
-		func() error { return e.EncodeBool(v.NeverFits) },
-		func() error { return e.EncodeString(v.Reservation) },
-		func() error { return e.EncodeString(v.DecidedBy) },
-		func() error { return e.EncodeBool(v.Degraded) },
-		func() error { return e.EncodeUint(v.Index) },
-		func() error { return e.EncodeArrayLen(len(v.Limits)) },
-	)
-	if err != nil {
-		return err
-	}
+// Encode writes the decision as an array of thirteen.
+func (v *Decision) Encode(w *codec.Writer) {
+	w.Array(13)
+	w.Int(int64(v.Reason))
+	w.Int(int64(v.Tier))
+	w.String(v.Category)
+	w.Int(int64(v.RequiredTier))
+	w.Int(v.SpendNeeded)
+	w.Int(int64(v.Hit))
+	w.Int(int64(v.RetryAfter))
+	w.Bool(v.NeverFits)
+	w.String(v.Reservation)
+	w.String(v.DecidedBy)
+	w.Bool(v.Degraded)
+	w.Uint(v.Index)
+	w.Array(len(v.Limits))
 	for i := range v.Limits {
-		if err := v.Limits[i].encode(e); err != nil {
-			return err
-		}
+		v.Limits[i].encode(w)
 	}
-	return nil
 }
 
-// DecodeMsgpack reads what EncodeMsgpack wrote.
-func (v *Decision) DecodeMsgpack(d *msgpack.Decoder) (err error) {
-	if _, err = ReadLen(d, 13); err != nil {
-		return err
-	}
-	if err = Fields(
-		func() error { return Int(d, &v.Reason) },
-		func() error { return Int(d, &v.Tier) },
-		func() error { v.Category, err = ReadString(d, MaxCategory); return err },
-		func() error { return Int(d, &v.RequiredTier) },
-		func() error { return Int(d, &v.SpendNeeded) },
-		func() error { return Int(d, &v.Hit) },
-		func() error { return Int(d, &v.RetryAfter) },
-		func() error { v.NeverFits, err = d.DecodeBool(); return err },
-		func() error { v.Reservation, err = ReadString(d, MaxReservation); return err },
-		func() error { v.DecidedBy, err = ReadString(d, MaxAccount); return err },
-		func() error { v.Degraded, err = d.DecodeBool(); return err },
-		func() error { v.Index, err = d.DecodeUint64(); return err },
-	); err != nil {
-		return err
-	}
-	n, err := ReadLen(d, -maxLimits)
-	if err != nil {
-		return err
-	}
-	if v.Limits = v.Limits[:0]; n > 0 && cap(v.Limits) < n {
+// Decode reads what Encode wrote. It keeps the memory of v.Limits.
+func (v *Decision) Decode(r *codec.Reader) {
+	r.Array(13)
+	v.Reason = Reason(r.Below(int(NumReasons)))
+	v.Tier = codec.Int[int](r)
+	v.Category = r.String(MaxCategory)
+	v.RequiredTier = codec.Int[int](r)
+	v.SpendNeeded = r.Int()
+	v.Hit = codec.Int[int](r)
+	v.RetryAfter = time.Duration(r.Int())
+	v.NeverFits = r.Bool()
+	v.Reservation = r.String(MaxReservation)
+	v.DecidedBy = r.String(MaxAccount)
+	v.Degraded = r.Bool()
+	v.Index = r.Uint()
+	n := r.ArrayUpTo(maxLimits)
+	if v.Limits = v.Limits[:0]; cap(v.Limits) < n {
 		v.Limits = make([]Status, 0, n)
 	}
 	for range n {
 		var s Status
-		if err := s.decode(d); err != nil {
-			return err
-		}
+		s.decode(r)
 		v.Limits = append(v.Limits, s)
 	}
-	if v.Reason >= NumReasons || v.Hit < -1 || v.Hit >= n {
-		return fmt.Errorf("decision out of bounds: %w", ErrTooLong)
+	if v.Hit < -1 || v.Hit >= n {
+		r.Fail(fmt.Errorf("hit %d of %d limits: %w", v.Hit, n, codec.ErrBounds))
 	}
-	return nil
 }
 
 // encode writes one limit's status. The name travels, its parts follow from
 // the numbers.
-func (s *Status) encode(e *msgpack.Encoder) error {
-	return Fields(
-		func() error { return e.EncodeArrayLen(10) },
-		func() error { return e.EncodeString(s.Name) },
-		func() error { return e.EncodeInt(int64(s.Unit)) },
-		func() error { return e.EncodeInt(int64(s.Algorithm)) },
-		func() error { return e.EncodeInt(s.Limit.Limit) },
-		func() error { return e.EncodeInt(s.Burst) },
-		func() error { return e.EncodeInt(int64(s.Window)) },
-		func() error { return e.EncodeInt(int64(s.Source)) },
-		func() error { return e.EncodeInt(s.Remaining) },
-		func() error { return e.EncodeInt(int64(s.Reset)) },
-		func() error { return e.EncodeInt(int64(s.Next)) },
-	)
+func (s *Status) encode(w *codec.Writer) {
+	w.Array(10)
+	w.String(s.Name)
+	w.Int(int64(s.Unit))
+	w.Int(int64(s.Algorithm))
+	w.Int(s.Limit.Limit)
+	w.Int(s.Burst)
+	w.Int(int64(s.Window))
+	w.Int(int64(s.Source))
+	w.Int(s.Remaining)
+	w.Int(int64(s.Reset))
+	w.Int(int64(s.Next))
 }
 
-func (s *Status) decode(d *msgpack.Decoder) error {
-	if _, err := ReadLen(d, 10); err != nil {
-		return err
+func (s *Status) decode(r *codec.Reader) {
+	r.Array(10)
+	s.Name = r.String(maxName)
+	s.Unit = codec.Int[Unit](r)
+	s.Algorithm = codec.Int[Algorithm](r)
+	s.Limit.Limit = r.Int()
+	s.Burst = r.Int()
+	s.Window = time.Duration(r.Int())
+	s.Source = codec.Int[Source](r)
+	s.Remaining = r.Int()
+	s.Reset = time.Duration(r.Int())
+	s.Next = time.Duration(r.Int())
+	if s.Window < time.Second || s.Limit.Limit < 1 {
+		r.Fail(fmt.Errorf("limit %d in %s: %w", s.Limit.Limit, s.Window, codec.ErrBounds))
 	}
-	return Fields(
-		func() (err error) { s.Name, err = ReadString(d, maxName); return err },
-		func() error { return Int(d, &s.Unit) },
-		func() error { return Int(d, &s.Algorithm) },
-		func() error { return Int(d, &s.Limit.Limit) },
-		func() error { return Int(d, &s.Burst) },
-		func() error { return Int(d, &s.Window) },
-		func() error { return Int(d, &s.Source) },
-		func() error { return Int(d, &s.Remaining) },
-		func() error { return Int(d, &s.Reset) },
-		func() error { return Int(d, &s.Next) },
-		func() error {
-			if s.Window < time.Second || s.Limit.Limit < 1 {
-				return fmt.Errorf("limit out of bounds: %w", ErrTooLong)
-			}
-			return nil
-		},
-	)
 }
 
-// EncodeMsgpack writes the settlement as an array of five.
-func (s *Settlement) EncodeMsgpack(e *msgpack.Encoder) error {
-	return Fields(
-		func() error { return e.EncodeArrayLen(5) },
-		func() error { return e.EncodeString(s.Account) },
-		func() error { return e.EncodeString(s.Reservation) },
-		func() error { return e.EncodeBool(s.Release) },
-		func() error { return e.EncodeInt(s.Tokens) },
-		func() error { return e.EncodeInt(s.Amount) },
-	)
+// Encode writes the settlement as an array of five.
+func (s *Settlement) Encode(w *codec.Writer) {
+	w.Array(5)
+	w.String(s.Account)
+	w.String(s.Reservation)
+	w.Bool(s.Release)
+	w.Int(s.Tokens)
+	w.Int(s.Amount)
 }
 
-// DecodeMsgpack reads what EncodeMsgpack wrote and refuses what is out of
-// bounds.
-func (s *Settlement) DecodeMsgpack(d *msgpack.Decoder) error {
-	if _, err := ReadLen(d, 5); err != nil {
-		return err
-	}
-	return Fields(
-		func() (err error) { s.Account, err = ReadString(d, MaxAccount); return err },
-		func() (err error) { s.Reservation, err = ReadString(d, MaxReservation); return err },
-		func() (err error) { s.Release, err = d.DecodeBool(); return err },
-		func() error { return Int(d, &s.Tokens) },
-		func() error { return Int(d, &s.Amount) },
-		func() error {
-			if s.Tokens < 0 || s.Tokens > MaxCost || s.Amount < 0 {
-				return fmt.Errorf("settlement out of bounds: %w", ErrTooLong)
-			}
-			return nil
-		},
-	)
+// Decode reads what Encode wrote and refuses what is out of bounds.
+func (s *Settlement) Decode(r *codec.Reader) {
+	r.Array(5)
+	s.Account = r.String(MaxAccount)
+	s.Reservation = r.String(MaxReservation)
+	s.Release = r.Bool()
+	s.Tokens = r.IntIn(0, MaxCost)
+	s.Amount = r.IntIn(0, math.MaxInt64)
 }

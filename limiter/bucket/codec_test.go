@@ -1,7 +1,6 @@
 package bucket_test
 
 import (
-	"bytes"
 	"errors"
 	"math"
 	"reflect"
@@ -9,24 +8,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vmihailenco/msgpack/v5"
 	"pgregory.net/rapid"
 
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
-func encode(t testing.TB, v msgpack.CustomEncoder) []byte {
+func encode(t testing.TB, v codec.Encoder) []byte {
 	t.Helper()
-	var buf bytes.Buffer
-	if err := v.EncodeMsgpack(msgpack.NewEncoder(&buf)); err != nil {
+	b, err := codec.Append(nil, v)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return buf.Bytes()
+	return b
 }
 
-func decode(b []byte, v msgpack.CustomDecoder) error {
-	return v.DecodeMsgpack(msgpack.NewDecoder(bytes.NewReader(b)))
-}
+func decode(b []byte, v codec.Decoder) error { return codec.Unmarshal(b, v) }
 
 func fullDecision() *bucket.Decision {
 	return &bucket.Decision{
@@ -56,12 +53,12 @@ func TestCheckRoundTrip(t *testing.T) {
 			DryRun:   rapid.Bool().Draw(t, "dry run"),
 			MinIndex: rapid.Uint64().Draw(t, "index"),
 		}
-		var buf bytes.Buffer
-		if err := want.EncodeMsgpack(msgpack.NewEncoder(&buf)); err != nil {
+		b, err := codec.Append(nil, &want)
+		if err != nil {
 			t.Fatal(err)
 		}
 		var got bucket.Check
-		if err := decode(buf.Bytes(), &got); err != nil || got != want {
+		if err := decode(b, &got); err != nil || got != want {
 			t.Fatalf("got %+v, %v; want %+v", got, err, want)
 		}
 	})
@@ -100,8 +97,8 @@ func TestDecodingRefuses(t *testing.T) {
 	}
 	tests := []struct {
 		name string
-		in   msgpack.CustomEncoder
-		into msgpack.CustomDecoder
+		in   codec.Encoder
+		into codec.Decoder
 	}{
 		{"an account too long", &bucket.Check{Account: strings.Repeat("a", bucket.MaxAccount+1)}, &bucket.Check{}},
 		{"a model too long", &bucket.Check{Model: strings.Repeat("a", bucket.MaxModel+1)}, &bucket.Check{}},
@@ -121,8 +118,8 @@ func TestDecodingRefuses(t *testing.T) {
 		{"a limit's name too long", changed(func(d *bucket.Decision) { d.Limits[0].Name = strings.Repeat("a", 1000) }), &bucket.Decision{}},
 	}
 	for _, tt := range tests {
-		if err := decode(encode(t, tt.in), tt.into); !errors.Is(err, bucket.ErrTooLong) {
-			t.Errorf("%s: %v, want ErrTooLong", tt.name, err)
+		if err := decode(encode(t, tt.in), tt.into); !errors.Is(err, codec.ErrBounds) {
+			t.Errorf("%s: %v, want ErrBounds", tt.name, err)
 		}
 	}
 }
@@ -146,13 +143,13 @@ func TestNumbersAreNotCut(t *testing.T) {
 // before anything is allocated for it.
 func TestLengthsAreCheckedFirst(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"string": {0x98, 0xdb, 0xff, 0xff, 0xff, 0xff},
-		"bytes":  {0x98, 0xc6, 0xff, 0xff, 0xff, 0xff},
+		"string": {0x98, 0xdb, 0xff, 0xff, 0xff, 0xff, 8: 0},
+		"bytes":  {0x98, 0xc6, 0xff, 0xff, 0xff, 0xff, 8: 0},
 		"array":  {0xdd, 0xff, 0xff, 0xff, 0xff},
 	} {
 		allocated := testing.AllocsPerRun(1, func() {
-			if err := decode(b, new(bucket.Check)); !errors.Is(err, bucket.ErrTooLong) {
-				t.Errorf("%s: %v, want ErrTooLong", name, err)
+			if err := decode(b, new(bucket.Check)); !errors.Is(err, codec.ErrBounds) {
+				t.Errorf("%s: %v, want ErrBounds", name, err)
 			}
 		})
 		if allocated > 100 {

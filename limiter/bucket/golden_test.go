@@ -4,9 +4,8 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/vmihailenco/msgpack/v5"
-
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 	"quorate/testing/golden"
 )
 
@@ -17,8 +16,8 @@ func TestEncodingsStay(t *testing.T) {
 	f := golden.Open(t, "testdata/golden.txt")
 	for _, c := range []struct {
 		name string
-		want msgpack.CustomEncoder
-		into msgpack.CustomDecoder
+		want codec.Encoder
+		into codec.Decoder
 	}{
 		{"check/zero", &bucket.Check{}, &bucket.Check{}},
 		{"check/full", &bucket.Check{

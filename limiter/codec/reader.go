@@ -22,7 +22,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"sync"
 
@@ -32,6 +31,9 @@ import (
 // ErrBounds is wrapped by the errors about a length or a number that is out of
 // bounds.
 var ErrBounds = errors.New("out of bounds")
+
+// errCut is the error of a length that claims more bytes than are left.
+var errCut = fmt.Errorf("the message is cut off: %w", ErrBounds)
 
 // Reader reads one message. It must not be copied, and its methods must not
 // overlap.
@@ -108,7 +110,7 @@ func (r *Reader) first() byte {
 // take returns the next n bytes, which belong to the message.
 func (r *Reader) take(n int) []byte {
 	if r.err == nil && n > r.in.Len() {
-		r.err = io.ErrUnexpectedEOF
+		r.err = errCut
 	}
 	if r.err != nil {
 		return nil
@@ -142,7 +144,7 @@ func (r *Reader) array(least, most int) int {
 	case n < least || n > most:
 		r.outOf("an array of", int64(n), int64(least), int64(most))
 	case n > r.in.Len():
-		r.err = io.ErrUnexpectedEOF
+		r.err = errCut
 	default:
 		return n
 	}

@@ -1,6 +1,9 @@
 package exchange
 
-import "quorate/limiter"
+import (
+	"quorate/limiter"
+	"quorate/limiter/codec"
+)
 
 // Bounds of a handoff.
 const (
@@ -28,21 +31,21 @@ type handoffBatch struct {
 // add adds a piece, with as much of what is left of a partition as there is room
 // for, and cuts it off that. It reports whether that was all.
 func (b *handoffBatch) add(at int, m *limiter.PartitionSnapshot) (last bool) {
-	size := b.body.buf.Len()
+	size := b.body.Len()
 	known, reserved := newWriter(), newWriter()
 	n := 0
-	for ; n < len(m.Buckets) && size+known.buf.Len() < pageBytes; n++ {
+	for ; n < len(m.Buckets) && size+known.Len() < pageBytes; n++ {
 		known.bucket(&m.Buckets[n])
 	}
 	k := 0
-	for ; k < len(m.Reservations) && size+known.buf.Len()+reserved.buf.Len() < pageBytes; k++ {
+	for ; k < len(m.Reservations) && size+known.Len()+reserved.Len() < pageBytes; k++ {
 		reserved.reservation(&m.Reservations[k])
 	}
 	m.Buckets, m.Reservations = m.Buckets[n:], m.Reservations[k:]
 	last = len(m.Buckets)+len(m.Reservations) == 0
-	b.body.uint(uint64(m.Partition))
-	b.body.uint(uint64(at))
-	b.body.bool(last)
+	b.body.Uint(uint64(m.Partition))
+	b.body.Uint(uint64(at))
+	b.body.Bool(last)
 	b.body.append(n, known)
 	b.body.append(k, reserved)
 	b.last = append(b.last, last)
@@ -51,20 +54,20 @@ func (b *handoffBatch) add(at int, m *limiter.PartitionSnapshot) (last bool) {
 
 func (b *handoffBatch) message(epoch uint64) ([]byte, error) {
 	w := newWriter()
-	w.buf.WriteByte(kindHandoff)
-	w.uint(epoch)
-	w.uint(b.try)
+	w.Byte(kindHandoff)
+	w.Uint(epoch)
+	w.Uint(b.try)
 	w.append(len(b.last), b.body)
-	return w.bytes()
+	return w.Finish()
 }
 
 // piece reads a piece of one of so many partitions.
 func (r *reader) piece(partitions int) (p piece) {
-	p.Partition = int(r.int(0, int64(partitions-1)))
-	p.at = int(r.int(0, maxPieces-1))
-	p.last = r.bool()
-	p.Buckets = list(r, maxBuckets, r.bucket)
-	p.Reservations = list(r, maxReservations, r.reservation)
+	p.Partition = int(r.IntIn(0, int64(partitions-1)))
+	p.at = int(r.IntIn(0, maxPieces-1))
+	p.last = r.Bool()
+	p.Buckets = codec.List(r.Reader, maxBuckets, r.bucket)
+	p.Reservations = codec.List(r.Reader, maxReservations, r.reservation)
 	return p
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"quorate/limiter"
+	"quorate/limiter/codec"
 )
 
 const (
@@ -111,7 +112,7 @@ func (s *sender) send(ctx context.Context, batch []limiter.UsageBound) bool {
 	all := true
 	for len(batch) > 0 {
 		body, n := newWriter(), 0
-		for ; n < len(batch) && body.buf.Len() < pageBytes; n++ {
+		for ; n < len(batch) && body.Len() < pageBytes; n++ {
 			body.bound(&batch[n])
 		}
 		all = s.sendSome(ctx, batch[:n], body) && all
@@ -124,9 +125,9 @@ func (s *sender) send(ctx context.Context, batch []limiter.UsageBound) bool {
 func (s *sender) sendSome(ctx context.Context, batch []limiter.UsageBound, body *writer) bool {
 	e := s.e
 	w := newWriter()
-	w.buf.WriteByte(kindBounds)
+	w.Byte(kindBounds)
 	w.append(len(batch), body)
-	message, err := w.bytes()
+	message, err := w.Finish()
 	if err != nil {
 		e.Log.Error("usage bounds cannot be encoded", "err", err)
 		return false
@@ -156,8 +157,8 @@ func (s *sender) sendSome(ctx context.Context, batch []limiter.UsageBound, body 
 // serveBounds takes usage bounds over and answers a byte for each: 1 where it
 // is a copy now.
 func (e *Exchange) serveBounds(r *reader) ([]byte, error) {
-	batch := list(r, maxBatch, r.bound)
-	if err := r.end(); err != nil {
+	batch := codec.List(r.Reader, maxBatch, r.bound)
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("usage bounds: %w", err)
 	}
 	taken := make([]byte, len(batch))

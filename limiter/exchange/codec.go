@@ -1,16 +1,14 @@
 package exchange
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
 	"time"
 
-	"github.com/vmihailenco/msgpack/v5"
-
 	"quorate/limiter"
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 	"quorate/limiter/replica"
 )
 
@@ -25,55 +23,42 @@ const (
 	maxSlot    = maxUnits / 64     // likewise of one part of a sliding window
 )
 
-// ErrMessage is wrapped by the errors of a message that no node of ours sends.
+// ErrMessage is wrapped by the errors of a message, or of an answer, that cannot be
+// one of this version or of an earlier one.
 var ErrMessage = errors.New("bad message")
 
-// writer encodes and remembers the first error.
-type writer struct {
-	buf bytes.Buffer
-	enc *msgpack.Encoder
-	err error
-}
+// writer writes what nodes exchange of buckets.
+type writer struct{ *codec.Writer }
 
-func newWriter() *writer {
-	w := &writer{}
-	w.enc = msgpack.NewEncoder(&w.buf)
-	return w
-}
+func newWriter() *writer { return &writer{codec.NewWriter()} }
 
-func (w *writer) array(n int)            { w.note(w.enc.EncodeArrayLen(n)) }
-func (w *writer) uint(n uint64)          { w.note(w.enc.EncodeUint(n)) }
-func (w *writer) int(n int64)            { w.note(w.enc.EncodeInt(n)) }
-func (w *writer) span(d time.Duration)   { w.int(int64(d)) }
-func (w *writer) bool(b bool)            { w.note(w.enc.EncodeBool(b)) }
-func (w *writer) string(s string)        { w.note(w.enc.EncodeString(s)) }
-func (w *writer) note(err error)         { w.err = errors.Join(w.err, err) }
-func (w *writer) bytes() ([]byte, error) { return w.buf.Bytes(), w.err }
+func (w *writer) span(d time.Duration) { w.Int(int64(d)) }
 
 // append writes the array whose n elements another writer has written.
 func (w *writer) append(n int, body *writer) {
-	w.array(n)
-	w.note(body.err)
-	w.buf.Write(body.buf.Bytes())
+	w.Array(n)
+	b, err := body.Finish()
+	w.Fail(err)
+	w.Raw(b)
 }
 
 func (w *writer) id(id bucket.ID) {
-	w.string(id.Account)
-	w.string(id.Scope)
-	w.uint(uint64(id.Unit) | uint64(id.Algorithm)<<1)
+	w.String(id.Account)
+	w.String(id.Scope)
+	w.Uint(uint64(id.Unit) | uint64(id.Algorithm)<<1)
 	w.span(id.Window)
 }
 
 func (w *writer) state(s bucket.State) {
-	w.int(s.Units)
-	w.int(s.Frac)
-	w.int(s.Rate)
+	w.Int(s.Units)
+	w.Int(s.Frac)
+	w.Int(s.Rate)
 }
 
 func (w *writer) partitions(list []int) {
-	w.array(len(list))
+	w.Array(len(list))
 	for _, p := range list {
-		w.uint(uint64(p))
+		w.Uint(uint64(p))
 	}
 }
 
@@ -87,40 +72,40 @@ func (w *writer) sliding(id bucket.ID, s *bucket.Window) {
 	}
 	w.span(max(0, -s.Begin))
 	for _, n := range s.Units {
-		w.int(n)
+		w.Int(n)
 	}
 }
 
 func (w *writer) totals(list []replica.SourceTotal) {
-	w.array(len(list))
+	w.Array(len(list))
 	for _, c := range list {
-		w.uint(c.Source)
-		w.int(c.Units)
+		w.Uint(c.Source)
+		w.Int(c.Units)
 	}
 }
 
 func (w *writer) usage(id bucket.ID, r replica.FallbackUsage) {
-	w.uint(r.Source)
-	w.int(r.Units)
+	w.Uint(r.Source)
+	w.Int(r.Units)
 	w.span(r.Age)
-	w.int(r.Fork.Spent)
-	w.int(r.Fork.Units)
+	w.Int(r.Fork.Spent)
+	w.Int(r.Fork.Units)
 	w.span(r.Fork.Age)
 	w.sliding(id, r.Sliding)
 }
 
 func (w *writer) limit(l bucket.Limit) {
-	w.int(l.Limit)
-	w.int(l.Burst)
+	w.Int(l.Limit)
+	w.Int(l.Burst)
 }
 
 func (w *writer) bound(s *limiter.UsageBound) {
 	w.id(s.ID)
-	w.uint(uint64(s.Origin))
-	w.uint(s.Seq)
+	w.Uint(uint64(s.Origin))
+	w.Uint(s.Seq)
 	w.state(s.State)
 	w.sliding(s.ID, s.Sliding)
-	w.int(s.Spent)
+	w.Int(s.Spent)
 	w.totals(s.Absorbed)
 }
 
@@ -135,113 +120,51 @@ func (w *writer) bucket(k *limiter.BucketSnapshot) {
 	w.state(k.State)
 	w.sliding(k.ID, k.Sliding)
 	w.span(k.Empty)
-	w.int(k.Spent)
+	w.Int(k.Spent)
 	w.totals(k.Absorbed)
 	w.limit(k.Limit)
-	w.array(len(k.Usages))
+	w.Array(len(k.Usages))
 	for _, r := range k.Usages {
 		w.usage(k.ID, r)
 	}
 }
 
 func (w *writer) reservation(r *limiter.ReservationSnapshot) {
-	w.string(r.ID)
-	w.string(r.Account)
+	w.String(r.ID)
+	w.String(r.Account)
 	w.span(r.Age)
-	w.array(len(r.Holds))
+	w.Array(len(r.Holds))
 	for _, t := range r.Holds {
 		w.id(bucket.ID{Scope: t.Scope, Unit: t.Limit.Unit, Algorithm: t.Limit.Algorithm, Window: t.Limit.Window})
 		w.limit(t.Limit)
-		w.int(t.Units)
+		w.Int(t.Units)
 	}
-	w.bool(r.Settled != nil)
+	w.Bool(r.Settled != nil)
 	if r.Settled != nil {
-		w.note(r.Settled.EncodeMsgpack(w.enc))
+		r.Settled.Encode(w.Writer)
 	}
 }
 
-// reader decodes, checks every bound and remembers the first error.
-type reader struct {
-	in  *bytes.Reader
-	dec *msgpack.Decoder
-	err error
-}
+// reader reads what a writer has written and refuses what no node of ours sends.
+type reader struct{ *codec.Reader }
 
-func newReader(b []byte) *reader {
-	r := &reader{in: bytes.NewReader(b)}
-	r.dec = msgpack.NewDecoder(r.in)
-	return r
-}
+func newReader(b []byte) *reader { return &reader{codec.NewReader(b)} }
 
-func (r *reader) array(most int) (n int) {
-	if r.err != nil {
-		return 0
-	}
-	if n, r.err = bucket.ReadLen(r.dec, -most); r.err != nil {
-		return 0
-	}
-	return n
-}
-
-// list reads at most so many elements. It allocates for what has been read, not for
-// what is promised.
-func list[T any](r *reader, most int, read func() T) (out []T) {
-	for n := r.array(most); n > 0; n-- {
-		v := read()
-		if r.err != nil {
-			return nil
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
-func (r *reader) uint() (n uint64) {
-	if r.err == nil {
-		n, r.err = r.dec.DecodeUint64()
-	}
-	return n
-}
-
-// int reads a number from least to most.
-func (r *reader) int(least, most int64) (n int64) {
-	if r.err == nil {
-		if n, r.err = r.dec.DecodeInt64(); r.err == nil && (n < least || n > most) {
-			r.err = fmt.Errorf("%w: %d, want %d to %d", ErrMessage, n, least, most)
-		}
-	}
-	if r.err != nil {
-		return least
-	}
-	return n
-}
-
-func (r *reader) units() int64 { return r.int(0, maxUnits) }
+func (r *reader) units() int64 { return r.IntIn(0, maxUnits) }
 
 // span reads a length of time, at most a century.
 func (r *reader) span() time.Duration {
-	return time.Duration(r.int(0, int64(100*365*24*time.Hour)))
-}
-
-func (r *reader) bool() (b bool) {
-	if r.err == nil {
-		b, r.err = r.dec.DecodeBool()
-	}
-	return b
-}
-
-func (r *reader) string(most int) (s string) {
-	if r.err == nil {
-		s, r.err = bucket.ReadString(r.dec, most)
-	}
-	return s
+	return time.Duration(r.IntIn(0, int64(100*365*24*time.Hour)))
 }
 
 func (r *reader) id() bucket.ID {
-	id := bucket.ID{Account: r.string(bucket.MaxAccount), Scope: r.string(maxScope)}
-	kind := r.int(0, int64(bucket.Tokens)|int64(bucket.SlidingWindow)<<1)
+	id := bucket.ID{Account: r.String(bucket.MaxAccount), Scope: r.String(maxScope)}
+	kind := r.IntIn(0, int64(bucket.Tokens)|int64(bucket.SlidingWindow)<<1)
 	id.Unit, id.Algorithm = bucket.Unit(kind&1), bucket.Algorithm(kind>>1)
-	id.Window = time.Duration(r.int(int64(time.Second), int64(bucket.MaxWindow)))
+	id.Window = time.Duration(r.IntIn(int64(time.Second), int64(bucket.MaxWindow)))
+	if id.Window%time.Second != 0 {
+		r.Fail(fmt.Errorf("window %s, want whole seconds: %w", id.Window, codec.ErrBounds))
+	}
 	return id
 }
 
@@ -250,43 +173,43 @@ func (r *reader) sliding(id bucket.ID) *bucket.Window {
 	if id.Algorithm != bucket.SlidingWindow {
 		return nil
 	}
-	s := &bucket.Window{Begin: -time.Duration(r.int(0, int64(id.Window)))}
+	s := &bucket.Window{Begin: -time.Duration(r.IntIn(0, int64(id.Window)))}
 	for i := range s.Units {
-		s.Units[i] = r.int(0, maxSlot)
+		s.Units[i] = r.IntIn(0, maxSlot)
 	}
 	return s
 }
 
 func (r *reader) state(window time.Duration) bucket.State {
-	return bucket.State{Units: r.units(), Frac: r.int(0, int64(window)-1), Rate: r.int(0, bucket.MaxLimit)}
+	return bucket.State{Units: r.units(), Frac: r.IntIn(0, int64(window)-1), Rate: r.IntIn(0, bucket.MaxLimit)}
 }
 
 func (r *reader) totals() []replica.SourceTotal {
-	return list(r, maxTotals, func() replica.SourceTotal {
-		return replica.SourceTotal{Source: r.uint(), Units: r.int(-maxUnits, maxUnits)}
+	return codec.List(r.Reader, maxTotals, func() replica.SourceTotal {
+		return replica.SourceTotal{Source: r.Uint(), Units: r.IntIn(-maxUnits, maxUnits)}
 	})
 }
 
 func (r *reader) usage(id bucket.ID) replica.FallbackUsage {
 	return replica.FallbackUsage{
-		SourceTotal: replica.SourceTotal{Source: r.uint(), Units: r.units()}, Age: r.span(),
-		Fork:    replica.Fork{Spent: r.int(-1, maxUnits), Units: r.int(-maxUnits, maxUnits), Age: r.span()},
+		SourceTotal: replica.SourceTotal{Source: r.Uint(), Units: r.units()}, Age: r.span(),
+		Fork:    replica.Fork{Spent: r.IntIn(-1, maxUnits), Units: r.IntIn(-maxUnits, maxUnits), Age: r.span()},
 		Sliding: r.sliding(id),
 	}
 }
 
 func (r *reader) limit(id bucket.ID) bucket.Limit {
 	l := id.Limit()
-	l.Limit, l.Burst = r.int(0, bucket.MaxLimit), r.int(0, bucket.MaxLimit)
+	l.Limit, l.Burst = r.IntIn(0, bucket.MaxLimit), r.IntIn(0, bucket.MaxLimit)
 	return l
 }
 
 func (r *reader) bound() (s limiter.UsageBound) {
 	s.ID = r.id()
-	s.Origin, s.Seq = replica.OriginEpoch(r.uint()), r.uint()
+	s.Origin, s.Seq = replica.OriginEpoch(r.Uint()), r.Uint()
 	s.State = r.state(s.Window)
 	s.Sliding = r.sliding(s.ID)
-	s.Spent = r.int(-maxUnits, maxUnits)
+	s.Spent = r.IntIn(-maxUnits, maxUnits)
 	s.Absorbed = r.totals()
 	return s
 }
@@ -294,8 +217,8 @@ func (r *reader) bound() (s limiter.UsageBound) {
 // nonZeroLimit reads a limit that is not zero.
 func (r *reader) nonZeroLimit(id bucket.ID) bucket.Limit {
 	l := r.limit(id)
-	if r.err == nil && l.Limit == 0 {
-		r.err = fmt.Errorf("%w: no limit", ErrMessage)
+	if l.Limit == 0 {
+		r.Fail(fmt.Errorf("no limit: %w", codec.ErrBounds))
 	}
 	return l
 }
@@ -312,30 +235,22 @@ func (r *reader) bucket() (k limiter.BucketSnapshot) {
 	k.State = r.state(k.Window)
 	k.Sliding = r.sliding(k.ID)
 	k.Empty = r.span()
-	k.Spent = r.int(-maxUnits, maxUnits)
+	k.Spent = r.IntIn(-maxUnits, maxUnits)
 	k.Absorbed = r.totals()
 	k.Limit = r.limit(k.ID)
-	k.Usages = list(r, maxTotals, func() replica.FallbackUsage { return r.usage(k.ID) })
+	k.Usages = codec.List(r.Reader, maxTotals, func() replica.FallbackUsage { return r.usage(k.ID) })
 	return k
 }
 
 func (r *reader) reservation() (v limiter.ReservationSnapshot) {
-	v.ID, v.Account, v.Age = r.string(bucket.MaxReservation), r.string(bucket.MaxAccount), r.span()
-	v.Holds = list(r, maxHolds, func() limiter.Hold {
+	v.ID, v.Account, v.Age = r.String(bucket.MaxReservation), r.String(bucket.MaxAccount), r.span()
+	v.Holds = codec.List(r.Reader, maxHolds, func() limiter.Hold {
 		id := r.id()
-		return limiter.Hold{Scope: id.Scope, Limit: r.nonZeroLimit(id), Units: r.int(0, bucket.MaxCost)}
+		return limiter.Hold{Scope: id.Scope, Limit: r.nonZeroLimit(id), Units: r.IntIn(0, bucket.MaxCost)}
 	})
-	if r.bool() && r.err == nil {
+	if r.Bool() {
 		v.Settled = new(bucket.Settlement)
-		r.err = v.Settled.DecodeMsgpack(r.dec)
+		v.Settled.Decode(r.Reader)
 	}
 	return v
-}
-
-// end returns the first error, or that something is left.
-func (r *reader) end() error {
-	if r.err == nil && r.in.Len() > 0 {
-		return fmt.Errorf("%w: %d bytes too many", ErrMessage, r.in.Len())
-	}
-	return r.err
 }

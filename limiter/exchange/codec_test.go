@@ -113,7 +113,7 @@ func TestMessagesAreReadAsTheyWereWritten(t *testing.T) {
 		w.fallbackUsage(&y)
 		w.bucket(&k)
 		w.reservation(&v)
-		b, err := w.bytes()
+		b, err := w.Finish()
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestMessagesAreReadAsTheyWereWritten(t *testing.T) {
 				rt.Fatalf("read %+v\nwrote %+v", c[0], c[1])
 			}
 		}
-		if err := r.end(); err != nil {
+		if err := r.End(); err != nil {
 			rt.Fatal(err)
 		}
 		// No byte less is enough.
@@ -132,7 +132,7 @@ func TestMessagesAreReadAsTheyWereWritten(t *testing.T) {
 		cut.fallbackUsage()
 		cut.bucket()
 		cut.reservation()
-		if cut.end() == nil {
+		if cut.End() == nil {
 			rt.Fatal("a message that was cut is read")
 		}
 	})
@@ -148,10 +148,11 @@ func TestWhatIsOutOfBoundsIsRefused(t *testing.T) {
 		write func(*writer)
 		read  func(*reader)
 	}{
-		"a long account":                 {func(w *writer) { w.string(strings.Repeat("a", bucket.MaxAccount+1)) }, func(r *reader) { r.id() }},
-		"a long scope":                   {func(w *writer) { w.string("a"); w.string(strings.Repeat("a", maxScope+1)) }, func(r *reader) { r.id() }},
-		"an unknown algorithm":           {func(w *writer) { w.string("a"); w.string("s"); w.uint(4); w.span(time.Minute) }, func(r *reader) { r.id() }},
+		"a long account":                 {func(w *writer) { w.String(strings.Repeat("a", bucket.MaxAccount+1)) }, func(r *reader) { r.id() }},
+		"a long scope":                   {func(w *writer) { w.String("a"); w.String(strings.Repeat("a", maxScope+1)) }, func(r *reader) { r.id() }},
+		"an unknown algorithm":           {func(w *writer) { w.String("a"); w.String("s"); w.Uint(4); w.span(time.Minute) }, func(r *reader) { r.id() }},
 		"no window":                      {func(w *writer) { w.id(bucket.ID{Account: "a", Scope: "s"}) }, func(r *reader) { r.id() }},
+		"half a second":                  {func(w *writer) { w.id(bucket.ID{Account: "a", Window: 1500 * time.Millisecond}) }, func(r *reader) { r.id() }},
 		"a window too long":              {func(w *writer) { w.id(bucket.ID{Account: "a", Window: bucket.MaxWindow + 1}) }, func(r *reader) { r.id() }},
 		"units below nothing":            {func(w *writer) { w.state(bucket.State{Units: -1}) }, func(r *reader) { r.state(time.Minute) }},
 		"too many units":                 {func(w *writer) { w.state(bucket.State{Units: maxUnits + 1}) }, func(r *reader) { r.state(time.Minute) }},
@@ -159,8 +160,8 @@ func TestWhatIsOutOfBoundsIsRefused(t *testing.T) {
 		"a slot of debt":                 {func(w *writer) { w.sliding(slide, &bucket.Window{Units: [17]int64{5: -1}}) }, func(r *reader) { r.sliding(slide) }},
 		"a slot too full":                {func(w *writer) { w.sliding(slide, &bucket.Window{Units: [17]int64{16: maxSlot + 1}}) }, func(r *reader) { r.sliding(slide) }},
 		"a window long begun":            {func(w *writer) { w.sliding(slide, &bucket.Window{Begin: -time.Hour}) }, func(r *reader) { r.sliding(slide) }},
-		"too many counts":                {func(w *writer) { w.array(maxTotals + 1) }, func(r *reader) { r.totals() }},
-		"counts without end":             {func(w *writer) { w.array(math.MaxInt32) }, func(r *reader) { r.totals() }},
+		"too many counts":                {func(w *writer) { w.Array(maxTotals + 1) }, func(r *reader) { r.totals() }},
+		"counts without end":             {func(w *writer) { w.Array(math.MaxInt32) }, func(r *reader) { r.totals() }},
 		"a report of a century":          {func(w *writer) { w.usage(id, replica.FallbackUsage{Age: 101 * 365 * 24 * time.Hour}) }, func(r *reader) { r.usage(id) }},
 		"fallback usage without a limit": {func(w *writer) { w.fallbackUsage(&limiter.FallbackUsage{ID: id}) }, func(r *reader) { r.fallbackUsage() }},
 		"a limit too large":              {func(w *writer) { w.limit(bucket.Limit{Limit: bucket.MaxLimit + 1}) }, func(r *reader) { r.limit(id) }},
@@ -173,13 +174,13 @@ func TestWhatIsOutOfBoundsIsRefused(t *testing.T) {
 	} {
 		w := newWriter()
 		c.write(w)
-		b, err := w.bytes()
+		b, err := w.Finish()
 		if err != nil {
 			t.Fatal(name, err)
 		}
 		// What follows is no reason to refuse it.
 		r := newReader(append(b, bytes.Repeat([]byte{0}, 64)...))
-		if c.read(r); r.err == nil {
+		if c.read(r); r.Err() == nil {
 			t.Errorf("%s is read", name)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"quorate/limiter"
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // maxSlices bounds in how many parts a partition is fetched.
@@ -57,11 +58,11 @@ func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
 
 func (e *Exchange) fetchPage(ctx context.Context, node string, q fetchRequest) (a fetchAnswer, err error) {
 	w := newWriter()
-	w.buf.WriteByte(kindFetch)
+	w.Byte(kindFetch)
 	w.partitions(q.parts)
-	w.int(int64(q.slice))
-	w.int(int64(q.of))
-	message, err := w.bytes()
+	w.Int(int64(q.slice))
+	w.Int(int64(q.of))
+	message, err := w.Finish()
 	if err != nil {
 		return a, err
 	}
@@ -72,9 +73,9 @@ func (e *Exchange) fetchPage(ctx context.Context, node string, q fetchRequest) (
 		return a, err
 	}
 	r := newReader(b)
-	a.whole, a.slices = int(r.int(0, int64(len(q.parts)))), int(r.int(0, maxSlices))
-	a.buckets = list(r, maxBuckets, r.bucket)
-	switch err := r.end(); {
+	a.whole, a.slices = int(r.IntIn(0, int64(len(q.parts)))), int(r.IntIn(0, maxSlices))
+	a.buckets = codec.List(r.Reader, maxBuckets, r.bucket)
+	switch err := r.End(); {
 	case err != nil:
 		return a, fmt.Errorf("%w: %w", ErrMessage, err)
 	case q.of == 0 && (a.whole == 0) != (a.slices > 0), q.of > 0 && (a.whole != 1 || a.slices > 0):
@@ -86,21 +87,21 @@ func (e *Exchange) fetchPage(ctx context.Context, node string, q fetchRequest) (
 // serveFetch answers with what this node knows of partitions, as many as fit.
 func (e *Exchange) serveFetch(r *reader) ([]byte, error) {
 	q := fetchRequest{parts: e.partitions(r)}
-	q.slice, q.of = int(r.int(0, maxSlices-1)), int(r.int(0, maxSlices))
-	if err := r.end(); err != nil {
+	q.slice, q.of = int(r.IntIn(0, maxSlices-1)), int(r.IntIn(0, maxSlices))
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("fetch: %w", err)
 	}
 	body, known, whole, slices := newWriter(), 0, 0, 0
 	for _, p := range q.parts {
-		before := body.buf.Len()
+		before := body.Len()
 		all := e.Local.ExportMatching(p, func(id bucket.ID) bool {
 			return q.of == 0 || maphash.Comparable(e.seed, id)%uint64(q.of) == uint64(q.slice)
 		})
 		for i := range all {
 			body.bucket(&all[i])
 		}
-		if size := body.buf.Len() - before; q.of == 0 && before+size > pageBytes {
-			body.buf.Truncate(before)
+		if size := body.Len() - before; q.of == 0 && before+size > pageBytes {
+			body.Truncate(before)
 			if whole == 0 { // half full on average, so that no slice is too large
 				slices = min(maxSlices, 2*(size/pageBytes+1))
 			}
@@ -111,17 +112,17 @@ func (e *Exchange) serveFetch(r *reader) ([]byte, error) {
 		}
 	}
 	w := newWriter()
-	w.int(int64(whole))
-	w.int(int64(slices))
+	w.Int(int64(whole))
+	w.Int(int64(slices))
 	w.append(known, body)
-	return w.bytes()
+	return w.Finish()
 }
 
 // partitions reads a list of partitions.
 func (e *Exchange) partitions(r *reader) []int {
-	parts := make([]int, r.array(e.Local.Partitions()))
+	parts := make([]int, r.ArrayUpTo(e.Local.Partitions()))
 	for i := range parts {
-		parts[i] = int(r.int(0, int64(e.Local.Partitions()-1)))
+		parts[i] = int(r.IntIn(0, int64(e.Local.Partitions()-1)))
 	}
 	return parts
 }

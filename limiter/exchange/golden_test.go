@@ -8,6 +8,7 @@ import (
 
 	"quorate/limiter"
 	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 	"quorate/limiter/replica"
 	"quorate/testing/golden"
 )
@@ -133,10 +134,10 @@ func TestEncodingsStay(t *testing.T) {
 		body.bucket(&buckets[i])
 	}
 	w := newWriter()
-	w.int(1)
-	w.int(0)
+	w.Int(1)
+	w.Int(0)
 	w.append(len(buckets), body)
-	b, err := w.bytes()
+	b, err := w.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,11 +163,11 @@ func TestEncodingsStay(t *testing.T) {
 	sent.answer = nil
 	e.sendBatch(ctx, 1, "n2", &p)
 	pieces := newReader(sent.message[1:])
-	pieces.uint()
-	pieces.uint()
-	if got := list(pieces, 3, func() piece { return pieces.piece(3) }); pieces.end() != nil || len(got) != 1 ||
+	pieces.Uint()
+	pieces.Uint()
+	if got := codec.List(pieces.Reader, 3, func() piece { return pieces.piece(3) }); pieces.End() != nil || len(got) != 1 ||
 		!reflect.DeepEqual(got[0].Buckets, goldenBuckets("abc")) || !reflect.DeepEqual(got[0].Reservations, goldenReservations("abc")) {
-		t.Errorf("a handoff is read as %+v, %v", got, pieces.end())
+		t.Errorf("a handoff is read as %+v, %v", got, pieces.End())
 	}
 	sent.answer = serve("handoff")
 	if given, all := e.sendBatch(ctx, 1, "n2", &p); given != 1 || !all {
@@ -175,11 +176,11 @@ func TestEncodingsStay(t *testing.T) {
 
 	// The values of messages that are not read again above.
 	r := newReader(f.Bytes("bounds")[1:])
-	if got := list(r, maxBatch, r.bound); r.end() != nil || !reflect.DeepEqual(got, bounds) {
-		t.Errorf("bounds are read as %+v, %v", got, r.end())
+	if got := codec.List(r.Reader, maxBatch, r.bound); r.End() != nil || !reflect.DeepEqual(got, bounds) {
+		t.Errorf("bounds are read as %+v, %v", got, r.End())
 	}
 	r = newReader(f.Bytes("usages")[1:])
-	if got := list(r, maxBatch, r.fallbackUsage); r.end() != nil || !reflect.DeepEqual(got, usages) {
-		t.Errorf("usages are read as %+v, %v", got, r.end())
+	if got := codec.List(r.Reader, maxBatch, r.fallbackUsage); r.End() != nil || !reflect.DeepEqual(got, usages) {
+		t.Errorf("usages are read as %+v, %v", got, r.End())
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"quorate/limiter/codec"
 )
 
 // handOff hands partitions over to their taker until it has all or the map has
@@ -39,10 +41,10 @@ func (e *Exchange) handOff(ctx context.Context, epoch uint64, node string, parts
 // canImport reports whether a taker can decide on partitions as soon as it has them.
 func (e *Exchange) canImport(ctx context.Context, epoch uint64, node string, parts []int) bool {
 	w := newWriter()
-	w.buf.WriteByte(kindCanImport)
-	w.uint(epoch)
+	w.Byte(kindCanImport)
+	w.Uint(epoch)
 	w.partitions(parts)
-	message, err := w.bytes()
+	message, err := w.Finish()
 	if err != nil {
 		return false
 	}
@@ -53,23 +55,23 @@ func (e *Exchange) canImport(ctx context.Context, epoch uint64, node string, par
 		return false
 	}
 	r := newReader(b)
-	return r.int(0, 1) == 1 && r.end() == nil
+	return r.IntIn(0, 1) == 1 && r.End() == nil
 }
 
 // serveCanImport answers 1 if this node could decide on the partitions, else 0.
 func (e *Exchange) serveCanImport(r *reader) ([]byte, error) {
-	epoch := r.uint()
+	epoch := r.Uint()
 	parts := e.partitions(r)
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("await: %w", err)
 	}
 	w := newWriter()
 	if e.Local.CanImport(epoch, parts) {
-		w.int(1)
+		w.Int(1)
 	} else {
-		w.int(0)
+		w.Int(0)
 	}
-	return w.bytes()
+	return w.Finish()
 }
 
 // confirmed reports whether a partition's taker has confirmed it in an epoch.
@@ -103,7 +105,7 @@ func (e *Exchange) sendHandoff(ctx context.Context, epoch uint64, node string, p
 				b = handoffBatch{try: b.try, body: newWriter()}
 			}
 		}
-		if b.body.buf.Len() >= pageBytes {
+		if b.body.Len() >= pageBytes {
 			break
 		}
 	}
@@ -127,7 +129,11 @@ func (e *Exchange) sendBatch(ctx context.Context, epoch uint64, node string, b *
 		return 0, false
 	}
 	r := newReader(answer)
-	n := int(r.int(0, int64(len(b.last))))
+	n := int(r.IntIn(0, int64(len(b.last))))
+	if err := r.End(); err != nil {
+		e.Log.Error("the answer to a handoff cannot be read", "from", node, "err", err)
+		return 0, false
+	}
 	for _, last := range b.last[:n] {
 		if last {
 			given++
@@ -139,12 +145,12 @@ func (e *Exchange) sendBatch(ctx context.Context, epoch uint64, node string, b *
 // serveHandoff takes partitions over, in order, and answers how many pieces of them
 // it has.
 func (e *Exchange) serveHandoff(r *reader) ([]byte, error) {
-	epoch, try := r.uint(), r.uint()
-	pieces := list(r, e.Local.Partitions(), func() piece { return r.piece(e.Local.Partitions()) })
-	if err := r.end(); err != nil {
+	epoch, try := r.Uint(), r.Uint()
+	pieces := codec.List(r.Reader, e.Local.Partitions(), func() piece { return r.piece(e.Local.Partitions()) })
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
 	w := newWriter()
-	w.int(int64(e.importPieces(epoch, try, pieces)))
-	return w.bytes()
+	w.Int(int64(e.importPieces(epoch, try, pieces)))
+	return w.Finish()
 }

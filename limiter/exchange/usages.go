@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"quorate/limiter"
+	"quorate/limiter/codec"
 )
 
 const (
@@ -51,7 +52,7 @@ func (e *Exchange) markAbsorbed(t limiter.FallbackUsage, units int64) {
 func (e *Exchange) sendUsagesTo(ctx context.Context, node string, usages []limiter.FallbackUsage) {
 	for len(usages) > 0 {
 		body, n := newWriter(), 0
-		for ; n < min(len(usages), maxBatch) && body.buf.Len() < pageBytes; n++ {
+		for ; n < min(len(usages), maxBatch) && body.Len() < pageBytes; n++ {
 			body.fallbackUsage(&usages[n])
 		}
 		if !e.sendUsageMessage(ctx, node, usages[:n], body) {
@@ -65,9 +66,9 @@ func (e *Exchange) sendUsagesTo(ctx context.Context, node string, usages []limit
 // heard them.
 func (e *Exchange) sendUsageMessage(ctx context.Context, node string, usages []limiter.FallbackUsage, body *writer) bool {
 	w := newWriter()
-	w.buf.WriteByte(kindUsage)
+	w.Byte(kindUsage)
 	w.append(len(usages), body)
-	message, err := w.bytes()
+	message, err := w.Finish()
 	if err != nil {
 		e.Log.Error("fallback usage cannot be encoded", "err", err)
 		return false
@@ -79,28 +80,28 @@ func (e *Exchange) sendUsageMessage(ctx context.Context, node string, usages []l
 		return false
 	}
 	r := newReader(b)
-	if r.array(maxBatch) != len(usages) {
+	if r.ArrayUpTo(maxBatch) != len(usages) {
 		return false
 	}
 	for _, t := range usages {
-		if units := r.units(); r.err == nil {
+		if units := r.units(); r.Err() == nil {
 			e.markAbsorbed(t, units)
 		}
 	}
-	return r.end() == nil
+	return r.End() == nil
 }
 
 // serveUsages hears usages and answers how much of each the owner has
 // absorbed.
 func (e *Exchange) serveUsages(r *reader) ([]byte, error) {
-	usages := list(r, maxBatch, r.fallbackUsage)
-	if err := r.end(); err != nil {
+	usages := codec.List(r.Reader, maxBatch, r.fallbackUsage)
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("fallback usage: %w", err)
 	}
 	w := newWriter()
-	w.array(len(usages))
+	w.Array(len(usages))
 	for i := range usages {
-		w.int(max(0, e.Local.ReceiveUsage(usages[i])))
+		w.Int(max(0, e.Local.ReceiveUsage(usages[i])))
 	}
-	return w.bytes()
+	return w.Finish()
 }
