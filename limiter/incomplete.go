@@ -79,7 +79,8 @@ func (l *Local) Republish(p int, node string) []UsageBound {
 		use := l.used(sh, id, now)
 		limit := id.Limit()
 		limit.Limit = max(1, use.Rate)
-		if s, ok := h.stream.Republish(node, limit, use, l.entry(sh, id).spent, o.successors(), l.nextSeq); ok {
+		p := replica.Publication{Limit: limit, Use: use, Spent: l.entry(sh, id).spent, Successors: o.successors(), Next: l.nextSeq}
+		if s, ok := h.stream.Republish(node, &p); ok {
 			out = append(out, UsageBound{ID: id, Origin: since, UsageBound: s})
 		}
 	}

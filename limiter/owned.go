@@ -112,7 +112,7 @@ func (o *ownerAttempt) ensureReplicated(c *bucket.Check, limits []bucket.Scoped,
 			continue
 		}
 		h = o.track(l)
-		o.send(l, h.stream.Publish(o.rule, l.Limit, use, o.spent(l), cost, o.successors(), o.l.nextSeq))
+		o.send(h, l, use, cost)
 		if wake == nil {
 			if h.wake == nil {
 				h.wake = make(chan struct{})
@@ -135,7 +135,7 @@ func (o *ownerAttempt) publish(l *bucket.Scoped, use bucket.State, cost int64) {
 		}
 		h = o.track(l)
 	}
-	o.send(l, h.stream.Publish(o.rule, l.Limit, o.use(l, use), o.spent(l), cost, o.successors(), o.l.nextSeq))
+	o.send(h, l, o.use(l, use), cost)
 }
 
 // spent returns the units ever taken of a bucket.
@@ -153,7 +153,8 @@ func (o *ownerAttempt) entry(l *bucket.Scoped) *entry {
 	return nil
 }
 
-// empty is no window's use. It is not changed.
+// empty is the window of a bucket that holds nothing. Nothing writes to it: the
+// readers of a Window change nothing.
 var empty bucket.Window
 
 // use returns what is used of a bucket, with the sliding window as it is.
@@ -169,9 +170,11 @@ func (o *ownerAttempt) use(l *bucket.Scoped, s bucket.State) replica.Use {
 	return use
 }
 
-func (o *ownerAttempt) send(l *bucket.Scoped, out []replica.UsageBound) {
-	for _, s := range out {
-		o.l.cfg.Outbox.Publish(UsageBound{ID: o.bucketID(l), Origin: o.since, UsageBound: s})
+// send sends the usage bounds of a bucket that are due.
+func (o *ownerAttempt) send(h *tracked, l *bucket.Scoped, use replica.Use, cost int64) {
+	p := replica.Publication{Rule: o.rule, Limit: l.Limit, Use: use, Spent: o.spent(l), Cost: cost, Successors: o.successors(), Next: o.l.nextSeq}
+	for _, b := range h.stream.Publish(&p) {
+		o.l.cfg.Outbox.Publish(UsageBound{ID: o.bucketID(l), Origin: o.since, UsageBound: b})
 	}
 }
 

@@ -2,14 +2,14 @@ package bucket
 
 import "time"
 
-// slots is how many parts of a window a Window counts in, and one more that is
-// on its way out.
+// slots is the number of parts of a window. A Window counts in one more: the
+// oldest still counts in part.
 const slots = 16
 
-// Window is what was used of a sliding window: units by sixteenths of the
-// window. A unit counts until its whole sixteenth is a window old, so never more
-// than the limit is admitted in any window, and room comes back up to a
-// sixteenth late. The zero Window is empty.
+// Window is the use of a sliding window: units by sixteenths of the window. A unit
+// counts until its whole sixteenth is a window old. So no more than the limit is
+// admitted in any window, and room comes back up to a sixteenth late. The zero
+// Window is empty.
 type Window struct {
 	Begin time.Duration    // of the newest slot, monotonic
 	Units [slots + 1]int64 // by slot, the newest first
@@ -19,10 +19,11 @@ type Window struct {
 // divides.
 func step(l Limit) time.Duration { return l.Window / slots }
 
-// advance lets go of what is too old at now.
-func (w *Window) advance(l Limit, now time.Duration) {
-	n := int64((now - w.Begin) / step(l))
-	if now < w.Begin || n == 0 {
+// Advance moves the window on to now: slots that do not count any more are dropped.
+// An instant before Begin changes nothing.
+func (w *Window) Advance(l Limit, now time.Duration) {
+	n := w.passed(l, now)
+	if n == 0 {
 		return
 	}
 	w.Begin += time.Duration(n) * step(l)
@@ -35,36 +36,46 @@ func (w *Window) advance(l Limit, now time.Duration) {
 	}
 }
 
-// At returns the window as it is at now, which is not before it was touched.
+// passed returns how many slots have begun by now since the newest one did.
+func (w *Window) passed(l Limit, now time.Duration) int64 {
+	if now < w.Begin {
+		return 0
+	}
+	return int64((now - w.Begin) / step(l))
+}
+
+// counting returns the slots that still count at now, the newest first.
+func (w *Window) counting(l Limit, now time.Duration) []int64 {
+	return w.Units[:max(0, int64(len(w.Units))-w.passed(l, now))]
+}
+
+// At returns the window advanced to now.
 func (w Window) At(l Limit, now time.Duration) Window {
-	w.advance(l, now)
+	w.Advance(l, now)
 	return w
 }
 
-func (w *Window) used() (sum int64) {
-	for _, n := range w.Units {
-		sum += n
+func sum(units []int64) (n int64) {
+	for _, u := range units {
+		n += u
 	}
-	return sum
+	return n
 }
 
-// Use returns the units that count at now.
-func (w *Window) Use(l Limit, now time.Duration) int64 {
-	w.advance(l, now)
-	return w.used()
-}
+// Use returns the units that count at now. Use, Wait and Status change nothing.
+func (w *Window) Use(l Limit, now time.Duration) int64 { return sum(w.counting(l, now)) }
 
 // Add counts units at now.
 func (w *Window) Add(l Limit, cost int64, now time.Duration) {
-	w.advance(l, now)
+	w.Advance(l, now)
 	w.Units[0] += cost
 }
 
-// Correct changes by delta what was counted at an instant, never to below
-// nothing. What has left the window is left alone, and what is added counts
+// Correct changes by delta what was counted at an instant, to no less than
+// nothing. Units that have left the window stay as they are, and added units count
 // from now.
 func (w *Window) Correct(l Limit, delta int64, at, now time.Duration) {
-	w.advance(l, now)
+	w.Advance(l, now)
 	i := time.Duration(0)
 	if at < w.Begin && delta < 0 {
 		i = (w.Begin - at + step(l) - 1) / step(l)
@@ -74,31 +85,32 @@ func (w *Window) Correct(l Limit, delta int64, at, now time.Duration) {
 	}
 }
 
-// Wait returns how long from now until cost fits, were nothing else taken; 0
-// when it fits now, and meaningless when cost is above the limit.
+// Wait returns how long from now until cost fits if nothing else is taken. It
+// returns 0 when cost fits now; the result has no meaning for a cost above the
+// limit.
 func (w *Window) Wait(l Limit, cost int64, now time.Duration) time.Duration {
-	w.advance(l, now)
-	over := w.used() + cost - l.Limit
-	for i := slots; over > 0 && i >= 0; i-- {
-		if over -= w.Units[i]; over <= 0 {
+	units := w.counting(l, now)
+	over := sum(units) + cost - l.Limit
+	for i := len(units) - 1; over > 0 && i >= 0; i-- {
+		if over -= units[i]; over <= 0 {
 			return w.leaves(l, i) - now
 		}
 	}
 	return 0
 }
 
-// leaves returns the instant at which a slot does not count any more.
+// leaves returns the instant at which a slot stops counting.
 func (w *Window) leaves(l Limit, slot int) time.Duration {
 	return w.Begin + time.Duration(slots+1-slot)*step(l)
 }
 
 // Status returns the limit as it stands at now.
 func (w *Window) Status(l Scoped, now time.Duration) Status {
-	w.advance(l.Limit, now)
-	used := w.used()
+	units := w.counting(l.Limit, now)
+	used := sum(units)
 	s := Status{Scoped: l, Remaining: max(0, l.Limit.Limit-used)}
-	for i := range w.Units {
-		if w.Units[i] > 0 {
+	for i := range units {
+		if units[i] > 0 {
 			s.Reset = w.leaves(l.Limit, i) - now
 			break
 		}

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -80,5 +81,35 @@ func TestWindowIsCorrected(t *testing.T) {
 		if got := w.Use(l, c.now); got != c.want {
 			t.Errorf("%s: %d used, want %d", c.name, got, c.want)
 		}
+	}
+}
+
+// Use, Wait and Status change nothing: a window can be read from several goroutines,
+// and a reader with a late clock does not make an earlier one wrong.
+func TestWindowReadersChangeNothing(t *testing.T) {
+	l := Limit{Algorithm: SlidingWindow, Limit: 100, Burst: 100, Window: 16 * time.Second}
+	var w Window
+	w.Add(l, 50, time.Second)
+	w.Add(l, 20, 5*time.Second)
+	was := w
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			now := time.Duration(5+9*i) * time.Second
+			want := was.At(l, now)
+			if got := w.Use(l, now); got != want.Use(l, now) {
+				t.Errorf("at %s: %d used, want %d", now, got, want.Use(l, now))
+			}
+			if got := w.Wait(l, 60, now); got != want.Wait(l, 60, now) {
+				t.Errorf("at %s: wait %s, want %s", now, got, want.Wait(l, 60, now))
+			}
+			if got := w.Status(Scoped{Limit: l}, now); got != want.Status(Scoped{Limit: l}, now) {
+				t.Errorf("at %s: %+v, want %+v", now, got, want.Status(Scoped{Limit: l}, now))
+			}
+		})
+	}
+	wg.Wait()
+	if w != was {
+		t.Errorf("reading left %+v, want %+v", w, was)
 	}
 }

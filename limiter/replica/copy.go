@@ -59,8 +59,7 @@ func (c *Copy) Apply(v Version, s UsageBound, now time.Duration) bool {
 // Idle reports whether nothing is owed at now by what the copy says.
 func (c *Copy) Idle(window, now time.Duration) bool {
 	if c.Sliding != nil {
-		w := *c.Sliding
-		return w.Use(bucket.Limit{Window: window}, now) == 0
+		return c.Sliding.Use(bucket.Limit{Window: window}, now) == 0
 	}
 	return decayed(c.State, window, now).Idle()
 }

@@ -303,7 +303,8 @@ func (s *Stream) Absorb(o OwnedBucket, r FallbackUsage) (use bucket.State, missi
 		return use, missing
 	}
 	if o.Window != nil {
-		// Of its units that have left the window nothing is owed.
+		// Units that have left the window are not owed.
+		o.Window.Advance(o.Limit, use.At)
 		fits := max(0, 2*o.Limit.Limit-o.Window.Use(o.Limit, use.At))
 		*o.Window = o.Window.Join(r.window(o.Limit, min(missing, fits), use.At))
 		use.Units = o.Window.Use(o.Limit, use.At)

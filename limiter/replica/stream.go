@@ -109,46 +109,58 @@ func publishThreshold(r Rule, l bucket.Limit, use bucket.State) int64 {
 	return slackUnits(r, l) / 2
 }
 
-// Publish returns the usage bounds that are due: for each copy where use, at the
-// instant use.At, has passed what it was told, where cost more could not be
-// admitted, or where half a burst was spent since, so that a fallback node's fork is not
-// far away. At most one is open for each copy. next numbers them.
-func (s *Stream) Publish(r Rule, l bucket.Limit, use Use, spent, cost int64, successors []string, next func() uint64) []UsageBound {
+// Publication is a bucket whose owner publishes its use.
+type Publication struct {
+	Rule       Rule
+	Limit      bucket.Limit
+	Use        Use
+	Spent      int64         // units ever taken of the bucket
+	Cost       int64         // units that a check needs and that the copies lack, if any
+	Successors []string      // at most Copies
+	Next       func() uint64 // returns the number of the next usage bound
+}
+
+// Publish returns the usage bounds that are due: one for each copy whose last bound
+// the use has passed, which lacks room for the cost, or since whose last bound half a
+// burst was spent (then the fork of a fallback node is not far back). At most one bound
+// of each copy is pending.
+func (s *Stream) Publish(p *Publication) []UsageBound {
 	var out []UsageBound
-	s.alignAcks(successors)
-	now := use.At
-	want := use.Add(cost)
-	behind := min(want.Units, publishThreshold(r, l, want))
+	s.alignAcks(p.Successors)
+	now := p.Use.At
+	want := p.Use.Add(p.Cost)
+	behind := min(want.Units, publishThreshold(p.Rule, p.Limit, want))
 	want.Units -= behind
-	for i := range s.acks[:len(successors)] {
+	for i := range s.acks[:len(p.Successors)] {
 		a := &s.acks[i]
 		if a.pending && now-a.published.At < resendAfter {
 			continue
 		}
-		told := decayed(a.published, l.Window, now)
-		if use.Window != nil && a.knows(l, use, cost, behind) || use.Window == nil && !owesMore(want, told) && spent-a.spent <= l.Burst/2 {
+		published := decayed(a.published, p.Limit.Window, now)
+		if p.Use.Window != nil && a.knows(p.Limit, p.Use, p.Cost, behind) || p.Use.Window == nil && !owesMore(want, published) && p.Spent-a.spent <= p.Limit.Burst/2 {
 			continue
 		}
-		stated := use
-		stated.State = upperBound(r, l, use.State, cost)
-		out = append(out, s.publish(a, stated, stated.Units-use.Units, spent, l, next()))
+		bound := p.Use
+		bound.State = upperBound(p.Rule, p.Limit, p.Use.State, p.Cost)
+		out = append(out, s.publish(a, p, bound, bound.Units-p.Use.Units))
 	}
 	return out
 }
 
-// publish states use, and of it ahead units that are to come.
-func (s *Stream) publish(a *ack, use Use, ahead, spent int64, l bucket.Limit, seq uint64) UsageBound {
+// publish returns the usage bound for one copy: use, of which ahead units are still
+// to come.
+func (s *Stream) publish(a *ack, p *Publication, use Use, ahead int64) UsageBound {
 	now := use.At
-	a.spent, a.seq, a.pending = spent, seq, true
+	a.spent, a.seq, a.pending = p.Spent, p.Next(), true
 	if use.Window != nil {
 		a.published = bucket.State{At: now}
-		return UsageBound{To: a.node, Seq: seq, Sliding: a.publishWindow(l, use, ahead), Spent: spent, Absorbed: s.Absorbed()}
+		return UsageBound{To: a.node, Seq: a.seq, Sliding: a.publishWindow(p.Limit, use, ahead), Spent: p.Spent, Absorbed: s.Absorbed()}
 	}
 	bound := use.State
-	bound.Rate = l.Limit
+	bound.Rate = p.Limit.Limit
 	// What is sent may arrive, and replace what was acknowledged: the copy owes the
 	// smaller of both, and after a change of the limit it may decay at either rate.
-	if a.least = decayed(a.least, l.Window, now); !noSmallest {
+	if a.least = decayed(a.least, p.Limit.Window, now); !noSmallest {
 		rate := max(a.least.Rate, bound.Rate)
 		if owesMore(a.least, bound) {
 			a.least = bound
@@ -156,7 +168,7 @@ func (s *Stream) publish(a *ack, use Use, ahead, spent int64, l bucket.Limit, se
 		a.least.Rate = rate
 	}
 	a.published = bound
-	return UsageBound{To: a.node, Seq: seq, State: bound, Spent: spent, Absorbed: s.Absorbed()}
+	return UsageBound{To: a.node, Seq: a.seq, State: bound, Spent: p.Spent, Absorbed: s.Absorbed()}
 }
 
 // Forget drops what a node has acknowledged: it remembers nothing of it.
@@ -168,17 +180,17 @@ func (s *Stream) Forget(node string) {
 	}
 }
 
-// Republish returns a usage bound of just what is used at use.At to one of the
-// successors, ok false to who is none: a new one must know of buckets that
-// nobody asks for too.
-func (s *Stream) Republish(node string, l bucket.Limit, use Use, spent int64, successors []string, next func() uint64) (st UsageBound, ok bool) {
-	s.alignAcks(successors)
-	for i := range s.acks[:len(successors)] {
+// Republish returns a usage bound of exactly the use for one of the successors; ok is
+// false for any other node. A new successor needs one also of the buckets that are not
+// checked at the moment.
+func (s *Stream) Republish(node string, p *Publication) (b UsageBound, ok bool) {
+	s.alignAcks(p.Successors)
+	for i := range s.acks[:len(p.Successors)] {
 		if s.acks[i].node == node {
-			return s.publish(&s.acks[i], use, 0, spent, l, next()), true
+			return s.publish(&s.acks[i], p, p.Use, 0), true
 		}
 	}
-	return st, false
+	return b, false
 }
 
 // Ahead returns by how many units use, at the instant use.At, is ahead of what

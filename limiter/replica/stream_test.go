@@ -32,7 +32,7 @@ func TestReplicatedUpToTheAckedBoundAndTheSlack(t *testing.T) {
 	told := func() *Stream {
 		s := &Stream{}
 		for i, node := range both {
-			st, _ := s.Republish(node, l, owes(int64(i+1)*100, time.Minute), 100, both, counter())
+			st, _ := s.Republish(node, &Publication{Limit: l, Use: owes(int64(i+1)*100, time.Minute), Spent: 100, Successors: both, Next: counter()})
 			s.Acked(node, st.Seq)
 		}
 		return s
@@ -72,12 +72,12 @@ func TestReplicatedUpToTheAckedBoundAndTheSlack(t *testing.T) {
 func TestTheSmallestOfAcknowledgedAndSentSinceCounts(t *testing.T) {
 	l, one, next := perMinute(600), []string{"n2"}, counter()
 	s := &Stream{}
-	first, _ := s.Republish("n2", l, owes(400, 0), 400, one, next)
+	first, _ := s.Republish("n2", &Publication{Limit: l, Use: owes(400, 0), Spent: 400, Successors: one, Next: next})
 	s.Acked("n2", first.Seq)
 	if !s.Replicated(bounded, l, owes(400, 0), 30, one) {
 		t.Fatal("400 acknowledged")
 	}
-	second, _ := s.Republish("n2", l, owes(100, 0), 400, one, next)
+	second, _ := s.Republish("n2", &Publication{Limit: l, Use: owes(100, 0), Spent: 400, Successors: one, Next: next})
 	if s.Replicated(bounded, l, owes(400, 0), 1, one) {
 		t.Error("a statement of 100 is under way")
 	}
@@ -85,7 +85,7 @@ func TestTheSmallestOfAcknowledgedAndSentSinceCounts(t *testing.T) {
 	if s.Replicated(bounded, l, owes(200, 0), 1, one) {
 		t.Error("the acknowledgement of an earlier one counts")
 	}
-	third, _ := s.Republish("n2", l, owes(300, 0), 400, one, next)
+	third, _ := s.Republish("n2", &Publication{Limit: l, Use: owes(300, 0), Spent: 400, Successors: one, Next: next})
 	if s.Acked("n2", second.Seq); s.Replicated(bounded, l, owes(200, 0), 1, one) {
 		t.Error("300 is under way, 100 acknowledged at most")
 	}
@@ -102,9 +102,9 @@ func TestTheSmallestOfAcknowledgedAndSentSinceCounts(t *testing.T) {
 func TestTheFasterRateCountsUntilItIsAcknowledged(t *testing.T) {
 	one, next := []string{"n2"}, counter()
 	s, was, is := &Stream{}, perMinute(600), perMinute(6000)
-	first, _ := s.Republish("n2", was, owes(400, 0), 400, one, next)
+	first, _ := s.Republish("n2", &Publication{Limit: was, Use: owes(400, 0), Spent: 400, Successors: one, Next: next})
 	s.Acked("n2", first.Seq)
-	second, _ := s.Republish("n2", is, owes(500, 0), 400, one, next)
+	second, _ := s.Republish("n2", &Publication{Limit: is, Use: owes(500, 0), Spent: 400, Successors: one, Next: next})
 	var c Copy
 	c.Apply(Version{1, second.Seq}, second, 0)
 	const later = 5 * time.Second
@@ -122,7 +122,7 @@ func TestUsageBoundsAreDue(t *testing.T) {
 	l, both, next := perMinute(600), []string{"n2", "n3"}, counter()
 	s := &Stream{}
 	state := func(units, spent, cost int64, at time.Duration) []UsageBound {
-		return s.Publish(bounded, l, owes(units, at), spent, cost, both, next)
+		return s.Publish(&Publication{Rule: bounded, Limit: l, Use: owes(units, at), Spent: spent, Cost: cost, Successors: both, Next: next})
 	}
 	if got := state(15, 15, 0, 0); len(got) != 0 {
 		t.Errorf("half the slack: %+v", got)
@@ -177,15 +177,15 @@ func TestACopyIsNeverFurtherBehindThanTheSlack(t *testing.T) {
 			switch step := rapid.IntRange(0, 19).Draw(rt, "step"); {
 			case step < 10:
 				if !use.Room(l, cost) {
-					sent = append(sent, s.Publish(rule, l, Use{State: use}, spent, 0, both, next)...)
+					sent = append(sent, s.Publish(&Publication{Rule: rule, Limit: l, Use: Use{State: use}, Spent: spent, Cost: 0, Successors: both, Next: next})...)
 					break
 				}
 				if !s.Replicated(rule, l, Use{State: use}, cost, both) {
-					sent = append(sent, s.Publish(rule, l, Use{State: use}, spent, cost, both, next)...)
+					sent = append(sent, s.Publish(&Publication{Rule: rule, Limit: l, Use: Use{State: use}, Spent: spent, Cost: cost, Successors: both, Next: next})...)
 					break
 				}
 				use, spent = use.Add(cost), spent+cost
-				sent = append(sent, s.Publish(rule, l, Use{State: use}, spent, 0, both, next)...)
+				sent = append(sent, s.Publish(&Publication{Rule: rule, Limit: l, Use: Use{State: use}, Spent: spent, Cost: 0, Successors: both, Next: next})...)
 				behind := use.Units
 				for _, c := range copies {
 					behind = min(behind, use.Units-decayed(c.State, l.Window, now).Units)
@@ -209,7 +209,7 @@ func TestACopyIsNeverFurtherBehindThanTheSlack(t *testing.T) {
 				l.Limit, l.Burst = l.Limit*2, l.Burst*2
 			default:
 				to := rapid.SampledFrom(both).Draw(rt, "anew")
-				if st, ok := s.Republish(to, l, Use{State: use}, spent, both, next); ok {
+				if st, ok := s.Republish(to, &Publication{Limit: l, Use: Use{State: use}, Spent: spent, Successors: both, Next: next}); ok {
 					sent = append(sent, st)
 				}
 			}
