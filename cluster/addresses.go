@@ -25,7 +25,7 @@ func (a addresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 			return raft.ServerAddress(addr), nil
 		}
 	}
-	if r := a.n.started.Load(); r != nil {
+	if r := a.n.raftIO.started.Load(); r != nil {
 		if f := r.GetConfiguration(); f.Error() == nil {
 			if s := find(f.Configuration().Servers, string(id)); s != nil {
 				return s.Address, nil

@@ -116,7 +116,7 @@ func (n *Node) serveFound(arg []byte) error {
 	switch {
 	case f.cluster == "" || !slices.Contains(f.ids, n.cfg.NodeID):
 		return errors.New("not asked to take part")
-	case n.formed.Load() || n.raft.LastIndex() > 0:
+	case n.startup.formed.Load() || n.raft.LastIndex() > 0:
 		return errors.New("in a cluster already")
 	case len(f.ids) != n.cfg.BootstrapExpect:
 		return fmt.Errorf("--bootstrap-expect is %d here", n.cfg.BootstrapExpect)
@@ -132,7 +132,7 @@ func (n *Node) serveFound(arg []byte) error {
 
 // markFormed lets the others know that this node has Raft state.
 func (n *Node) markFormed() {
-	if !n.formed.Swap(true) {
+	if !n.startup.formed.Swap(true) {
 		n.tellMeta()
 	}
 }

@@ -60,6 +60,20 @@ type Config struct {
 	Timing Timing
 }
 
+// setDefaults replaces the zero values that have defaults.
+func (c *Config) setDefaults() {
+	if c.Voters == 0 {
+		c.Voters = DefaultVoters
+	}
+	if c.Wall == nil {
+		c.Wall = time.Now
+	}
+	if c.Now == nil {
+		start := time.Now()
+		c.Now = func() time.Duration { return time.Since(start) }
+	}
+}
+
 // DefaultVoters is how many nodes vote where nothing else is said; further ones
 // hold a full copy without a vote.
 const DefaultVoters = 3

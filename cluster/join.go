@@ -28,7 +28,7 @@ func (n *Node) enterLoop() {
 	t := time.NewTicker(n.cfg.Timing.Ping)
 	defer t.Stop()
 	var e entering
-	for !n.formed.Load() {
+	for !n.startup.formed.Load() {
 		n.enter(&e)
 		select {
 		case <-t.C:

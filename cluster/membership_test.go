@@ -73,7 +73,7 @@ func TestANodeAgreesToOneClusterOnly(t *testing.T) {
 	if err != nil || again.ClusterID() != "c1" {
 		t.Errorf("%+v %v", again, err)
 	}
-	n.formed.Store(true)
+	n.startup.formed.Store(true)
 	if err := propose("c1", "n1", "n2", "n3"); err == nil {
 		t.Error("it agreed with data of its own")
 	}

@@ -82,7 +82,7 @@ type member struct {
 func (n *Node) meta() *meta {
 	return &meta{
 		ID: n.cfg.NodeID, Boot: n.boot, HTTP: n.cfg.AdvertiseHTTP, Peer: n.cfg.AdvertisePeer,
-		Version: n.cfg.Version, Expect: n.cfg.BootstrapExpect, Formed: n.formed.Load(),
+		Version: n.cfg.Version, Expect: n.cfg.BootstrapExpect, Formed: n.startup.formed.Load(),
 		Cluster: n.identity.ClusterID(),
 	}
 }

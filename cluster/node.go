@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -19,59 +18,73 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// Node is this process's part in the cluster. Its methods may overlap.
+// Node is this process's part in the cluster. Its methods may be called concurrently.
 type Node struct {
-	cfg       Config
-	disk      *storage.Dir
-	boot      uint64 // number of this boot
-	watchdog  *storage.Watchdog
-	mux       *transport.Mux
-	server    *peer.Server
-	transport *raft.NetworkTransport
-	raft      *raft.Raft
-	raftLog   hclog.Logger
-	started   atomic.Pointer[raft.Raft] // the same, for what is asked while it starts
-	gossip    gossip
-	identity  *storage.Identity
+	cfg   Config
+	fault *storage.Fault // of the disk, or of the node's membership
 
-	hadState  bool          // there was Raft state when the node started
-	lastStart uint64        // last index of the log when the node started
-	open      atomic.Bool   // Raft runs: the port answers before
-	formed    atomic.Bool   // there is Raft state
-	ready     atomic.Bool   // the log as it stood at the start has been applied
+	// The disk, which Open opens first.
+	disk     *storage.Dir
+	identity *storage.Identity
+	boot     uint64 // number of this boot
+
+	// The network.
+	mux    *transport.Mux
+	gossip gossip
+	peers  peers
+
+	// Raft.
+	raft      *raft.Raft
+	raftIO    raftIO
+	startup   startup
 	confirmed atomic.Uint64 // term in which this leader has committed an entry
+
+	owners owners
+	clock  clock
+
+	writes chan *write
+	sent   atomic.Pointer[sent] // on its way to the leader; nil: none
+	kick   chan struct{}        // wakes leaderLoop
 
 	removed    atomic.Bool // from the cluster, by order
 	removedErr chan error
 
-	// Diverged counts the times that another node's state was found to differ.
+	// Diverged counts how often another node's state was found to differ.
 	Diverged atomic.Uint64
 
-	clock   clock
-	peers   peers
-	owners  owners
-	writes  chan *write
-	sent    atomic.Pointer[sent] // on its way to the leader; nil: none
-	kick    chan struct{}        // reconcile soon
+	ctx     context.Context // ends when the node shuts down
 	cancel  context.CancelFunc
-	ctx     context.Context
-	wg      sync.WaitGroup
+	wg      sync.WaitGroup // of the node's loops
 	closing sync.Once
-	fault   *storage.Fault // of the disk, or of the node's place in the cluster
 }
 
-// Open starts the node: disk, peer port, Raft, gossip, and the loops. Its
-// errors wrap storage.ErrDataDir or ErrAddress where those are at fault.
+// raftIO is what Raft runs on. openRaft sets it.
+type raftIO struct {
+	logger    hclog.Logger
+	transport *raft.NetworkTransport
+	watchdog  *storage.Watchdog
+	started   atomic.Pointer[raft.Raft] // Node.raft, for functions that Raft calls while it starts
+}
+
+// startup is how far the start of a node has come.
+type startup struct {
+	lastIndex uint64      // of the log when the node started
+	serving   atomic.Bool // Raft runs; before, the peer port answers errStarting
+	formed    atomic.Bool // there is Raft state: the node is in a cluster
+	replayed  atomic.Bool // the log has been applied up to lastIndex
+}
+
+// Open starts the node and takes over cfg.Peer. Its errors wrap storage.ErrDataDir or
+// ErrAddress if the data directory or an address cannot be used.
+//
+// The order is: the disk, because it says whether the process may be this node; the
+// sockets of gossip, which are cheap to bind and whose address may be taken; the peer
+// port, because nodes that still consider this one the leader send it writes and are
+// to be answered at once; Raft, which may take long to read its log; gossip, because
+// nodes that hear of this one send requests immediately; and the loops, which use all
+// of these.
 func Open(cfg Config) (_ *Node, err error) {
-	if cfg.Voters == 0 {
-		cfg.Voters = DefaultVoters
-	}
-	if cfg.Wall == nil {
-		cfg.Wall = time.Now
-	}
-	if start := time.Now(); cfg.Now == nil {
-		cfg.Now = func() time.Duration { return time.Since(start) }
-	}
+	cfg.setDefaults()
 	n := &Node{cfg: cfg, fault: storage.NewFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), removedErr: make(chan error, 1)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.gossip.metaChanged = make(chan struct{}, 1)
@@ -81,41 +94,26 @@ func Open(cfg Config) (_ *Node, err error) {
 			err = errors.Join(err, n.shutdown())
 		}
 	}()
-	// The disk first: it tells whether we may be who we say we are.
-	n.raftLog = logs.Raft(cfg.Log.With("part", "raft"))
-	if n.disk, err = storage.Open(cfg.DataDir, cfg.NodeID, storage.Options{Logger: n.raftLog, NoSync: noFsync}); err != nil {
-		cfg.Peer.Close()
+	if err = n.openDisk(); err != nil {
 		return nil, err
 	}
-	n.boot = n.disk.Boot()
 	n.owners.init(ledger.Member{ID: cfg.NodeID, Boot: n.boot}, cfg.Timing.ownership())
-	if n.identity, err = n.disk.Identity(); err != nil {
-		cfg.Peer.Close()
-		return nil, err
-	}
 	if _, err = n.meta().encode(); err != nil {
-		cfg.Peer.Close()
 		return nil, fmt.Errorf("%w: advertised addresses: %w", ErrAddress, err)
 	}
 	if n.gossip.keys, err = keyring(cfg.GossipKeys); err != nil {
-		cfg.Peer.Close()
 		return nil, err
 	}
 	if err = n.bindGossip(); err != nil {
-		cfg.Peer.Close()
 		return nil, err
 	}
-	n.server = peer.NewServer(handler{n})
 	n.mux = transport.NewMux(n.ctx, transport.Config{
 		Listener: cfg.Peer, Advertise: cfg.AdvertisePeer, TLS: cfg.TLS, NodeID: cfg.NodeID,
-		Identity: n.identity, Server: n.server, Log: cfg.Log,
+		Identity: n.identity, Server: peer.NewServer(handler{n}), Log: cfg.Log,
 	})
-	if n.lastStart, err = n.openRaft(); err != nil {
+	if err = n.openRaft(); err != nil {
 		return nil, err
 	}
-	n.open.Store(true)
-	n.formed.Store(n.hadState)
-	// Gossip last: who hears of us may ask us at once.
 	if err = n.openGossip(); err != nil {
 		return nil, err
 	}
@@ -126,14 +124,24 @@ func Open(cfg Config) (_ *Node, err error) {
 	return n, nil
 }
 
-// Close hands leadership over if the node has it, stops everything and waits,
-// for as long as ctx allows. The node stays a member.
+func (n *Node) openDisk() (err error) {
+	n.raftIO.logger = logs.Raft(n.cfg.Log.With("part", "raft"))
+	if n.disk, err = storage.Open(n.cfg.DataDir, n.cfg.NodeID, storage.Options{Logger: n.raftIO.logger, NoSync: noFsync}); err != nil {
+		return err
+	}
+	n.boot = n.disk.Boot()
+	n.identity, err = n.disk.Identity()
+	return err
+}
+
+// Close transfers leadership if the node has it, stops everything and waits until ctx
+// ends. The node remains a member.
 func (n *Node) Close(ctx context.Context) error {
 	var err error
 	n.closing.Do(func() {
 		if n.fault.Err() == nil {
-			// Only on the way out, or by order: an interrupted transfer can leave a
-			// leader refusing writes for good (hashicorp/raft#696).
+			// Leadership is transferred only here and by order: an interrupted transfer can
+			// leave a leader that refuses writes for good (hashicorp/raft#696).
 			n.stepDown(ctx)
 		}
 		err = n.shutdownWithin(ctx)
@@ -141,27 +149,26 @@ func (n *Node) Close(ctx context.Context) error {
 	return err
 }
 
-// Failed delivers the error that the node cannot go on from. The process should
-// close it and end.
+// Failed returns a channel that delivers the error that the node cannot continue from.
+// The process should then close the node and exit.
 func (n *Node) Failed() <-chan error { return n.fault.Failed() }
 
 // Broken reports whether there is such an error.
 func (n *Node) Broken() bool { return n.fault.Err() != nil }
 
-// faultLoop takes a node that cannot go on away from Raft's others, at once:
-// what would close it may hang with the disk.
+// faultLoop disconnects a node that cannot continue from the other nodes' Raft, at
+// once: shutdown may hang with the disk.
 func (n *Node) faultLoop() {
 	select {
 	case <-n.fault.Done():
 		n.cfg.Log.Error("this node stops", "err", n.fault.Err())
-		_ = n.transport.Close() // the fault is the error that counts
-		n.transport.CloseStreams()
+		_ = n.raftIO.transport.Close() // the fault is the error that is reported
+		n.raftIO.transport.CloseStreams()
 	case <-n.ctx.Done():
 	}
 }
 
-// shutdownWithin waits for as long as ctx allows: with a disk that hangs there
-// is no end to wait for.
+// shutdownWithin waits until ctx ends: shutdown does not end while the disk hangs.
 func (n *Node) shutdownWithin(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- n.shutdown() }()
@@ -173,102 +180,35 @@ func (n *Node) shutdownWithin(ctx context.Context) error {
 	}
 }
 
+// shutdown closes what Open has opened, in the reverse order: the loops, which use
+// everything else; gossip; Raft, and its transport only when Raft no longer uses it;
+// the peer port with its server, whose handlers use the clients of the other nodes;
+// those; and last the disk, which Raft writes to until it has ended, and whose lock
+// admits the next process.
 func (n *Node) shutdown() error {
 	var errs []error
+	closed := func(err error) {
+		if !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
 	n.cancel()
 	n.wg.Wait()
-	errs = append(errs, n.gossip.close())
+	closed(n.gossip.close())
 	if n.raft != nil {
-		errs = append(errs, n.raft.Shutdown().Error())
+		closed(n.raft.Shutdown().Error())
 	}
-	if n.transport != nil {
-		errs = append(errs, n.transport.Close())
+	if n.raftIO.transport != nil {
+		closed(n.raftIO.transport.Close())
 	}
 	if n.mux != nil {
-		errs = append(errs, n.mux.Close())
-		n.server.Close()
-		n.mux.Wait()
+		closed(n.mux.Shutdown())
+	} else {
+		closed(n.cfg.Peer.Close())
 	}
 	n.peers.close()
 	if n.disk != nil {
-		errs = append(errs, n.disk.Close())
+		closed(n.disk.Close())
 	}
-	return ignoreClosed(errors.Join(errs...))
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
-}
-
-// tickLoop does what is due at every ping: refresh who is known, ping them,
-// note readiness, form the cluster, look for lost nodes.
-func (n *Node) tickLoop() {
-	t := time.NewTicker(n.cfg.Timing.Ping)
-	defer t.Stop()
-	var sought time.Time
-	for {
-		n.tick(&sought)
-		select {
-		case <-t.C:
-		case <-n.ctx.Done():
-			return
-		}
-	}
-}
-
-func (n *Node) tick(sought *time.Time) {
-	// What was never committed of that log may have given way to a shorter one.
-	if !n.ready.Load() && n.cfg.FSM.Index() >= min(n.lastStart, n.raft.LastIndex()) {
-		n.ready.Store(true)
-	}
-	members := n.members()
-	n.peers.update(members, n)
-	n.beatAll()
-	wait := n.cfg.Timing.Rejoin
-	switch {
-	case len(members) <= 1:
-		wait = n.cfg.Timing.Ping
-	case n.missesReachable(): // it may be for ever, where only gossip is kept away
-		wait = n.cfg.Timing.Gossip
-	}
-	if now := time.Now(); now.Sub(*sought) >= wait && n.gossip.rejoining.CompareAndSwap(false, true) {
-		*sought = now
-		n.wg.Add(1) // join may take seconds
-		go func() { defer n.wg.Done(); defer n.gossip.rejoining.Store(false); n.rejoin() }()
-	}
-	if id := n.cfg.FSM.ClusterID(); id != "" && n.formed.Load() && n.identity.ClusterID() == "" {
-		if err := n.identity.SetClusterID(id); err != nil { // a legacy disk
-			n.cfg.Log.Error("store the cluster id", "err", err)
-		}
-		n.tellMeta()
-	}
-}
-
-// Ready reports whether this node may decide: it has applied its log as it
-// stood when it started, and has reached a majority since. A node that knows no
-// other yet must not take itself for cut off.
-func (n *Node) Ready() bool { return n.ready.Load() && n.everHadQuorum() }
-
-// Replayed reports whether this node has applied its log as it stood when it
-// started.
-func (n *Node) Replayed() bool { return n.ready.Load() }
-
-// MapChanged is the hook of the state machine: this node takes the map over, and
-// the leader looks again, soon.
-func (n *Node) MapChanged() {
-	select {
-	case n.owners.applied <- struct{}{}:
-	default:
-	}
-	n.wake()
-}
-
-func (n *Node) wake() {
-	select {
-	case n.kick <- struct{}{}:
-	default:
-	}
+	return errors.Join(errs...)
 }

@@ -68,7 +68,7 @@ func (o *owners) init(self ledger.Member, t ownership.Timing) {
 // lock locks the ownership, which then knows what the state machine has applied.
 func (n *Node) lock() *owners {
 	n.owners.mu.Lock()
-	n.owners.node.Applied(n.cfg.FSM.Map(), n.ready.Load())
+	n.owners.node.Applied(n.cfg.FSM.Map(), n.startup.replayed.Load())
 	return &n.owners
 }
 

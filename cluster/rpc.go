@@ -55,7 +55,7 @@ func (h handler) Check(ctx context.Context, route bucket.Route, q *bucket.Check,
 
 // Call is peer.Handler.
 func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
-	if !h.n.open.Load() {
+	if !h.n.startup.serving.Load() {
 		if method == methodWrite {
 			return []byte{replyNotSent}, nil // a node that takes this one for the leader may try another
 		}
@@ -159,7 +159,7 @@ func (n *Node) Exchange(ctx context.Context, id string, message []byte) ([]byte,
 
 func (n *Node) serveExchange(message []byte) ([]byte, error) {
 	l := n.owners.limiter.Load()
-	if l == nil || !n.ready.Load() {
+	if l == nil || !n.startup.replayed.Load() {
 		return nil, errStarting
 	}
 	return (*l).Exchange(message)

@@ -94,7 +94,7 @@ func (n *Node) checkCluster(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("meta of another program: %w", err)
 	}
-	if own := n.identity.ClusterID(); n.formed.Load() && m.Formed && m.Cluster != "" && own != "" && m.Cluster != own {
+	if own := n.identity.ClusterID(); n.startup.formed.Load() && m.Formed && m.Cluster != "" && own != "" && m.Cluster != own {
 		err := fmt.Errorf("node %s is of cluster %s, this one of cluster %s", m.ID, m.Cluster, own)
 		if _, ok := n.gossip.foreign.Allow(time.Now()); ok {
 			n.cfg.Log.Warn("a node of another cluster is kept out; see --join", "err", err)
@@ -108,7 +108,7 @@ func (n *Node) checkCluster(b []byte) error {
 // boot. If this node is in a cluster they are those of the same cluster.
 func (n *Node) members() map[string]member {
 	out := map[string]member{}
-	own, formed := n.identity.ClusterID(), n.formed.Load()
+	own, formed := n.identity.ClusterID(), n.startup.formed.Load()
 	for _, m := range n.gossip.seen.all() {
 		d, err := decodeMeta(m.meta)
 		if err != nil || !ledger.ValidAccount(d.ID) {

@@ -50,7 +50,7 @@ type Config struct {
 	TLS       *TLS         // nil: plain TCP
 	NodeID    string
 	Identity  Identity
-	Server    *peer.Server // of the peer protocol
+	Server    *peer.Server // of the peer protocol; Shutdown closes it
 	Log       *slog.Logger
 }
 
@@ -203,8 +203,13 @@ func (m *Mux) Close() (err error) {
 	return err
 }
 
-// Wait waits for the goroutines of a closed Mux, whose server must be closed too.
-func (m *Mux) Wait() { m.wg.Wait() }
+// Shutdown closes the Mux and its server, and waits for their goroutines.
+func (m *Mux) Shutdown() error {
+	err := m.Close()
+	m.cfg.Server.Close()
+	m.wg.Wait()
+	return err
+}
 
 // Addr implements net.Listener. It returns the advertised address.
 func (m *Mux) Addr() net.Addr { return advertised(m.cfg.Advertise) }
