@@ -1,7 +1,7 @@
 package cluster
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"reflect"
 	"testing"
@@ -66,17 +66,27 @@ func TestMessagesStay(t *testing.T) {
 // TestAnswersKeepTheirCodes: the position of an error in these lists is its code on
 // the wire.
 func TestAnswersKeepTheirCodes(t *testing.T) {
-	for code, err := range []error{nil, ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, errNotLeader, ErrUnderWay, ledger.ErrUpgrade, ledger.ErrNoQuorum} {
-		if !errors.Is(removals[code], err) {
-			t.Errorf("removal %d is %v, want %v", code, removals[code], err)
+	for o, codes := range map[order][]error{
+		removal:  {nil, ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, errNotLeader, ErrUnderWay, ledger.ErrUpgrade, ledger.ErrNoQuorum},
+		transfer: {nil, ErrUnknownNode, ErrLastVoter, ErrUnfit, errNotLeader},
+	} {
+		for code, want := range codes {
+			err := want
+			if err != nil {
+				err = fmt.Errorf("wrapped: %w", want)
+			}
+			if got, ok := o.encode(err); !ok || got != byte(code) {
+				t.Errorf("order %d: %v has code %d, %v; want %d", o, want, got, ok, code)
+			}
+			if got, ok := o.decode(byte(code)); !ok || got != want {
+				t.Errorf("order %d: code %d is %v, %v; want %v", o, code, got, ok, want)
+			}
 		}
-	}
-	for code, err := range []error{nil, ErrUnknownNode, ErrLastVoter, ErrUnfit, errNotLeader} {
-		if !errors.Is(transfers[code], err) {
-			t.Errorf("transfer %d is %v, want %v", code, transfers[code], err)
+		if err, ok := o.decode(byte(len(codes))); ok {
+			t.Errorf("order %d: code %d is %v", o, len(codes), err)
 		}
-	}
-	if got := fmt.Sprint(len(removals), len(transfers)); got != "8 5" {
-		t.Errorf("%s codes of removals and transfers: add those that are new to this test", got)
+		if code, ok := o.encode(context.Canceled); ok {
+			t.Errorf("order %d: an unknown error has code %d", o, code)
+		}
 	}
 }

@@ -12,31 +12,26 @@ import (
 )
 
 // ReadIndex returns a log index that covers every write acknowledged before
-// the call. The leader takes its commit index, then has a majority confirm
-// that it still leads, in the same term: an index taken after the confirmation
-// could belong to a leader that has been replaced since. Its error wraps
+// the call. The leader takes its commit index, then verifies with a majority
+// that it still leads in the same term: an index taken after that could belong
+// to a leader that has been replaced since. Its error wraps
 // ledger.ErrNoQuorum.
 func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
-	_, leader := n.raft.LeaderWithID()
-	if leader == "" {
-		return 0, fmt.Errorf("read index: %w", ledger.ErrNoQuorum)
-	}
-	if string(leader) == n.cfg.NodeID {
-		return n.readIndex(ctx)
-	}
-	r := n.peers.get(string(leader))
-	if r == nil {
-		return 0, fmt.Errorf("read index from %s: %w", leader, ledger.ErrNoQuorum)
-	}
-	b, err := r.client.Call(ctx, methodReadIndex, nil)
+	index, err := onLeader(ctx, n, leaderCall[uint64]{local: n.readIndex, method: methodReadIndex, decode: decodeIndex})
 	if err != nil {
-		return 0, fmt.Errorf("read index from %s: %w: %w", leader, ledger.ErrNoQuorum, err)
+		return 0, fmt.Errorf("read index: %w: %w", ledger.ErrNoQuorum, err)
 	}
+	return index, nil
+}
+
+func decodeIndex(b []byte) (uint64, error) {
 	if len(b) != 8 {
-		return 0, fmt.Errorf("read index from %s: %w: answer of %d bytes", leader, ledger.ErrNoQuorum, len(b))
+		return 0, fmt.Errorf("the leader answered %d bytes", len(b))
 	}
 	return binary.BigEndian.Uint64(b), nil
 }
+
+var errTermChanged = errors.New("the term changed")
 
 // readIndex is ReadIndex on the leader.
 func (n *Node) readIndex(ctx context.Context) (uint64, error) {
@@ -47,19 +42,19 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	// would wait in vain for an index that is one of them.
 	if n.confirmed.Load() != term {
 		if _, _, err := n.apply(ctx, []ledger.Op{{Kind: ledger.OpTick}}); err != nil {
-			return 0, fmt.Errorf("read index: %w: %w", ledger.ErrNoQuorum, err)
+			return 0, err
 		}
 		if n.term() != term {
-			return 0, fmt.Errorf("read index: the term changed: %w", ledger.ErrNoQuorum)
+			return 0, errTermChanged
 		}
 		n.confirmed.Store(term)
 	}
 	index := n.raft.CommitIndex()
-	if err := n.confirmLeader(ctx, term); err != nil {
-		return 0, fmt.Errorf("read index: %w: %w", ledger.ErrNoQuorum, err)
+	if err := n.verifyLeader(ctx, term); err != nil {
+		return 0, err
 	}
 	if n.term() != term {
-		return 0, fmt.Errorf("read index: the term changed: %w", ledger.ErrNoQuorum)
+		return 0, errTermChanged
 	}
 	return index, nil
 }

@@ -21,10 +21,6 @@ var (
 	ErrUnderWay    = errors.New("the removal is ordered and under way")
 )
 
-// removals are the answers to a forwarded removal. Append only: the positions
-// are on the wire.
-var removals = []error{nil, ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, errNotLeader, ErrUnderWay, ledger.ErrUpgrade, ledger.ErrNoQuorum}
-
 // removeRound is how long the leader works on a removal before it reports to the
 // node that asked that the removal is under way.
 const removeRound = 3 * time.Second
@@ -41,55 +37,43 @@ type Removal struct {
 // error wraps ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, ledger.ErrUpgrade, or
 // ledger.ErrNoQuorum when no leader took the order.
 func (n *Node) Remove(ctx context.Context, r Removal) error {
-	ordered := false
-	for {
-		err := n.tryRemove(ctx, r)
-		switch {
-		case errors.Is(err, ErrUnderWay):
-			ordered = true
-		case ordered && errors.Is(err, ErrUnknownNode):
-			return nil // another leader has finished it
-		case !errors.Is(err, errNotLeader):
-			if err != nil {
-				err = fmt.Errorf("remove node %s: %w", r.ID, err)
-			}
-			return err
-		}
-		select {
-		case <-time.After(retryAfter):
-		case <-ctx.Done():
-			if ordered {
-				return fmt.Errorf("remove node %s: %w: %w", r.ID, ErrUnderWay, ctx.Err())
-			}
-			return fmt.Errorf("remove node %s: %w: %w", r.ID, ledger.ErrNoQuorum, ctx.Err())
-		}
-	}
-}
-
-func (n *Node) tryRemove(ctx context.Context, q Removal) error {
-	_, leader := n.raft.LeaderWithID()
-	if string(leader) == n.cfg.NodeID {
-		return n.remove(ctx, q)
-	}
-	r := n.peers.get(string(leader))
-	if r == nil {
-		return errNotLeader
-	}
-	arg, err := ledger.EncodeOps([]ledger.Op{q.op()})
+	arg, err := ledger.EncodeOps([]ledger.Op{r.op()})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*removeRound)
-	defer cancel()
-	b, err := r.client.Call(ctx, methodRemove, arg)
+	ordered := false
+	ended := repeat(ctx, func() bool {
+		ctx, cancel := context.WithTimeout(ctx, 2*removeRound)
+		defer cancel()
+		_, err = onLeader(ctx, n, leaderCall[struct{}]{
+			local:  func(ctx context.Context) (struct{}, error) { return struct{}{}, n.remove(ctx, r) },
+			method: methodRemove, arg: arg, decode: decodeRemoved,
+		})
+		if ordered && errors.Is(err, ErrUnknownNode) {
+			err = nil // another leader has finished it
+		}
+		ordered = ordered || errors.Is(err, ErrUnderWay)
+		return errors.Is(err, ErrUnderWay) || mayRepeat(err)
+	})
+	switch {
+	case ended != nil && ordered:
+		err = fmt.Errorf("%w: %w", ErrUnderWay, ended)
+	case ended != nil:
+		err = fmt.Errorf("%w: %w", ledger.ErrNoQuorum, ended)
+	}
 	if err != nil {
-		n.cfg.Log.Debug("forward a removal", "to", string(leader), "err", err)
-		return errNotLeader
+		return fmt.Errorf("remove node %s: %w", r.ID, err)
 	}
-	if len(b) != 1 || int(b[0]) >= len(removals) {
-		return fmt.Errorf("leader %s answered %d bytes", leader, len(b))
+	return nil
+}
+
+func decodeRemoved(b []byte) (none struct{}, err error) {
+	if len(b) == 1 {
+		if err, ok := removal.decode(b[0]); ok {
+			return none, err
+		}
 	}
-	return removals[b[0]]
+	return none, fmt.Errorf("the leader answered %d bytes", len(b))
 }
 
 func (q Removal) op() ledger.Op { return ledger.Op{Kind: ledger.OpRemove, Node: q.ID, By: q.By} }
@@ -100,10 +84,8 @@ func (n *Node) serveRemove(ctx context.Context, arg []byte) ([]byte, error) {
 		return nil, errors.New("no order to remove a node")
 	}
 	err = n.remove(ctx, Removal{ID: ops[0].Node, By: ops[0].By})
-	for i, known := range removals {
-		if err == nil && known == nil || known != nil && errors.Is(err, known) {
-			return []byte{byte(i)}, nil
-		}
+	if code, ok := removal.encode(err); ok {
+		return []byte{code}, nil
 	}
 	return nil, err
 }

@@ -4,63 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
 
 	"quorate/fsm/ledger"
 )
 
-// transfers are the answers to a forwarded transfer. Append only: the positions
-// are on the wire.
-var transfers = []error{nil, ErrUnknownNode, ErrLastVoter, ErrUnfit, errNotLeader}
-
-// Transfer has the leader hand leadership to another voter, to the one that
-// lacks least where to is empty, and returns who leads then. Its error wraps
-// ErrUnknownNode, ErrLastVoter, ErrUnfit, or ledger.ErrNoQuorum where no leader
-// could be asked.
-func (n *Node) Transfer(ctx context.Context, to string) (string, error) {
-	for {
-		leader, err := n.tryTransfer(ctx, to)
-		if !errors.Is(err, errNotLeader) {
-			return leader, err
+// Transfer orders the leader to hand leadership to another voter, to the one
+// that has applied most if to is empty, and returns the new leader. Its error
+// wraps ErrUnknownNode, ErrLastVoter, ErrUnfit, or ledger.ErrNoQuorum if no
+// leader could be asked.
+func (n *Node) Transfer(ctx context.Context, to string) (leader string, err error) {
+	ended := repeat(ctx, func() bool {
+		if _, at := n.raft.LeaderWithID(); to != "" && string(at) == to {
+			leader, err = to, nil
+			return false
 		}
-		select {
-		case <-time.After(retryAfter):
-		case <-ctx.Done():
-			return "", fmt.Errorf("transfer leadership: %w: %w", ledger.ErrNoQuorum, err)
-		}
+		leader, err = onLeader(ctx, n, leaderCall[string]{
+			local:  func(ctx context.Context) (string, error) { return n.transfer(ctx, to) },
+			method: methodTransfer, arg: []byte(to), decode: decodeTransferred,
+		})
+		return mayRepeat(err)
+	})
+	if ended != nil {
+		return "", fmt.Errorf("transfer leadership: %w: %w", ledger.ErrNoQuorum, err)
 	}
+	return leader, err
 }
 
-func (n *Node) tryTransfer(ctx context.Context, to string) (string, error) {
-	_, at := n.raft.LeaderWithID()
-	leader := string(at)
-	switch {
-	case leader == "":
-		return "", errNotLeader
-	case leader == to:
-		return to, nil
-	case leader == n.cfg.NodeID:
-		return n.transfer(ctx, to)
+func decodeTransferred(b []byte) (leader string, err error) {
+	if len(b) > 0 {
+		if err, ok := transfer.decode(b[0]); ok {
+			return string(b[1:]), err
+		}
 	}
-	r := n.peers.get(leader)
-	if r == nil {
-		return "", errNotLeader
-	}
-	b, err := r.client.Call(ctx, methodTransfer, []byte(to))
-	if err != nil || len(b) == 0 || int(b[0]) >= len(transfers) {
-		return "", fmt.Errorf("%w: leader %s: %w", errNotLeader, leader, err)
-	}
-	return string(b[1:]), transfers[b[0]]
+	return "", fmt.Errorf("%w: it answered %d bytes", errNotLeader, len(b))
 }
 
 func (n *Node) serveTransfer(ctx context.Context, arg []byte) ([]byte, error) {
 	leader, err := n.transfer(ctx, string(arg))
-	for i, known := range transfers {
-		if err == nil && known == nil || known != nil && errors.Is(err, known) {
-			return append([]byte{byte(i)}, leader...), nil
-		}
+	if code, ok := transfer.encode(err); ok {
+		return append([]byte{code}, leader...), nil
 	}
 	return nil, err
 }

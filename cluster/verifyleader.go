@@ -10,11 +10,12 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// confirmLeader has a majority of the voters say that they have heard of no
-// later term: then nobody can have been elected, and have acknowledged anything,
-// before they were asked. Raft's own VerifyLeader counts nodes without a vote
-// too: a leader that is cut off with some of them would believe itself to lead.
-func (n *Node) confirmLeader(ctx context.Context, term uint64) error {
+// verifyLeader returns nil once a majority of the voters has answered that it
+// knows no later term: no other leader can have been elected, and have
+// acknowledged a write, before they were asked. Raft's own VerifyLeader counts
+// nodes without a vote too: a leader that is cut off with some of them would
+// believe that it leads.
+func (n *Node) verifyLeader(ctx context.Context, term uint64) error {
 	f := n.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
 		return err
@@ -48,7 +49,7 @@ func (n *Node) confirmLeader(ctx context.Context, term uint64) error {
 	}
 	for have < voters/2+1 {
 		if asked == 0 {
-			return fmt.Errorf("%d of %d voters confirm term %d: %w", have, voters, term, ledger.ErrNoQuorum)
+			return fmt.Errorf("%d of %d voters know no later term than %d: %w", have, voters, term, ledger.ErrNoQuorum)
 		}
 		asked--
 		if <-answers {

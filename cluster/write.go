@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -22,9 +23,8 @@ const (
 )
 
 var (
-	errNotLeader = errors.New("not the leader")
-	errStarting  = errors.New("the node is starting")
-	errNoAnswer  = errors.New("no answer in time")
+	errStarting = errors.New("the node is starting")
+	errNoAnswer = errors.New("no answer in time")
 )
 
 // write is the operations of one caller, on their way into an entry.
@@ -113,52 +113,42 @@ func (n *Node) send(batch []*write) {
 	}
 }
 
-// commit tries the leader of the moment until one takes the operations.
+// committed is what became of operations that are in the log.
+type committed struct {
+	results []ledger.Result
+	index   uint64
+}
+
+// commit asks the leader of the moment until one takes the operations.
 func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
 	encoded, err := ledger.EncodeOps(ops)
 	if err != nil {
 		return nil, 0, err
 	}
-	for {
-		results, index, err := n.tryCommit(ctx, ops, encoded)
-		if err == nil {
-			return results, index, nil
-		}
-		if !notSent(err) {
-			return nil, 0, fmt.Errorf("%w: %w", ledger.ErrOutcomeUnknown, err)
-		}
-		if n.removed.Load() {
-			return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, ErrRemoved) // no leader will ever be heard
-		}
-		select {
-		case <-time.After(retryAfter):
-		case <-ctx.Done():
-			return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, err)
-		}
+	var done committed
+	ended := repeat(ctx, func() bool {
+		done, err = onLeader(ctx, n, leaderCall[committed]{
+			local:  func(ctx context.Context) (committed, error) { return asCommitted(n.apply(ctx, ops)) },
+			method: methodWrite, arg: encoded,
+			decode: func(b []byte) (committed, error) { return asCommitted(decodeReply(b)) },
+			sent:   func(leader string, giveUp context.CancelFunc) { n.sent.Store(&sent{leader: leader, giveUp: giveUp}) },
+		})
+		n.sent.Store(nil)
+		return err != nil && notSent(err) && !n.removed.Load()
+	})
+	switch {
+	case err == nil:
+		return done.results, done.index, nil
+	case !notSent(err):
+		return nil, 0, fmt.Errorf("%w: %w", ledger.ErrOutcomeUnknown, err)
+	case ended == nil: // no leader will ever be heard
+		return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, ErrRemoved)
 	}
+	return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, err)
 }
 
-func (n *Node) tryCommit(ctx context.Context, ops []ledger.Op, encoded []byte) ([]ledger.Result, uint64, error) {
-	_, leader := n.raft.LeaderWithID()
-	switch {
-	case leader == "":
-		return nil, 0, errNotLeader
-	case string(leader) == n.cfg.NodeID:
-		return n.apply(ctx, ops)
-	}
-	r := n.peers.get(string(leader))
-	if r == nil {
-		return nil, 0, errNotLeader
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	n.sent.Store(&sent{leader: string(leader), giveUp: cancel})
-	reply, err := r.client.Call(ctx, methodWrite, encoded)
-	n.sent.Store(nil)
-	if err != nil {
-		return nil, 0, err
-	}
-	return decodeReply(reply)
+func asCommitted(results []ledger.Result, index uint64, err error) (committed, error) {
+	return committed{results, index}, err
 }
 
 // sent is the write that is on its way to another node; there is one at most.
@@ -273,23 +263,15 @@ func encodeReply(results []ledger.Result, index uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 9, 9+len(b))
-	out[0] = replyDone
-	for i := range 8 {
-		out[1+i] = byte(index >> (56 - 8*i))
-	}
+	out := binary.BigEndian.AppendUint64([]byte{replyDone}, index)
 	return append(out, b...), nil
 }
 
 func decodeReply(b []byte) ([]ledger.Result, uint64, error) {
 	switch {
 	case len(b) > 9 && b[0] == replyDone:
-		var index uint64
-		for _, c := range b[1:9] {
-			index = index<<8 | uint64(c)
-		}
 		results, err := ledger.DecodeResults(b[9:])
-		return results, index, err
+		return results, binary.BigEndian.Uint64(b[1:9]), err
 	case len(b) > 0 && b[0] == replyNotSent:
 		return nil, 0, errNotLeader
 	case len(b) > 0:

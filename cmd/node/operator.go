@@ -77,13 +77,13 @@ func (o operator) restoring() bool {
 
 // Remove is rest.Operator.
 func (o operator) Remove(ctx context.Context, id, by string) error {
-	return told(o.cluster.Remove(ctx, cluster.Removal{ID: id, By: by}))
+	return apiError(o.cluster.Remove(ctx, cluster.Removal{ID: id, By: by}))
 }
 
 // Transfer is rest.Operator.
 func (o operator) Transfer(ctx context.Context, to string) (string, error) {
 	leader, err := o.cluster.Transfer(ctx, to)
-	return leader, told(err)
+	return leader, apiError(err)
 }
 
 // Drain is rest.Operator.
@@ -99,14 +99,21 @@ func (o operator) Drain(ctx context.Context) error {
 	return nil
 }
 
-// told says an error of the cluster's in the API's words.
-func told(err error) error {
-	for from, to := range map[error]error{
-		cluster.ErrUnknownNode: rest.ErrUnknownNode, cluster.ErrLastVoter: rest.ErrLastNode,
-		cluster.ErrQuorumLoss: rest.ErrQuorumLoss, cluster.ErrUnfit: rest.ErrUnfit, cluster.ErrUnderWay: rest.ErrUnderWay,
-	} {
-		if errors.Is(err, from) {
-			return fmt.Errorf("%w: %w", to, err)
+// apiErrors are the errors of the cluster and the API's names of them. An error
+// that wraps several of them has the name of the first.
+var apiErrors = []struct{ cluster, api error }{
+	{cluster.ErrUnknownNode, rest.ErrUnknownNode},
+	{cluster.ErrLastVoter, rest.ErrLastNode},
+	{cluster.ErrQuorumLoss, rest.ErrQuorumLoss},
+	{cluster.ErrUnfit, rest.ErrUnfit},
+	{cluster.ErrUnderWay, rest.ErrUnderWay},
+}
+
+// apiError wraps an error of the cluster in the API's error of the same meaning.
+func apiError(err error) error {
+	for _, e := range apiErrors {
+		if errors.Is(err, e.cluster) {
+			return fmt.Errorf("%w: %w", e.api, err)
 		}
 	}
 	return err
