@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -11,11 +10,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	"github.com/vmihailenco/msgpack/v5"
 
 	"quorate/cluster/placement"
 	"quorate/fsm/ledger"
-	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // askFor bounds a question of founding or admission.
@@ -28,36 +26,22 @@ type founding struct {
 }
 
 func (f *founding) encode() ([]byte, error) {
-	var buf bytes.Buffer
-	e := msgpack.NewEncoder(&buf)
-	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(2) },
-		func() error { return e.EncodeString(f.cluster) },
-		func() error { return e.EncodeArrayLen(len(f.ids)) },
-	)
+	w := codec.NewWriter()
+	w.Array(2)
+	w.String(f.cluster)
+	w.Array(len(f.ids))
 	for _, id := range f.ids {
-		err = errors.Join(err, e.EncodeString(id))
+		w.String(id)
 	}
-	return buf.Bytes(), err
+	return w.Finish()
 }
 
 func decodeFounding(b []byte) (f founding, err error) {
-	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if _, err = bucket.ReadLen(d, 2); err == nil {
-		f.cluster, err = bucket.ReadString(d, ledger.MaxNodeID)
-	}
-	if err != nil {
-		return f, err
-	}
-	n, err := bucket.ReadLen(d, -placement.MaxFounders)
-	for range n {
-		id, err := bucket.ReadString(d, ledger.MaxNodeID)
-		if err != nil {
-			return f, err
-		}
-		f.ids = append(f.ids, id)
-	}
-	return f, err
+	r := codec.NewReader(b)
+	r.Array(2)
+	f.cluster = r.String(ledger.MaxNodeID)
+	f.ids = codec.List(r, placement.MaxFounders, func() string { return r.String(ledger.MaxNodeID) })
+	return f, r.End()
 }
 
 // found has the others agree, then writes the first configuration. Each node

@@ -63,3 +63,19 @@ func TestMetaFitsGossip(t *testing.T) {
 		t.Fatalf("%v %+v", err, got)
 	}
 }
+
+// TestMetaOfALaterVersionIsRead: nodes of two versions gossip during an upgrade.
+func TestMetaOfALaterVersionIsRead(t *testing.T) {
+	m := meta{ID: "n1", Boot: 3, HTTP: "h:1", Peer: "p:1", Version: "v9", Expect: 3}
+	b, err := m.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[0]++ // one field more
+	if got, err := decodeMeta(append(b, "\x92\xa4news\xc3"...)); err != nil || got != m {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := decodeMeta(append(b, 0xdd, 0xff, 0xff, 0xff, 0xff)); err == nil {
+		t.Errorf("an endless field is read: %+v", got)
+	}
+}

@@ -1,14 +1,12 @@
 package cluster
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/hashicorp/memberlist"
-	"github.com/vmihailenco/msgpack/v5"
 
 	"quorate/fsm/ledger"
-	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // meta is what each node publishes about itself by gossip, in at most
@@ -26,49 +24,48 @@ type meta struct {
 
 const (
 	maxAddr    = 96 // bytes of a host:port
+	maxVersion = 64 // bytes of a program's version
 	metaFields = 8  // later versions may add some
 )
 
 func (m *meta) encode() ([]byte, error) {
-	var buf bytes.Buffer
-	e := msgpack.NewEncoder(&buf)
-	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(metaFields) },
-		func() error { return e.EncodeString(m.ID) },
-		func() error { return e.EncodeUint(m.Boot) },
-		func() error { return e.EncodeString(m.HTTP) },
-		func() error { return e.EncodeString(m.Peer) },
-		func() error { return e.EncodeString(m.Version) },
-		func() error { return e.EncodeInt(int64(m.Expect)) },
-		func() error { return e.EncodeBool(m.Formed) },
-		func() error { return e.EncodeString(m.Cluster) },
-	)
-	if err == nil && buf.Len() > memberlist.MetaMaxSize {
-		err = fmt.Errorf("node meta of %d bytes, at most %d", buf.Len(), memberlist.MetaMaxSize)
+	b, err := codec.Append(nil, m)
+	if err == nil && len(b) > memberlist.MetaMaxSize {
+		err = fmt.Errorf("node meta of %d bytes, at most %d", len(b), memberlist.MetaMaxSize)
 	}
-	return buf.Bytes(), err
+	return b, err
 }
 
 func decodeMeta(b []byte) (m meta, err error) {
-	d := msgpack.NewDecoder(bytes.NewReader(b))
-	fields, err := bucket.ReadLen(d, -4*metaFields)
-	if err == nil && fields < metaFields {
-		err = fmt.Errorf("node meta of %d fields, at least %d", fields, metaFields)
-	}
-	if err != nil {
-		return m, err
-	}
-	err = bucket.Fields(
-		func() (err error) { m.ID, err = bucket.ReadString(d, ledger.MaxNodeID); return err },
-		func() (err error) { m.Boot, err = d.DecodeUint64(); return err },
-		func() (err error) { m.HTTP, err = bucket.ReadString(d, maxAddr); return err },
-		func() (err error) { m.Peer, err = bucket.ReadString(d, maxAddr); return err },
-		func() (err error) { m.Version, err = bucket.ReadString(d, 64); return err },
-		func() error { return bucket.Int(d, &m.Expect) },
-		func() (err error) { m.Formed, err = d.DecodeBool(); return err },
-		func() (err error) { m.Cluster, err = bucket.ReadString(d, ledger.MaxNodeID); return err },
-	)
+	err = codec.Unmarshal(b, &m)
 	return m, err
+}
+
+// Encode is codec.Encoder.
+func (m *meta) Encode(w *codec.Writer) {
+	w.Array(metaFields)
+	w.String(m.ID)
+	w.Uint(m.Boot)
+	w.String(m.HTTP)
+	w.String(m.Peer)
+	w.String(m.Version)
+	w.Int(int64(m.Expect))
+	w.Bool(m.Formed)
+	w.String(m.Cluster)
+}
+
+// Decode is codec.Decoder. It passes over the fields that a later version has added.
+func (m *meta) Decode(r *codec.Reader) {
+	more := r.ArrayAtLeast(metaFields, 4*metaFields)
+	m.ID = r.String(ledger.MaxNodeID)
+	m.Boot = r.Uint()
+	m.HTTP = r.String(maxAddr)
+	m.Peer = r.String(maxAddr)
+	m.Version = r.String(maxVersion)
+	m.Expect = codec.Int[int](r)
+	m.Formed = r.Bool()
+	m.Cluster = r.String(ledger.MaxNodeID)
+	r.Skip(more)
 }
 
 // member is a node as gossip knows it.

@@ -1,14 +1,10 @@
 package ownership
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 
-	"github.com/vmihailenco/msgpack/v5"
-
 	"quorate/fsm/ledger"
-	"quorate/limiter/bucket"
+	"quorate/limiter/codec"
 )
 
 // Pong is a node's answer to a ping.
@@ -45,107 +41,79 @@ const (
 
 // Encode returns what DecodePing reads.
 func (q *Ping) Encode() ([]byte, error) {
-	var buf bytes.Buffer
-	e := msgpack.NewEncoder(&buf)
-	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(pingFields) },
-		func() error { return e.EncodeString(q.From.ID) },
-		func() error { return e.EncodeUint(q.From.Boot) },
-		func() error { return e.EncodeUint(q.Epoch) },
-	)
-	return buf.Bytes(), err
+	w := codec.NewWriter()
+	w.Array(pingFields)
+	w.String(q.From.ID)
+	w.Uint(q.From.Boot)
+	w.Uint(q.Epoch)
+	return w.Finish()
 }
 
 // DecodePing reads a ping.
 func DecodePing(b []byte) (q Ping, err error) {
-	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if err = readFields(d, pingFields); err != nil {
-		return q, fmt.Errorf("ping: %w", err)
+	r := codec.NewReader(b)
+	more := r.ArrayAtLeast(pingFields, maxFields)
+	q.From.ID = r.String(ledger.MaxNodeID)
+	q.From.Boot = r.Uint()
+	q.Epoch = r.Uint()
+	r.Skip(more)
+	if err := r.End(); err != nil {
+		return Ping{}, fmt.Errorf("ping: %w", err)
 	}
-	err = bucket.Fields(
-		func() (err error) { q.From.ID, err = bucket.ReadString(d, ledger.MaxNodeID); return err },
-		func() (err error) { q.From.Boot, err = d.DecodeUint64(); return err },
-		func() (err error) { q.Epoch, err = d.DecodeUint64(); return err },
-	)
-	return q, err
-}
-
-// readFields reads the length of a message that has at least so many fields.
-func readFields(d *msgpack.Decoder, atLeast int) error {
-	n, err := bucket.ReadLen(d, -maxFields)
-	if err == nil && n < atLeast {
-		err = fmt.Errorf("%d fields, at least %d", n, atLeast)
-	}
-	return err
+	return q, nil
 }
 
 // Encode returns what DecodePong reads.
 func (p *Pong) Encode() ([]byte, error) {
-	var buf bytes.Buffer
-	e := msgpack.NewEncoder(&buf)
-	err := bucket.Fields(
-		func() error { return e.EncodeArrayLen(pongFields) },
-		func() error { return e.EncodeUint(p.Boot) },
-		func() error { return e.EncodeBool(p.Ready) },
-		func() error { return e.EncodeBool(p.Leaving) },
-		func() error { return e.EncodeUint(p.AppliedIndex) },
-		func() error { return e.EncodeUint(p.AppliedEpoch) },
-		func() error { return e.EncodeInt(p.Wall) },
-		func() error { return e.EncodeUint(p.HashIndex) },
-		func() error { return e.EncodeUint(p.Hash) },
-		func() error { return e.EncodeUint(p.Leases) },
-		func() error { return e.EncodeUint(p.Incomplete) },
-		func() error { return e.EncodeBool(p.Granted) },
-		func() error { return e.EncodeBool(p.Removed) },
-		func() error { return e.EncodeUint(p.Epoch) },
-		func() error { return e.EncodeUint(p.CommandVersion) },
-		func() error { return e.EncodeUint(p.Term) },
-		func() error { return e.EncodeBytes(p.Imported) },
-		func() error { return e.EncodeArrayLen(len(p.Reaches)) },
-	)
+	w := codec.NewWriter()
+	w.Array(pongFields)
+	w.Uint(p.Boot)
+	w.Bool(p.Ready)
+	w.Bool(p.Leaving)
+	w.Uint(p.AppliedIndex)
+	w.Uint(p.AppliedEpoch)
+	w.Int(p.Wall)
+	w.Uint(p.HashIndex)
+	w.Uint(p.Hash)
+	w.Uint(p.Leases)
+	w.Uint(p.Incomplete)
+	w.Bool(p.Granted)
+	w.Bool(p.Removed)
+	w.Uint(p.Epoch)
+	w.Uint(p.CommandVersion)
+	w.Uint(p.Term)
+	w.Bytes(p.Imported)
+	w.Array(len(p.Reaches))
 	for _, id := range p.Reaches {
-		err = errors.Join(err, e.EncodeString(id))
+		w.String(id)
 	}
-	return buf.Bytes(), err
+	return w.Finish()
 }
 
 // DecodePong reads the answer to a ping.
 func DecodePong(b []byte) (p Pong, err error) {
-	d := msgpack.NewDecoder(bytes.NewReader(b))
-	if err = readFields(d, pongFields); err != nil {
-		return p, fmt.Errorf("answer to a ping: %w", err)
+	r := codec.NewReader(b)
+	more := r.ArrayAtLeast(pongFields, maxFields)
+	p.Boot = r.Uint()
+	p.Ready = r.Bool()
+	p.Leaving = r.Bool()
+	p.AppliedIndex = r.Uint()
+	p.AppliedEpoch = r.Uint()
+	p.Wall = r.Int()
+	p.HashIndex = r.Uint()
+	p.Hash = r.Uint()
+	p.Leases = r.Uint()
+	p.Incomplete = r.Uint()
+	p.Granted = r.Bool()
+	p.Removed = r.Bool()
+	p.Epoch = r.Uint()
+	p.CommandVersion = r.Uint()
+	p.Term = r.Uint()
+	p.Imported = r.Bytes(ledger.Partitions / 8)
+	p.Reaches = codec.List(r, maxNodes, func() string { return r.String(ledger.MaxNodeID) })
+	r.Skip(more)
+	if err := r.End(); err != nil {
+		return Pong{}, fmt.Errorf("answer to a ping: %w", err)
 	}
-	if err = bucket.Fields(
-		func() (err error) { p.Boot, err = d.DecodeUint64(); return err },
-		func() (err error) { p.Ready, err = d.DecodeBool(); return err },
-		func() (err error) { p.Leaving, err = d.DecodeBool(); return err },
-		func() (err error) { p.AppliedIndex, err = d.DecodeUint64(); return err },
-		func() (err error) { p.AppliedEpoch, err = d.DecodeUint64(); return err },
-		func() (err error) { p.Wall, err = d.DecodeInt64(); return err },
-		func() (err error) { p.HashIndex, err = d.DecodeUint64(); return err },
-		func() (err error) { p.Hash, err = d.DecodeUint64(); return err },
-		func() (err error) { p.Leases, err = d.DecodeUint64(); return err },
-		func() (err error) { p.Incomplete, err = d.DecodeUint64(); return err },
-		func() (err error) { p.Granted, err = d.DecodeBool(); return err },
-		func() (err error) { p.Removed, err = d.DecodeBool(); return err },
-		func() (err error) { p.Epoch, err = d.DecodeUint64(); return err },
-		func() (err error) { p.CommandVersion, err = d.DecodeUint64(); return err },
-		func() (err error) { p.Term, err = d.DecodeUint64(); return err },
-		func() error {
-			bits, err := bucket.ReadString(d, ledger.Partitions/8)
-			p.Imported = []byte(bits)
-			return err
-		},
-	); err != nil {
-		return p, err
-	}
-	n, err := bucket.ReadLen(d, -maxNodes)
-	for range n {
-		id, err := bucket.ReadString(d, ledger.MaxNodeID)
-		if err != nil {
-			return p, err
-		}
-		p.Reaches = append(p.Reaches, id)
-	}
-	return p, err
+	return p, nil
 }

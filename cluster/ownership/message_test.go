@@ -1,8 +1,8 @@
 package ownership
 
 import (
-	"bytes"
 	"reflect"
+	"slices"
 	"testing"
 
 	"quorate/fsm/ledger"
@@ -47,9 +47,9 @@ func TestPingsStay(t *testing.T) {
 	}
 }
 
-// withFields returns a message whose array claims so many fields, with what a
-// later version may have added behind it.
-func withFields(t *testing.T, b []byte, fields byte) []byte {
+// withFields returns a message of so many fields, with values of its own for those
+// that a later version has added.
+func withFields(t *testing.T, b []byte, known, fields byte) []byte {
 	t.Helper()
 	switch {
 	case b[0]&0xf0 == 0x90:
@@ -59,7 +59,11 @@ func withFields(t *testing.T, b []byte, fields byte) []byte {
 	default:
 		t.Fatalf("% x begins no array", b[:3])
 	}
-	return append(append([]byte{0xdc, 0, fields}, b...), "\xa5later"...)
+	b = append([]byte{0xdc, 0, fields}, b...)
+	for ; known < fields; known++ {
+		b = append(b, "\x93\x01\x81\xa5later\xc0\xc3"...) // [1, {"later": nil}, true]
+	}
+	return b
 }
 
 // TestMessagesOfLaterVersionsAreRead: in a rolling upgrade nodes of two versions
@@ -87,11 +91,32 @@ func TestMessagesOfLaterVersionsAreRead(t *testing.T) {
 		{"none", 0, 0, false},
 		{"too many", maxFields + 1, maxFields + 1, false},
 	} {
-		if got, err := DecodePing(withFields(t, bytes.Clone(ping), c.ping)); (err == nil) != c.read || c.read && got != q {
+		if got, err := DecodePing(withFields(t, ping, pingFields, c.ping)); (err == nil) != c.read || c.read && got != q {
 			t.Errorf("ping, %s: %+v, %v", c.name, got, err)
 		}
-		if got, err := DecodePong(withFields(t, bytes.Clone(pong), c.pong)); (err == nil) != c.read || c.read && !reflect.DeepEqual(got, p) {
+		if got, err := DecodePong(withFields(t, pong, pongFields, c.pong)); (err == nil) != c.read || c.read && !reflect.DeepEqual(got, p) {
 			t.Errorf("answer, %s: %+v, %v", c.name, got, err)
+		}
+	}
+}
+
+// TestDamagedMessagesAreRefused: a message must be whole, and what a later version
+// has added must be values.
+func TestDamagedMessagesAreRefused(t *testing.T) {
+	q := Ping{From: ledger.Member{ID: "n1", Boot: 4}, Epoch: 9}
+	ping, err := q.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"a byte more":                 append(slices.Clone(ping), 0),
+		"a field that does not come":  append([]byte{0x94}, ping[1:]...),
+		"a field that is no value":    append(append([]byte{0x94}, ping[1:]...), 0xc1),
+		"a field 4 GiB long":          append(append([]byte{0x94}, ping[1:]...), 0xc6, 0xff, 0xff, 0xff, 0xff),
+		"a field of arrays in arrays": append(append([]byte{0x94}, ping[1:]...), "\x91\x91\x91\x91\x91\x91\x91\x91\x01"...),
+	} {
+		if got, err := DecodePing(b); err == nil {
+			t.Errorf("%s is read as %+v", name, got)
 		}
 	}
 }
