@@ -10,7 +10,7 @@ import (
 // testModels: who may ask for which FLUX model.
 func testModels(t *testing.T, c *testcluster.Cluster) {
 	free := newAccount(t)
-	known(t, c, c.Nodes[0].FreeCredit(t, free, "gift", "1000").Reply.Index())
+	c.WaitApplied(t, c.Nodes[0].FreeCredit(t, free, "gift", "1000").Reply.Index())
 	accounts := []struct {
 		id     string
 		tier   int

@@ -142,7 +142,7 @@ func readFile(t *testing.T, path string) string {
 // a request says cannot forge a line.
 func testClosedSecrets(t *testing.T, c *testcluster.Cluster, k *testcluster.Keys) {
 	secret, index := newToken(t, c.Nodes[0], "e2e-secret", "read")
-	known(t, c, index)
+	c.WaitApplied(t, index)
 	forged := "x\nlevel=ERROR msg=forged\r\x1b[31m"
 	for _, n := range c.Nodes {
 		n.MustDo(t, "GET", "/v1/accounts/"+strings.NewReplacer("\n", "%0a", "\r", "%0d", "\x1b", "%1b", " ", "%20", "[", "%5b").Replace(forged), nil, testcluster.Token(secret))

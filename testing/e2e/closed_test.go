@@ -86,7 +86,7 @@ func testClosedPlain(t *testing.T, c *testcluster.Cluster, _ *testcluster.Keys) 
 func testClosedTokens(t *testing.T, c *testcluster.Cluster, k *testcluster.Keys) {
 	account := buy(t, c, "5.00")
 	secret, index := newToken(t, c.Nodes[0], "e2e-gate", "check")
-	known(t, c, index)
+	c.WaitApplied(t, index)
 	check := testcluster.Check{Account: account, Category: "llm"}
 	for _, n := range c.Nodes {
 		for _, tt := range []struct {
@@ -124,7 +124,7 @@ func testClosedTokens(t *testing.T, c *testcluster.Cluster, k *testcluster.Keys)
 	if r.Status != 204 {
 		t.Fatalf("revoke: %s", r)
 	}
-	known(t, c, r.Index())
+	c.WaitApplied(t, r.Index())
 	for _, n := range c.Nodes {
 		if r := n.MustDo(t, "POST", "/v1/check", check, testcluster.Token(secret)); r.Status != 401 {
 			t.Errorf("a revoked token at %s: %s", n.ID, r)
@@ -161,7 +161,7 @@ func testClosedVerbs(t *testing.T, c *testcluster.Cluster, k *testcluster.Keys) 
 	made := run(0, "SECRET", append([]string{"token", "create", "e2e-verbs", "--scopes", "read,check"}, admin...)...)
 	secret := made[strings.LastIndex(strings.TrimSpace(made), " ")+1:]
 	reader := append(closed, "--token", strings.TrimSpace(secret))
-	known(t, c, c.Nodes[0].MustDo(t, "GET", "/v1/tokens?consistency=strong", nil).Index())
+	c.WaitApplied(t, c.Nodes[0].MustDo(t, "GET", "/v1/tokens", nil, testcluster.Strong).Index())
 	run(0, "e2e-verbs", append([]string{"token", "list"}, admin...)...)
 	run(0, "n3", append([]string{"cluster", "status"}, reader...)...)
 	run(1, "", append([]string{"token", "list"}, reader...)...)

@@ -83,18 +83,8 @@ func buy(t testing.TB, c *testcluster.Cluster, amount string) string {
 	t.Helper()
 	account := newAccount(t)
 	node := c.Nodes[accounts.Load()%int64(len(c.Nodes))]
-	known(t, c, node.Purchase(t, account, "first", amount).Reply.Index())
+	c.WaitApplied(t, node.Purchase(t, account, "first", amount).Reply.Index())
 	return account
-}
-
-// known waits until every node has applied a log index.
-func known(t testing.TB, c *testcluster.Cluster, index uint64) {
-	t.Helper()
-	for _, n := range c.Nodes {
-		if r := n.MustDo(t, "GET", "/v1/cluster", nil, testcluster.MinIndex(index)); r.Status != 200 {
-			t.Fatalf("%s does not reach index %d: %s", n.ID, index, r)
-		}
-	}
 }
 
 func ptr[T any](v T) *T { return &v }

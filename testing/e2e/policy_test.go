@@ -225,5 +225,5 @@ func testPolicyChanges(t *testing.T, c *testcluster.Cluster) {
 	if r = c.Nodes[2].MustDo(t, "PUT", "/v1/policy", document.Body); r.Status != 200 {
 		t.Fatal(r)
 	}
-	known(t, c, r.Index())
+	c.WaitApplied(t, r.Index())
 }

@@ -68,7 +68,7 @@ func TestReadmeClosed(t *testing.T) {
 	}
 	testcluster.Eventually(t, 10*time.Second, "one token is left everywhere", func() error {
 		for _, n := range c.Nodes {
-			r := n.MustDo(t, "GET", "/v1/tokens?consistency=strong", nil)
+			r := n.MustDo(t, "GET", "/v1/tokens", nil, testcluster.Strong)
 			if strings.Contains(string(r.Body), "gateway") || !strings.Contains(string(r.Body), "billing") {
 				return errors.New(r.String())
 			}

@@ -13,7 +13,7 @@ import (
 func TestStrongReads(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	for i, n := range c.Nodes {
-		if r := n.MustDo(t, "GET", "/v1/policy?consistency=strong", nil); r.Status != 200 {
+		if r := n.MustDo(t, "GET", "/v1/policy", nil, testcluster.Strong); r.Status != 200 {
 			t.Errorf("a fresh cluster, node %d: %s", i+1, r)
 		}
 	}
@@ -26,7 +26,7 @@ func TestStrongReads(t *testing.T) {
 			var a struct {
 				LifetimeSpend string `json:"lifetime_spend"`
 			}
-			r := n.MustDo(t, "GET", "/v1/accounts/acme?consistency=strong", nil)
+			r := n.MustDo(t, "GET", "/v1/accounts/acme", nil, testcluster.Strong)
 			if err := json.Unmarshal(r.Body, &a); err != nil || r.Status != 200 || a.LifetimeSpend != want {
 				t.Errorf("%s, node %d: %s, want %s", what, i+1, r, want)
 			}

@@ -78,7 +78,7 @@ func testSurface(t *testing.T, c *testcluster.Cluster) {
 	}
 
 	// Ids in paths may be percent-encoded, and : and @ may be raw.
-	known(t, c, c.Nodes[0].Purchase(t, "user:42@e2e", "k", "5").Reply.Index())
+	c.WaitApplied(t, c.Nodes[0].Purchase(t, "user:42@e2e", "k", "5").Reply.Index())
 	for _, path := range []string{"/v1/accounts/user:42@e2e", "/v1/accounts/user%3A42%40e2e", "/v1/accounts/%75ser:42@e2e"} {
 		if r := c.Nodes[1].MustDo(t, "GET", path, nil); r.Status != 200 || r.Header.Get("ETag") == "" {
 			t.Errorf("GET %s: %s", path, r)
@@ -141,7 +141,7 @@ func testVerbs(t *testing.T, c *testcluster.Cluster) {
 		}
 		got := testcluster.Run(t, 20*time.Second, args...)
 		for _, n := range c.Nodes { // a verb does not say what the next one must know
-			known(t, c, n.MustDo(t, "GET", "/livez", nil).Index())
+			c.WaitApplied(t, n.MustDo(t, "GET", "/livez", nil).Index())
 		}
 		if got.Code != tt.code || !strings.Contains(got.Stdout, tt.out) {
 			t.Errorf("%s: exit code %d, want %d with %q in\n%s%s", tt.name, got.Code, tt.code, tt.out, got.Stdout, got.Stderr)

@@ -66,9 +66,7 @@ func TestGateways(t *testing.T) {
 			denied(t, get(t, url, "Bearer sk-acme"), 403, "free_tier")
 
 			index := c.Nodes[i].Purchase(t, account, "k", "5").Reply.Index()
-			for _, n := range c.Nodes {
-				n.MustDo(t, "GET", "/v1/cluster", nil, testcluster.MinIndex(index))
-			}
+			c.WaitApplied(t, index)
 			// A forged header must not help: nor name another account, nor make
 			// the request free.
 			r := get(t, url, "Bearer sk-acme", "X-Quorate-Account", "somebody", "X-Quorate-Requests", "0", "X-Quorate-Tokens", "0")

@@ -20,7 +20,7 @@ func TestBackupAndRestore(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	n1, n2, n3 := c.Nodes[0], c.Nodes[1], c.Nodes[2]
 	began := time.Now()
-	buy(t, c, "acct", *many)
+	c.PurchaseEach("acct", *many)
 	t.Logf("%d accounts bought in %.1f s", *many, time.Since(began).Seconds())
 	n1.MustDo(t, "PATCH", "/v1/accounts/acct-1", `{"plan":"scale","suspended":true}`)
 	doc := n1.MustDo(t, "GET", "/v1/policy?format=yaml", nil).Body
@@ -30,7 +30,7 @@ func TestBackupAndRestore(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "cluster.backup")
 	began = time.Now()
-	quorate(t, n2, "backup", file)
+	n2.MustVerb(t, "backup", file)
 	info, err := os.Stat(file)
 	if err != nil {
 		t.Fatal(err)
@@ -111,9 +111,9 @@ func TestBackupAndRestore(t *testing.T) {
 // then, in the middle of another, the node that was asked for it.
 func TestRestoreOutlivesTheLeader(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	buy(t, c, "acct", 60_000)
+	c.PurchaseEach("acct", 60_000)
 	file := filepath.Join(t.TempDir(), "cluster.backup")
-	quorate(t, c.Nodes[0], "backup", file)
+	c.Nodes[0].MustVerb(t, "backup", file)
 	was := restore(t, c.Nodes[0], file, "--dry-run")
 	c.Nodes[0].Purchase(t, "late", "k", "5")
 
@@ -121,7 +121,7 @@ func TestRestoreOutlivesTheLeader(t *testing.T) {
 		t.Helper()
 		done := make(chan testcluster.Output, 1)
 		go func() {
-			done <- testcluster.Run(t, time.Minute, "restore", file, "--endpoints", c.Nodes[asked].URL, "-o", "json")
+			done <- c.Nodes[asked].Verb(t, "restore", file)
 		}()
 		third := c.Nodes[(victim+1)%3]
 		if asked == (victim+1)%3 {
@@ -216,54 +216,42 @@ func refuseDamaged(t *testing.T, c *testcluster.Cluster, file string) {
 	}
 }
 
-// watched is what others see of a restore.
+// watched is what clients see of a restore. Its fields are read after load.Stop.
 type watched struct {
+	load             *testcluster.Load
 	unready, refused int
-	odd              []string
-	stop             context.CancelFunc
-	done             chan struct{}
 }
 
-// watchRestore asks for readiness and writes until it is ended.
+// watchRestore asks for readiness and writes until end.
 func watchRestore(t *testing.T, ready, writes *testcluster.Node) *watched {
-	ctx, cancel := context.WithCancel(t.Context())
-	w := &watched{stop: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(w.done)
-		for ctx.Err() == nil {
-			if r, err := ready.Do(context.Background(), "GET", "/readyz?verbose", nil); err != nil {
-				w.odd = append(w.odd, err.Error())
-			} else if r.Status != 200 {
-				if w.unready++; !strings.Contains(r.String(), "[-]restoring") {
-					w.odd = append(w.odd, r.String())
-				}
-			}
-			// A write that changes nothing when it is let through.
-			r, err := writes.Do(context.Background(), "DELETE", "/v1/accounts/nobody", nil)
-			if err != nil {
-				w.odd = append(w.odd, err.Error())
-			} else if r.Status != 404 {
-				if w.refused++; r.Status != 503 || !strings.Contains(r.String(), "restore is under way") {
-					w.odd = append(w.odd, r.String())
-				}
-			}
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
+	w := &watched{load: testcluster.NewLoad(t)}
+	w.load.Client(func(context.Context) time.Duration {
+		if r, err := ready.Do(context.Background(), "GET", "/readyz?verbose", nil); err != nil {
+			w.load.Fail("during the restore: %v", err)
+		} else if r.Status != 200 {
+			if w.unready++; !strings.Contains(r.String(), "[-]restoring") {
+				w.load.Fail("during the restore: %s", r)
 			}
 		}
-	}()
+		// If it is accepted, this write changes nothing.
+		r, err := writes.Do(context.Background(), "DELETE", "/v1/accounts/nobody", nil)
+		if err != nil {
+			w.load.Fail("during the restore: %v", err)
+		} else if r.Status != 404 {
+			if w.refused++; r.Status != 503 || !strings.Contains(r.String(), "restore is under way") {
+				w.load.Fail("during the restore: %s", r)
+			}
+		}
+		return 20 * time.Millisecond
+	})
 	return w
 }
 
-// end wants that the restore was seen.
+// end wants that the clients saw the restore.
 func (w *watched) end(t *testing.T) {
 	t.Helper()
-	w.stop()
-	<-w.done
-	for _, s := range w.odd {
-		t.Errorf("during the restore: %s", s)
-	}
+	w.load.Stop()
+	w.load.WantNone(t)
 	if w.unready == 0 || w.refused == 0 {
 		t.Errorf("nobody saw the restore: %d polls not ready, %d writes refused", w.unready, w.refused)
 	}

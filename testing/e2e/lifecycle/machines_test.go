@@ -12,7 +12,7 @@ import (
 // of them at once.
 func TestNewAddresses(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	buy(t, c, "busy", 200)
+	c.PurchaseEach("busy", 200)
 	first := (c.Leader() + 1) % 3
 	for k := range c.Nodes {
 		i := (first + k) % 3
@@ -40,7 +40,7 @@ func TestNewAddresses(t *testing.T) {
 	c.WaitReady()
 	wantAddresses(t, c)
 	t.Logf("all at new addresses after %.1f s", time.Since(began).Seconds())
-	if a := c.Nodes[1].Account(t, "moved", strong); a.LifetimeSpend != "5.00" {
+	if a := c.Nodes[1].Account(t, "moved", testcluster.Strong); a.LifetimeSpend != "5.00" {
 		t.Errorf("%+v", a)
 	}
 	c.Nodes[2].Purchase(t, "moved", "k2", "5")

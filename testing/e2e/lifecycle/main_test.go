@@ -25,16 +25,6 @@ func TestMain(m *testing.M) {
 	os.Exit(testcluster.Main(m))
 }
 
-// quorate runs a verb of the client against a node and wants it to succeed.
-func quorate(t *testing.T, n *testcluster.Node, args ...string) string {
-	t.Helper()
-	out := testcluster.Run(t, 10*time.Minute, append(args, "--endpoints", n.URL, "-o", "json")...)
-	if out.Code != 0 {
-		t.Fatalf("quorate %v: exit code %d: %s", args, out.Code, out.Stderr)
-	}
-	return out.Stdout
-}
-
 // restored is the answer to a restore.
 type restored struct {
 	Restored     bool   `json:"restored"`
@@ -48,7 +38,7 @@ type restored struct {
 
 func restore(t *testing.T, n *testcluster.Node, args ...string) (r restored) {
 	t.Helper()
-	out := quorate(t, n, append([]string{"restore"}, args...)...)
+	out := n.MustVerb(t, append([]string{"restore"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("%s: %v", out, err)
 	}
@@ -59,7 +49,7 @@ func restore(t *testing.T, n *testcluster.Node, args ...string) (r restored) {
 func content(t *testing.T, n *testcluster.Node) restored {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "now.backup")
-	quorate(t, n, "backup", file, "--stale")
+	n.MustVerb(t, "backup", file, "--stale")
 	return restore(t, n, file, "--dry-run")
 }
 
@@ -84,28 +74,4 @@ func wantEqual(t *testing.T, c *testcluster.Cluster) restored {
 		return nil
 	})
 	return first
-}
-
-// buy buys $5 for each of so many accounts, in bulk, and waits until every node
-// knows of it.
-func buy(t *testing.T, c *testcluster.Cluster, prefix string, count int) {
-	t.Helper()
-	n := c.Nodes[0]
-	var entries []testcluster.Entry
-	var index uint64
-	for i := range count {
-		entries = append(entries, testcluster.Entry{Account: fmt.Sprintf("%s-%d", prefix, i), Key: "first", Type: "purchase", Amount: "5"})
-		if len(entries) == 1000 || i == count-1 {
-			r := n.MustDo(t, "POST", "/v1/ledger", map[string]any{"entries": entries})
-			if r.Status != 200 {
-				t.Fatal(r)
-			}
-			entries, index = nil, r.Index()
-		}
-	}
-	for _, other := range c.Nodes {
-		if r := other.MustDo(t, "GET", "/v1/cluster", nil, testcluster.MinIndex(index)); r.Status != 200 {
-			t.Fatal(r)
-		}
-	}
 }

@@ -29,13 +29,13 @@ const (
 // TestOrders transfers, drains and removes under load, down to one node.
 func TestOrders(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	buy(t, c, "busy", 200)
+	c.PurchaseEach("busy", 200)
 	l := start(t, c.Nodes)
 
 	at := c.Leader()
 	other := c.Nodes[(at+1)%3]
 	began := time.Now()
-	if out := quorate(t, c.Nodes[(at+2)%3], "cluster", "transfer-leadership", "--to", other.ID); !strings.Contains(out, other.ID) {
+	if out := c.Nodes[(at+2)%3].MustVerb(t, "cluster", "transfer-leadership", "--to", other.ID); !strings.Contains(out, other.ID) {
 		t.Errorf("transferred to %s: %s", other.ID, out)
 	}
 	testcluster.Eventually(t, 10*time.Second, "all know the new leader", func() error {
@@ -48,7 +48,7 @@ func TestOrders(t *testing.T) {
 	})
 	t.Logf("leadership transferred in %.2f s", time.Since(began).Seconds())
 	c.WaitReady()
-	quorate(t, c.Nodes[0], "cluster", "transfer-leadership") // to whom it may
+	c.Nodes[0].MustVerb(t, "cluster", "transfer-leadership") // to whom it may
 	c.WaitReady()
 	wantProblem(t, c.Nodes[0], transfer, `{"to":"n9"}`, 404, "unknown_node")
 	wantProblem(t, c.Nodes[0], transfer, `{"to":"n 9"}`, 400, "invalid_request")
@@ -59,7 +59,7 @@ func TestOrders(t *testing.T) {
 	// A drained node owns nothing, says so, and answers by asking others.
 	n1 := c.Nodes[0]
 	began = time.Now()
-	quorate(t, n1, "cluster", "drain")
+	n1.MustVerb(t, "cluster", "drain")
 	if s := n1.MustDo(t, "GET", "/readyz?verbose", nil); s.Status != 503 || !strings.Contains(s.String(), "[-]draining") {
 		t.Errorf("a drained node is ready: %s", s)
 	}
@@ -82,7 +82,7 @@ func TestOrders(t *testing.T) {
 
 	// A removed node's partitions go to the others, and its process ends.
 	began = time.Now()
-	quorate(t, n1, "cluster", "remove", "n3")
+	n1.MustVerb(t, "cluster", "remove", "n3")
 	took := time.Since(began)
 	waitExpelled(t, c.Nodes[2], 1)
 	t.Logf("removed in %.2f s, its process ended %.2f s after the order", took.Seconds(), time.Since(began).Seconds())
@@ -106,12 +106,7 @@ func TestOrders(t *testing.T) {
 // waitExpelled waits until a process has ended and said why, so many times.
 func waitExpelled(t *testing.T, n *testcluster.Node, times int) {
 	t.Helper()
-	testcluster.Eventually(t, 30*time.Second, n.ID+" ends by itself", func() error {
-		if n.Running() {
-			return fmt.Errorf("it runs")
-		}
-		return nil
-	})
+	n.WaitEnd(t)
 	if log := n.LogTail(50); strings.Count(log, "quorate: node "+n.ID+" failed: this node was removed from the cluster by order; to take part again") != times {
 		t.Errorf("it does not say why, %d times:\n%s", times, log)
 	}
@@ -122,17 +117,16 @@ func waitExpelled(t *testing.T, n *testcluster.Node, times int) {
 func TestARemovedNodeStaysOut(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	at := c.Leader()
-	gone := c.Nodes[at]
 	c.Kill(at)
 	c.WaitReady()
-	rest := append(append([]*testcluster.Node(nil), c.Nodes[:at]...), c.Nodes[at+1:]...)
+	gone := c.Take(at)
+	rest := c.Nodes
 	// The other two are a majority of the three, but neither alone is one of the
 	// two that would stay.
 	wantProblem(t, rest[0], remove(rest[1].ID), nil, 409, "quorum_loss")
 	began := time.Now()
-	quorate(t, rest[0], "cluster", "remove", gone.ID)
+	rest[0].MustVerb(t, "cluster", "remove", gone.ID)
 	t.Logf("a dead leader removed in %.2f s", time.Since(began).Seconds())
-	c.Nodes = rest
 	c.WaitReady()
 	for life := range 2 {
 		c.StartNode(gone)

@@ -1,8 +1,6 @@
 package lifecycle
 
 import (
-	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,15 +12,14 @@ import (
 // on with all that was acknowledged, and new nodes join it.
 func TestMajorityLost(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	buy(t, c, "busy", 200)
+	c.PurchaseEach("busy", 200)
 	l := start(t, c.Nodes)
 	l.untilWritten(t, 100)
-	l.stop()
-	l.wg.Wait()
+	l.load.Stop()
 	// What is acknowledged is on a majority; on the one that is left when it has
 	// been told: the others may not be lost before.
 	left := c.Nodes[0]
-	index := c.Nodes[1].MustDo(t, "GET", "/v1/cluster?consistency=strong", nil).Index()
+	index := c.Nodes[1].MustDo(t, "GET", "/v1/cluster", nil, testcluster.Strong).Index()
 	if r := left.MustDo(t, "GET", "/v1/cluster", nil, testcluster.MinIndex(index)); r.Status != 200 {
 		t.Fatal(r)
 	}
@@ -32,11 +29,9 @@ func TestMajorityLost(t *testing.T) {
 	began := time.Now()
 	for i := 1; i <= 2; i++ {
 		c.Kill(i)
-		if err := os.RemoveAll(c.Nodes[i].DataDir); err != nil {
-			t.Fatal(err)
-		}
+		c.Nodes[i].Wipe(t)
 	}
-	if r := left.MustDo(t, "GET", "/v1/cluster?consistency=strong", nil); r.Status != 503 {
+	if r := left.MustDo(t, "GET", "/v1/cluster", nil, testcluster.Strong); r.Status != 503 {
 		t.Fatalf("a strong read without a majority: %s", r)
 	}
 	if out := testcluster.Run(t, time.Minute, "recover", "--data-dir", left.DataDir); out.Code != 1 || !strings.Contains(out.Stderr, "another process is using it") {
@@ -77,18 +72,7 @@ func TestMajorityLost(t *testing.T) {
 	c.WaitReady()
 	t.Logf("two new nodes have joined after %.1f s", time.Since(began).Seconds())
 	wantEqual(t, c)
-	testcluster.Eventually(t, time.Minute, "all three vote", func() error {
-		voters := 0
-		for _, n := range left.Status(t).Nodes {
-			if n.Voter {
-				voters++
-			}
-		}
-		if voters != 3 {
-			return fmt.Errorf("%d do", voters)
-		}
-		return nil
-	})
+	c.WaitVoters(3)
 	c.WaitReady()
 	t.Logf("all three vote after %.1f s", time.Since(began).Seconds())
 	// One more may go now.
@@ -102,7 +86,7 @@ func TestMajorityLost(t *testing.T) {
 // part again, alone or together.
 func TestTheLostComeBack(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	buy(t, c, "acct", 100)
+	c.PurchaseEach("acct", 100)
 	for i := range c.Nodes {
 		c.Kill(i)
 	}

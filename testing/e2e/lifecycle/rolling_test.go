@@ -31,7 +31,7 @@ func restart(t *testing.T, c *testcluster.Cluster, i int, change func(n *testclu
 	other := c.Nodes[(i+1)%len(c.Nodes)]
 	var s testcluster.Status
 	testcluster.Eventually(t, 10*time.Second, "a leader answers", func() error {
-		r := other.MustDo(t, "GET", "/v1/cluster", nil, strong)
+		r := other.MustDo(t, "GET", "/v1/cluster", nil, testcluster.Strong)
 		if r.Status != 200 {
 			return fmt.Errorf("%s", r) // it is just being elected
 		}
@@ -54,7 +54,7 @@ func restart(t *testing.T, c *testcluster.Cluster, i int, change func(n *testclu
 // first and the leader last.
 func TestRollingRestart(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	buy(t, c, "busy", 200)
+	c.PurchaseEach("busy", 200)
 	l := start(t, c.Nodes)
 	began := time.Now()
 	var stops []string
@@ -84,12 +84,12 @@ func TestRollingUpgrade(t *testing.T) {
 		c.Restart(i)
 	}
 	c.WaitReady()
-	buy(t, c, "busy", 200)
+	c.PurchaseEach("busy", 200)
 	file := t.TempDir() + "/cluster.backup"
-	quorate(t, c.Nodes[0], "backup", file)
+	c.Nodes[0].MustVerb(t, "backup", file)
 	refused := func(what string) {
 		t.Helper()
-		out := testcluster.Run(t, time.Minute, "restore", file, "--endpoints", c.Nodes[0].URL)
+		out := c.Nodes[0].Verb(t, "restore", file)
 		if out.Code != 1 || !strings.Contains(out.Stderr, "upgrade_unfinished") {
 			t.Errorf("%s: %+v", what, out)
 		}
@@ -109,7 +109,7 @@ func TestRollingUpgrade(t *testing.T) {
 	l.untilWritten(t, 20)
 	t.Logf("upgraded in %.1f s: %s", time.Since(began).Seconds(), l.end(t, c.Nodes[0]))
 	testcluster.Eventually(t, 10*time.Second, "the new command is in force", func() error {
-		out := testcluster.Run(t, time.Minute, "restore", file, "--endpoints", c.Nodes[0].URL, "-o", "json")
+		out := c.Nodes[0].Verb(t, "restore", file)
 		if out.Code != 0 {
 			return fmt.Errorf("%+v", out)
 		}
@@ -128,12 +128,7 @@ func TestRollingUpgrade(t *testing.T) {
 	n := c.Nodes[i]
 	downgrade(n)
 	c.StartNode(n)
-	testcluster.Eventually(t, 30*time.Second, "the old program stops", func() error {
-		if n.Running() {
-			return fmt.Errorf("it runs")
-		}
-		return nil
-	})
+	n.WaitEnd(t)
 	if log := n.LogTail(20); !strings.Contains(log, "this program is older than its cluster and must be upgraded") {
 		t.Errorf("it does not say why:\n%s", log)
 	}

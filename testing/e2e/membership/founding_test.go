@@ -11,18 +11,18 @@ import (
 // TestNodesThatExpectDifferentlyFoundNothing: until the operator has mended it.
 func TestNodesThatExpectDifferentlyFoundNothing(t *testing.T) {
 	c := testcluster.New(t, 3)
-	set(c.Nodes[1], "bootstrap-expect", "5")
+	c.Nodes[1].Set("bootstrap-expect", "5")
 	for i := range c.Nodes {
 		c.Restart(i)
 	}
 	for _, n := range c.Nodes {
-		waitLog(t, n, "the nodes disagree")
+		n.WaitLog(t, "the nodes disagree")
 		if r := n.MustDo(t, "GET", "/readyz", nil); r.Status != 503 {
 			t.Errorf("%s is ready: %s", n.ID, r)
 		}
 	}
 	c.Kill(1)
-	set(c.Nodes[1], "bootstrap-expect", "3")
+	c.Nodes[1].Set("bootstrap-expect", "3")
 	c.Restart(1)
 	c.WaitReady()
 	wantOne(t, c, 3)
@@ -33,8 +33,8 @@ func TestNodesThatExpectDifferentlyFoundNothing(t *testing.T) {
 func TestANodeWithDataIsNoFounder(t *testing.T) {
 	c := testcluster.New(t, 3)
 	first := c.Nodes[0]
-	set(first, "bootstrap-expect", "1")
-	set(first, "join", "")
+	first.Set("bootstrap-expect", "1")
+	first.Set("join", "")
 	all := c.Nodes
 	c.Nodes = all[:1]
 	c.Restart(0)
@@ -42,8 +42,8 @@ func TestANodeWithDataIsNoFounder(t *testing.T) {
 	id := first.Status(t).ClusterID
 	first.Purchase(t, "before", "k", "5")
 	c.Kill(0)
-	set(first, "bootstrap-expect", "3")
-	set(first, "join", gossip(all[1:]...))
+	first.Set("bootstrap-expect", "3")
+	first.Set("join", testcluster.GossipAddrs(all[1:]...))
 	c.Nodes = all
 	for _, at := range []int{1, 2, 0} { // the fresh ones see one another first
 		c.Restart(at)
@@ -53,7 +53,7 @@ func TestANodeWithDataIsNoFounder(t *testing.T) {
 	if got := first.Status(t).ClusterID; got != id {
 		t.Errorf("cluster %s, was %s", got, id)
 	}
-	waitVoters(t, c, 3)
+	c.WaitVoters(3)
 	if a := all[2].Account(t, "before"); a.LifetimeSpend != "5.00" {
 		t.Errorf("%+v", a)
 	}
@@ -63,12 +63,12 @@ func TestANodeWithDataIsNoFounder(t *testing.T) {
 func TestMoreNodesThanFounders(t *testing.T) {
 	c := testcluster.New(t, 5)
 	for i := range c.Nodes {
-		set(c.Nodes[i], "bootstrap-expect", "3")
+		c.Nodes[i].Set("bootstrap-expect", "3")
 		c.Restart(i)
 	}
 	c.WaitReady()
 	wantOne(t, c, 5)
-	waitVoters(t, c, 3)
+	c.WaitVoters(3)
 }
 
 // TestACrashWhileFounding: whoever is killed whenever, there is one cluster in

@@ -13,9 +13,9 @@ func TestWhoWasToldOfNobodyAlive(t *testing.T) {
 		c.Kill(i)
 	}
 	// The third asks the second, which asks the first, which asks nobody.
-	set(c.Nodes[0], "join", "")
-	set(c.Nodes[1], "join", gossip(c.Nodes[0]))
-	set(c.Nodes[2], "join", gossip(c.Nodes[1]))
+	c.Nodes[0].Set("join", "")
+	c.Nodes[1].Set("join", testcluster.GossipAddrs(c.Nodes[0]))
+	c.Nodes[2].Set("join", testcluster.GossipAddrs(c.Nodes[1]))
 	for _, at := range []int{2, 1, 0} {
 		c.Restart(at)
 		testcluster.Eventually(t, patience, "it answers", func() error {

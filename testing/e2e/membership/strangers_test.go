@@ -23,12 +23,12 @@ func TestTwoClustersStayApart(t *testing.T) {
 		if code := b.Stop(i); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		set(n, "join", gossip(append(append([]*testcluster.Node(nil), b.Nodes...), a.Nodes...)...))
+		n.Set("join", testcluster.GossipAddrs(append(append([]*testcluster.Node(nil), b.Nodes...), a.Nodes...)...))
 		b.Restart(i)
 		b.WaitReady()
 	}
-	waitLog(t, b.Nodes[0], "of another cluster is kept out")
-	waitLog(t, a.Nodes[0], "of another cluster is kept out")
+	b.Nodes[0].WaitLog(t, "of another cluster is kept out")
+	a.Nodes[0].WaitLog(t, "of another cluster is kept out")
 	for _, c := range []*testcluster.Cluster{a, b} {
 		c.WaitReady()
 		wantOne(t, c, 3)
@@ -46,70 +46,61 @@ func TestTwoClustersStayApart(t *testing.T) {
 
 	// A new node that sees both chooses neither.
 	lost := b.Add("n4")
-	set(lost, "join", gossip(a.Nodes[0], b.Nodes[0]))
+	lost.Set("join", testcluster.GossipAddrs(a.Nodes[0], b.Nodes[0]))
 	b.Restart(3)
-	waitLog(t, lost, "nodes of several clusters are seen")
+	lost.WaitLog(t, "nodes of several clusters are seen")
 	if r := lost.MustDo(t, "GET", "/readyz", nil); r.Status != 503 {
 		t.Errorf("it is ready: %s", r)
 	}
 	b.Kill(3)
-	set(lost, "join", gossip(b.Nodes[0]))
+	lost.Set("join", testcluster.GossipAddrs(b.Nodes[0]))
 	b.Restart(3)
 	b.WaitReady()
 	wantOne(t, b, 4)
 }
 
-// TestAWipedDisk: a voter that has forgotten what it acknowledged must not take
-// part under its old id.
+// TestAWipedDisk: a voter that has lost its disk no longer has what it acknowledged.
+// It is refused under its old id, and its log names the commands that replace it.
 func TestAWipedDisk(t *testing.T) {
 	c := testcluster.Start(t, 3)
 	c.Nodes[0].Purchase(t, "acme", "k", "5")
 	at := (c.Leader() + 1) % 3
 	wiped := c.Nodes[at]
 	c.Kill(at)
-	wipe(t, wiped)
+	wiped.Wipe(t)
 	c.Restart(at)
 	began := time.Now()
-	testcluster.Eventually(t, patience, "it ends by itself", func() error {
-		if wiped.Running() {
-			return errRuns
-		}
-		return nil
-	})
+	wiped.WaitEnd(t)
 	t.Logf("refused after %.1f s", time.Since(began).Seconds())
 	order := []string{"cluster", "remove", wiped.ID}
 	if log := wiped.Log(t); !strings.Contains(log, "quorate "+strings.Join(order, " ")) || !strings.Contains(log, "another --node-id") {
-		t.Errorf("it does not say what to do:\n%s", wiped.LogTail(5))
+		t.Errorf("its log does not name the commands:\n%s", wiped.LogTail(5))
 	}
-	c.Nodes = append(c.Nodes[:at:at], c.Nodes[at+1:]...)
+	c.Take(at)
 	c.WaitReady()
 	c.Nodes[0].Purchase(t, "acme", "k2", "5")
 
-	// What it says is what helps.
-	if out := testcluster.Run(t, time.Minute, append(order, "--endpoints", c.Nodes[0].URL)...); out.Code != 0 {
-		t.Fatalf("%+v", out)
-	}
+	// The commands of the log help.
+	c.Nodes[0].MustVerb(t, order...)
 	c.Add("n4")
 	c.Restart(2)
 	c.WaitReady()
-	waitVoters(t, c, 3)
+	c.WaitVoters(3)
 	if a := c.Nodes[2].Account(t, "acme"); a.LifetimeSpend != "10.00" {
 		t.Errorf("%+v", a)
 	}
-	// The old id stays out, whatever disk it has.
-	c.Nodes = append(c.Nodes, wiped)
-	wipe(t, wiped)
-	c.Restart(3)
-	testcluster.Eventually(t, patience, "it ends by itself", func() error {
-		if wiped.Running() {
-			return errRuns
+	// The old id stays out, with the disk that was refused and with an empty one.
+	for _, wipe := range []bool{false, true} {
+		if wipe {
+			wiped.Wipe(t)
 		}
-		return nil
-	})
-	if log := wiped.LogTail(5); !strings.Contains(log, "was removed from the cluster by order") {
-		t.Errorf("it does not say why:\n%s", log)
+		c.StartNode(wiped)
+		wiped.WaitEnd(t)
+		if log := wiped.LogTail(5); !strings.Contains(log, "was removed from the cluster by order") {
+			t.Errorf("its log does not name the reason:\n%s", log)
+		}
 	}
-	c.Nodes = c.Nodes[:3]
+	c.WaitReady()
 	wantOne(t, c, 3)
 }
 
@@ -119,14 +110,9 @@ func TestASecondNodeOfOneID(t *testing.T) {
 	was := c.Nodes[0].Status(t)
 	second := c.Add("n2")
 	second.DataDir += "-second"
-	set(second, "data-dir", second.DataDir)
+	second.Set("data-dir", second.DataDir)
 	c.Restart(3)
-	testcluster.Eventually(t, patience, "it ends by itself", func() error {
-		if second.Running() {
-			return errRuns
-		}
-		return nil
-	})
+	second.WaitEnd(t)
 	c.Nodes = c.Nodes[:3]
 	c.WaitReady()
 	for _, n := range c.Nodes {

@@ -3,7 +3,6 @@ package membership
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -12,15 +11,6 @@ import (
 
 	"quorate/testing/testcluster"
 )
-
-var errRuns = errors.New("it runs")
-
-func wipe(t *testing.T, n *testcluster.Node) {
-	t.Helper()
-	if err := os.RemoveAll(n.DataDir); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // five are three founders and two that entered later.
 func five(t *testing.T) *testcluster.Cluster {
@@ -31,7 +21,7 @@ func five(t *testing.T) *testcluster.Cluster {
 		c.Restart(3 + i)
 	}
 	c.WaitReady()
-	waitVoters(t, c, 3)
+	c.WaitVoters(3)
 	return c
 }
 
@@ -45,19 +35,16 @@ func TestFurtherNodesHaveNoVote(t *testing.T) {
 		}
 	}
 	at := (c.Leader() + 1) % 3
-	dead := c.Nodes[at]
 	c.Kill(at)
-	c.Nodes = append(c.Nodes[:at:at], c.Nodes[at+1:]...)
+	dead := c.Take(at)
 	c.WaitReady()
 	c.Nodes[0].Purchase(t, "acme", "k", "5")
 	if s := c.Nodes[0].Status(t); !s.Node(dead.ID).Voter || s.Node("n4").Voter || s.Node("n5").Voter {
 		t.Errorf("a dead node's vote went to another: %+v", s.Nodes)
 	}
-	if out := testcluster.Run(t, time.Minute, "cluster", "remove", dead.ID, "--endpoints", c.Nodes[0].URL); out.Code != 0 {
-		t.Fatalf("%+v", out)
-	}
+	c.Nodes[0].MustVerb(t, "cluster", "remove", dead.ID)
 	began := time.Now()
-	waitVoters(t, c, 3)
+	c.WaitVoters(3)
 	t.Logf("the vote was given again after %.1f s", time.Since(began).Seconds())
 	if s := c.Nodes[0].Status(t); s.Node("n4").Voter == s.Node("n5").Voter {
 		t.Errorf("%+v", s.Nodes)
@@ -72,7 +59,7 @@ func TestAStrongReadNeedsTheVoters(t *testing.T) {
 	at := c.Leader()
 	leader := c.Nodes[at]
 	read := func() int {
-		r, err := leader.Do(t.Context(), "GET", "/v1/accounts/"+url.PathEscape("acme")+"?consistency=strong", nil)
+		r, err := leader.Do(t.Context(), "GET", "/v1/accounts/acme", nil, testcluster.Strong)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,11 +94,11 @@ func TestAStrongReadNeedsTheVoters(t *testing.T) {
 func TestMoreVotes(t *testing.T) {
 	c := testcluster.New(t, 5)
 	for i := range c.Nodes {
-		set(c.Nodes[i], "voters", "5")
+		c.Nodes[i].Set("voters", "5")
 		c.Restart(i)
 	}
 	c.WaitReady()
-	waitVoters(t, c, 5)
+	c.WaitVoters(5)
 }
 
 // waitStopped waits until a process that was sent SIGSTOP runs on no processor.
@@ -123,7 +110,7 @@ func waitStopped(t *testing.T, n *testcluster.Node) {
 			t.Skip("no /proc")
 		}
 		if !strings.Contains(string(b), ") T ") {
-			return errRuns
+			return errors.New("it runs")
 		}
 		return nil
 	})

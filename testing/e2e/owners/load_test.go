@@ -2,7 +2,6 @@ package owners
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -45,60 +44,49 @@ func (a *account) admitted() (n int64) {
 	return n
 }
 
-// load asks nodes until it is stopped.
+// load is a set of clients that check. Its results are read after Stop.
 type load struct {
+	*testcluster.Load
 	nodes  []*testcluster.Node
 	hot    []*account
 	cold   []string
 	asked  atomic.Int64
-	judged atomic.Int64 // decided by someone other than the owner
-	again  atomic.Int64 // at another node, because one was not there
-	absent sync.Map     // nodes that go down on purpose, by id
+	judged atomic.Int64 // decided by a fallback node
+	again  atomic.Int64 // asked at another node, because one was down
+	absent sync.Map     // nodes that a test takes down, by id
 
-	mu      sync.Mutex
-	slow    []time.Duration // of all checks at nodes that are not hurt; guarded by mu
-	failed  []string        // guarded by mu
-	stopped context.CancelFunc
-	wg      sync.WaitGroup
+	mu   sync.Mutex
+	slow []time.Duration // of all checks; guarded by mu
 }
 
-// start has workers ask each of the nodes in turn, half of the checks about hot
-// accounts.
+// start starts workers clients for each node. Half of the checks are of hot accounts.
 func start(t *testing.T, nodes []*testcluster.Node, hot []*account, cold []string, workers int) *load {
-	l := &load{nodes: nodes, hot: hot, cold: cold}
-	ctx, cancel := context.WithCancel(t.Context())
-	l.stopped = cancel
+	l := &load{Load: testcluster.NewLoad(t), nodes: nodes, hot: hot, cold: cold}
 	for i := range nodes {
 		for w := range workers {
-			l.wg.Go(func() { l.work(ctx, i, rand.New(rand.NewPCG(uint64(i), uint64(w)))) })
+			rng := rand.New(rand.NewPCG(uint64(i), uint64(w)))
+			l.Client(func(ctx context.Context) time.Duration {
+				l.next(ctx, i, rng)
+				return time.Duration(rng.IntN(2000)) * time.Microsecond
+			})
 		}
 	}
 	return l
 }
 
-func (l *load) stop() {
-	l.stopped()
-	l.wg.Wait()
-}
-
-func (l *load) work(ctx context.Context, at int, rng *rand.Rand) {
-	for ctx.Err() == nil {
-		var a *account
-		name := l.cold[rng.IntN(len(l.cold))]
-		if len(l.hot) > 0 && rng.IntN(2) == 0 {
-			a = l.hot[rng.IntN(len(l.hot))]
-			name = a.name
-		}
-		l.ask(ctx, at, name, a)
-		select {
-		case <-time.After(time.Duration(rng.IntN(2000)) * time.Microsecond):
-		case <-ctx.Done():
-		}
+// next makes the next check of a client.
+func (l *load) next(ctx context.Context, at int, rng *rand.Rand) {
+	var a *account
+	name := l.cold[rng.IntN(len(l.cold))]
+	if len(l.hot) > 0 && rng.IntN(2) == 0 {
+		a = l.hot[rng.IntN(len(l.hot))]
+		name = a.name
 	}
+	l.ask(ctx, at, name, a)
 }
 
-// ask makes one check. A node that goes down on purpose, or starts, may refuse:
-// its clients ask the next.
+// ask makes one check. A node that a test takes down may refuse it: its clients ask
+// the next.
 func (l *load) ask(ctx context.Context, at int, name string, a *account) {
 	asked := time.Now()
 	var d *testcluster.Decision
@@ -117,11 +105,9 @@ func (l *load) ask(ctx context.Context, at int, name string, a *account) {
 	l.asked.Add(1)
 	l.mu.Lock()
 	l.slow = append(l.slow, answered.Sub(asked))
-	if err != nil {
-		l.failed = append(l.failed, fmt.Sprintf("at %s: %v", l.nodes[at].ID, err))
-	}
 	l.mu.Unlock()
 	if err != nil {
+		l.Fail("at %s: %v", l.nodes[at].ID, err)
 		return
 	}
 	if d.Degraded {
@@ -138,34 +124,6 @@ func (l *load) ask(ctx context.Context, at int, name string, a *account) {
 	if !d.Degraded {
 		a.owned = answered
 	}
-}
-
-// wantNone reports checks that failed.
-func (l *load) wantNone(t *testing.T) {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n := len(l.failed); n > 0 {
-		t.Errorf("%d of %d checks got no decision; the first: %s", n, l.asked.Load(), l.failed[0])
-	}
-}
-
-// accounts buys into tier 1 for so many new accounts, in bulk.
-func accounts(t *testing.T, n *testcluster.Node, prefix string, count int) (names []string) {
-	t.Helper()
-	var entries []testcluster.Entry
-	for i := range count {
-		name := fmt.Sprintf("%s-%d", prefix, i)
-		names = append(names, name)
-		entries = append(entries, testcluster.Entry{Account: name, Key: "k", Type: "purchase", Amount: "5"})
-		if len(entries) == 1000 || i == count-1 {
-			if r := n.MustDo(t, "POST", "/v1/ledger", map[string]any{"entries": entries}); r.Status != 200 {
-				t.Fatal(r)
-			}
-			entries = nil
-		}
-	}
-	return names
 }
 
 // ownedBy returns so many of the accounts that the node with the id decides on,

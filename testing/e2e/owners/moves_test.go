@@ -23,8 +23,8 @@ type moves struct {
 
 func newMoves(t *testing.T, c *testcluster.Cluster, rounds int) *moves {
 	m := &moves{c: c}
-	m.cold = accounts(t, c.Nodes[0], "cold", 10_000)
-	m.pool = accounts(t, c.Nodes[0], "hot", rounds*hotOnes)
+	m.cold = c.PurchaseEach("cold", 10_000)
+	m.pool = c.PurchaseEach("hot", rounds*hotOnes)
 	return m
 }
 
@@ -45,8 +45,8 @@ func (m *moves) under(t *testing.T, what string, nodes []*testcluster.Node, fn f
 	fn()
 	took := time.Since(began)
 	time.Sleep(300 * time.Millisecond) // what is admitted after it counts too
-	m.load.stop()
-	m.load.wantNone(t)
+	m.load.Stop()
+	m.load.WantNone(t)
 	worst := -1.0 * burst
 	for _, a := range m.hot {
 		if worst = max(worst, a.over()); a.over() > 1e-6 {
@@ -54,7 +54,7 @@ func (m *moves) under(t *testing.T, what string, nodes []*testcluster.Node, fn f
 		}
 	}
 	t.Logf("%s: %.1f s; over-admitted %.2f; %d checks, %d by judges, %d failed, %d asked again elsewhere; 99.9 %% within %s, the slowest %s", what, took.Seconds(), worst,
-		m.load.asked.Load(), m.load.judged.Load(), len(m.load.failed), m.load.again.Load(),
+		m.load.asked.Load(), m.load.judged.Load(), len(m.load.Failed()), m.load.again.Load(),
 		percentile(m.load.slow, 0.999).Round(time.Millisecond), percentile(m.load.slow, 1).Round(time.Millisecond))
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -90,9 +91,10 @@ const hourly = 100
 
 // keep uses up limits that take an hour to refill. Nobody asks for them until
 // the end: whoever owns them by then must know all the same.
-func keep(t *testing.T, n *testcluster.Node, count int) (kept []*account) {
+func keep(t *testing.T, c *testcluster.Cluster, count int) (kept []*account) {
 	t.Helper()
-	for _, name := range accounts(t, n, "kept", count) {
+	n := c.Nodes[0]
+	for _, name := range c.PurchaseEach("kept", count) {
 		limits := fmt.Sprintf(`{"overrides":[{"category":"llm","limits":[{"unit":"requests","limit":%d,"window":"1h"}]}]}`, hourly)
 		r := n.MustDo(t, "PATCH", "/v1/accounts/"+name, limits)
 		if r.Status != 200 {
@@ -130,11 +132,11 @@ func wantKept(t *testing.T, n *testcluster.Node, kept []*account) {
 // was used stays used.
 func TestOwnerKilled(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	cold := accounts(t, c.Nodes[0], "cold", 10_000)
-	pool := accounts(t, c.Nodes[0], "hot", 200+40*(*faults))
+	cold := c.PurchaseEach("cold", 10_000)
+	pool := c.PurchaseEach("hot", 200+40*(*faults))
 	var took []time.Duration
 	var slow []time.Duration
-	kept := keep(t, c.Nodes[0], 30)
+	kept := keep(t, c, 30)
 	worstBusy, worstExhausted := -1.0*burst, -1.0*burst
 	for i := range *faults {
 		r := newRound(t, c, i, &pool)
@@ -144,8 +146,8 @@ func TestOwnerKilled(t *testing.T) {
 		killed := time.Now()
 		owned := r.untilOwned(t, killed)
 		time.Sleep(500 * time.Millisecond) // what the new owner admits counts too
-		l.stop()
-		l.wantNone(t)
+		l.Stop()
+		l.WantNone(t)
 		took, slow = append(took, owned), append(slow, l.slow...)
 		exhausted, busy := -1.0*burst, -1.0*burst
 		for _, a := range r.exhausted {
@@ -176,8 +178,8 @@ func TestOwnerKilled(t *testing.T) {
 // TestOwnerFrozen stops owners for 0.05 to 10 s and lets them go on.
 func TestOwnerFrozen(t *testing.T) {
 	c := testcluster.Start(t, 3)
-	cold := accounts(t, c.Nodes[0], "cold", 10_000)
-	pool := accounts(t, c.Nodes[0], "hot", 200+40*(*faults))
+	cold := c.PurchaseEach("cold", 10_000)
+	pool := c.PurchaseEach("hot", 200+40*(*faults))
 	for i := range *faults {
 		r := newRound(t, c, i, &pool)
 		// The first and the last are the shortest and the longest.
@@ -185,19 +187,14 @@ func TestOwnerFrozen(t *testing.T) {
 		frozen := time.Duration(0.05 * math.Pow(200, part) * float64(time.Second))
 		l := start(t, c.Nodes, r.hot(), cold, 3)
 		r.untilUsed(t, 100+rand.Int64N(400))
-		pid := c.Nodes[r.victim].PID()
 		began := time.Now()
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		c.Nodes[r.victim].Signal(t, syscall.SIGSTOP)
 		time.Sleep(frozen) // the fault itself
-		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
+		c.Nodes[r.victim].Signal(t, syscall.SIGCONT)
 		resumed := time.Now()
 		owned := r.untilOwned(t, resumed)
 		time.Sleep(500 * time.Millisecond)
-		l.stop()
+		l.Stop()
 		bound := slack + burst/10 + rate/3*(frozen+owned).Seconds()
 		worst := -1.0 * burst
 		for _, a := range r.hot() {
@@ -205,15 +202,15 @@ func TestOwnerFrozen(t *testing.T) {
 				t.Errorf("freeze %d of %s: %s admitted %.2f too much, want %.2f at most", i, frozen, a.name, a.over(), bound)
 			}
 		}
-		// A client of the frozen node waits for it; those of the others do not.
+		// Only the clients of the frozen node wait for it.
 		failed := 0
-		for _, f := range l.failed {
-			if f[:len("at n1")] != "at "+c.Nodes[r.victim].ID {
+		for _, f := range l.Failed() {
+			if !strings.HasPrefix(f, "at "+c.Nodes[r.victim].ID+":") {
 				failed++
 				t.Errorf("a check failed %s", f)
 			}
 		}
 		t.Logf("freeze %2d of %s for %5.2f s (leader %5v): over-admitted %7.2f of %6.2f; %d checks, %d by judges, %d failed at others, %d at it; %.1f s in all",
-			i, c.Nodes[r.victim].ID, frozen.Seconds(), r.leads, worst, bound, l.asked.Load(), l.judged.Load(), failed, len(l.failed)-failed, time.Since(began).Seconds())
+			i, c.Nodes[r.victim].ID, frozen.Seconds(), r.leads, worst, bound, l.asked.Load(), l.judged.Load(), failed, len(l.Failed())-failed, time.Since(began).Seconds())
 	}
 }
