@@ -195,10 +195,11 @@ func newServer(tb testing.TB) (*Server, *node) {
 	st.Skip(7)
 	n := &node{state: st}
 	cfg := Config{NodeID: "n1", Checker: n, Settler: n, Reader: n, Proposer: n, View: n, Operator: n, Archive: n, Metrics: n, Access: n, NewSecret: n.secret}
-	if err := cfg.Validate(); err != nil {
+	s, err := New(cfg)
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return New(cfg), n
+	return s, n
 }
 
 // answer is what came back.

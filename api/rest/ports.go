@@ -166,8 +166,8 @@ const (
 	DefaultMaxRequests = 4096
 )
 
-// Validate returns an error if a required field is missing.
-func (c *Config) Validate() error {
+// validate returns an error if a required field is missing.
+func (c *Config) validate() error {
 	if c.NodeID == "" || c.Checker == nil || c.Settler == nil || c.Reader == nil || c.Proposer == nil || c.View == nil || c.Operator == nil || c.Archive == nil || c.Metrics == nil || c.Access == nil || c.NewSecret == nil {
 		return errors.New("rest: the config lacks a required field")
 	}

@@ -36,8 +36,12 @@ type Server struct {
 	backups chan struct{} // one element per backup in progress
 }
 
-// New returns a server for a valid config. Serve starts it.
-func New(cfg Config) *Server {
+// New returns a server. It returns an error if a required field of the config is
+// missing. Serve starts the server.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
 	s := &Server{cfg: cfg, log: cfg.Logger, backups: make(chan struct{}, maxBackups)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -67,7 +71,7 @@ func New(cfg Config) *Server {
 		NoDefaultContentType:         true,
 		Logger:                       debugLogger{s.log},
 	}
-	return s
+	return s, nil
 }
 
 // Handler returns the handler of all requests.

@@ -18,7 +18,7 @@ import (
 	"quorate/limiter/exchange"
 )
 
-// metrics is rest.Metrics on a registry of the node's own.
+// metrics implements rest.Metrics on a registry of this node.
 type metrics struct {
 	registry *prometheus.Registry
 	checks   [bucket.NumReasons]prometheus.Counter
@@ -26,7 +26,20 @@ type metrics struct {
 	entries  *prometheus.CounterVec
 }
 
-func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l *limiter.Local, e *exchange.Exchange, certs *certificates, k *auth.Keeper) *metrics {
+// sources are the parts of a node that its metrics are read from.
+type sources struct {
+	nodeID   string
+	cluster  *cluster.Node
+	machine  *fsm.Machine
+	router   *limiter.Router
+	local    *limiter.Local
+	exchange *exchange.Exchange
+	certs    *certificates // nil: no TLS
+	keeper   *auth.Keeper
+}
+
+func newMetrics(from *sources) *metrics {
+	c, m, r, l, e := from.cluster, from.machine, from.router, from.local, from.exchange
 	out := &metrics{registry: prometheus.NewRegistry()}
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "quorate_checks_total", Help: "Checks answered by this node, by reason.",
@@ -54,7 +67,7 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 		counter("quorate_state_diverged_total", "Times another node's state was found to differ from this one's.", func() float64 { return float64(c.Diverged.Load()) }),
 		gauge("quorate_applied_index", "Log index applied.", func() float64 { return float64(m.Index()) }),
 		gauge("quorate_owner_epoch", "Epoch of the ownership map.", func() float64 { return float64(m.Map().Epoch) }),
-		gauge("quorate_partitions_owned", "Partitions that this node owns.", func() float64 { return float64(m.Map().Owned()[id]) }),
+		gauge("quorate_partitions_owned", "Partitions that this node owns.", func() float64 { return float64(m.Map().Owned()[from.nodeID]) }),
 		gauge("quorate_partitions_leased", "Partitions that this node holds a lease on.", func() float64 { return float64(c.Leases()) }),
 		gauge("quorate_partitions_incomplete", "Partitions of this node's that lack a whole copy at a successor.", func() float64 { return float64(l.Incomplete()) }),
 		counter("quorate_replication_bounds_total", "Usage bounds sent to copies.", func() float64 { return float64(e.Bounds.Load()) }),
@@ -73,13 +86,13 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 			}
 			return 0
 		}),
-		counter("quorate_unknown_tokens_total", "Requests with a token that is nobody's.", func() float64 { return float64(k.Unknown.Load()) }),
+		counter("quorate_unknown_tokens_total", "Requests with a token that is nobody's.", func() float64 { return float64(from.keeper.Unknown.Load()) }),
 		counter("quorate_peers_refused_total", "Connections to the peer port and packets of gossip that were refused.", func() float64 { return float64(c.Refused()) }),
 		gauge("quorate_certificate_expires_seconds", "When this node's certificate expires, in seconds since 1970; 0 without one.", func() float64 {
-			if certs == nil {
+			if from.certs == nil {
 				return 0
 			}
-			return float64(certs.current.Load().expires.Unix())
+			return float64(from.certs.current.Load().expires.Unix())
 		}),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -87,7 +100,7 @@ func newMetrics(id string, c *cluster.Node, m *fsm.Machine, r *limiter.Router, l
 	return out
 }
 
-// replicas are the metrics that one walk through the buckets gives.
+// replicas collects the metrics that are computed by one iteration over the buckets.
 type replicas struct{ local *limiter.Local }
 
 var (
@@ -97,10 +110,10 @@ var (
 	ahead     = prometheus.NewDesc("quorate_replication_ahead_units", "The most units by which a bucket is ahead of its better copy; the slack bounds it.", nil, nil)
 )
 
-// Describe is prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (r replicas) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, to) }
 
-// Collect is prometheus.Collector.
+// Collect implements prometheus.Collector.
 func (r replicas) Collect(to chan<- prometheus.Metric) {
 	s := r.local.Stats()
 	for d, v := range map[*prometheus.Desc]int64{streams: int64(s.Streams), copies: int64(s.Copies), fallbacks: int64(s.Fallbacks), ahead: s.Ahead} {
@@ -108,7 +121,7 @@ func (r replicas) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// Write is rest.Metrics.
+// Write implements rest.Metrics.
 func (m *metrics) Write(w io.Writer) error {
 	families, err := m.registry.Gather()
 	e := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
@@ -118,13 +131,13 @@ func (m *metrics) Write(w io.Writer) error {
 	return err
 }
 
-// Checked is rest.Metrics.
+// Checked implements rest.Metrics.
 func (m *metrics) Checked(reason bucket.Reason, seconds float64) {
 	m.checks[reason].Inc()
 	m.duration.Observe(seconds)
 }
 
-// Entered is rest.Metrics.
+// Entered implements rest.Metrics.
 func (m *metrics) Entered(t ledger.EntryType, outcome string) {
 	m.entries.WithLabelValues(t.String(), outcome).Inc()
 }

@@ -54,8 +54,12 @@ type Node struct {
 // /readyz tells.
 func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{log: log, failed: make(chan error, 4)}
-	// The state machine's hook fires from Raft, which starts before Open of the
-	// cluster returns.
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.abort(ctx))
+		}
+	}()
+	// Raft calls this function before cluster.Open returns.
 	var running atomic.Pointer[cluster.Node]
 	machine, err := fsm.New(func(*ledger.Map) {
 		if c := running.Load(); c != nil {
@@ -80,7 +84,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	}
 	peer, err := listen(ctx, "peer-addr", cfg.PeerAddr)
 	if err != nil {
-		return nil, errors.Join(err, n.listener.Close())
+		return nil, err
 	}
 	n.machine = machine
 	// One clock for buckets and leases.
@@ -97,7 +101,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Wall: wall, Now: now,
 	})
 	if err != nil {
-		return nil, errors.Join(err, n.listener.Close())
+		return nil, err
 	}
 	running.Store(n.cluster)
 	n.security.setKeys = n.cluster.SetGossipKeys
@@ -108,25 +112,31 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: limiter.DefaultMost, NewID: newReservation},
 	}})
 	if err != nil {
-		return nil, errors.Join(err, n.cluster.Close(ctx), n.listener.Close())
+		return nil, err
 	}
 	local := n.exchange.Local
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	archive, err := newArchive(ctx, cfg.DataDir, machine, n.cluster)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--data-dir %s: %w", cfg.DataDir, err), n.cluster.Close(ctx), n.listener.Close())
+		return nil, fmt.Errorf("--data-dir %s: %w", cfg.DataDir, err)
 	}
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
 	n.cluster.SetLimiter(port{local, router, n.exchange})
 	n.cluster.MapChanged() // of what was applied before running was set
-	n.http = rest.New(rest.Config{
+	n.http, err = rest.New(rest.Config{
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
 		Operator: operator{cfg.NodeID, n.cluster, machine, guards(&cfg)}, Archive: archive,
-		Metrics: newMetrics(cfg.NodeID, n.cluster, machine, router, local, n.exchange, n.security.certs, keeper),
-		Access:  keeper, NewSecret: auth.NewSecret,
+		Metrics: newMetrics(&sources{
+			nodeID: cfg.NodeID, cluster: n.cluster, machine: machine, router: router, local: local,
+			exchange: n.exchange, certs: n.security.certs, keeper: keeper,
+		}),
+		Access: keeper, NewSecret: auth.NewSecret,
 		MaxConns: cfg.HTTPMaxConns, MaxRequests: cfg.HTTPMaxRequests,
 		Logger: log,
 	})
+	if err != nil {
+		return nil, err
+	}
 
 	n.wg.Add(7)
 	go func() { defer n.wg.Done(); n.security.watch(ctx, log) }()
@@ -137,6 +147,21 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	go func() { defer n.wg.Done(); n.serve() }()
 	go func() { defer n.wg.Done(); sweep(ctx, local) }()
 	return n, nil
+}
+
+// abort closes what Open has opened before it failed.
+func (n *Node) abort(ctx context.Context) error {
+	var errs []error
+	if n.cluster != nil {
+		errs = append(errs, n.cluster.Close(ctx))
+	}
+	if n.cancel != nil {
+		n.cancel() // after Close, whose context it may end
+	}
+	if n.listener != nil {
+		errs = append(errs, n.listener.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // newSource returns where the numbers of this life's counts begin. They must
