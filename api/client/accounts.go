@@ -16,8 +16,9 @@ func (c *Client) Account(ctx context.Context, id string) (*wire.AccountResponse,
 	return accountOf(a, err)
 }
 
-// Patch changes an account: fields holds any of plan, usage_limit, suspended and
-// overrides, the whole list. A nil usage_limit takes the limit away.
+// Patch changes an account, and creates it if it does not exist. fields contains any of
+// plan, usage_limit, suspended and overrides, which replaces the whole list. A nil
+// usage_limit removes the limit.
 func (c *Client) Patch(ctx context.Context, id string, fields map[string]any) (*wire.AccountResponse, error) {
 	a, err := c.do(ctx, request{method: http.MethodPatch, path: "/v1/accounts/" + url.PathEscape(id), body: fields})
 	return accountOf(a, err)
@@ -37,19 +38,19 @@ func accountOf(a *answer, err error) (*wire.AccountResponse, error) {
 // Accounts is one page of a list.
 type Accounts struct {
 	Accounts   []wire.AccountResponse `json:"accounts"`
-	NextCursor *string                `json:"next_cursor"` // nil at the end
+	NextCursor *string                `json:"next_cursor"` // nil on the last page
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
 // AccountsQuery selects accounts.
 type AccountsQuery struct {
-	Tier   int    // below 0: any
+	Tier   int    // negative: any
 	Limit  int    // 0: the server's default
-	Cursor string // the NextCursor of the page before
+	Cursor string // NextCursor of the previous page
 }
 
-// Accounts lists accounts in byte order, a page at a time.
+// Accounts returns a page of accounts in byte order.
 func (c *Client) Accounts(ctx context.Context, q AccountsQuery) (*Accounts, error) {
 	v := url.Values{}
 	if q.Tier >= 0 {
@@ -72,7 +73,8 @@ func (c *Client) Accounts(ctx context.Context, q AccountsQuery) (*Accounts, erro
 	return out, nil
 }
 
-// Delete removes an account that holds nothing.
+// Delete deletes an account without credits and without an open bill. For any other
+// account the *Error has the code not_empty.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	a, err := c.do(ctx, request{method: http.MethodDelete, path: "/v1/accounts/" + url.PathEscape(id)})
 	if err != nil {

@@ -10,11 +10,10 @@ import (
 	"quorate/api/wire"
 )
 
-// Backup writes a backup of the cluster to w, and returns how many bytes of it
-// there are. It holds every write acknowledged before the call; with stale, what
-// the node that is asked has applied, which needs no majority. Another endpoint
-// is asked only while nothing was written. What was written is whole only when
-// the error is nil; it ends in a checksum all the same.
+// Backup writes a backup of the cluster to w and returns its size in bytes. The backup
+// contains every write acknowledged before the call; with stale, it contains what one
+// node has applied, which needs no majority. Backup tries another endpoint only while it
+// has written nothing. After an error, w has received an incomplete backup.
 func (c *Client) Backup(ctx context.Context, w io.Writer, stale bool) (n int64, err error) {
 	path := "/v1/backup"
 	if !stale {
@@ -35,10 +34,10 @@ func (c *Client) Backup(ctx context.Context, w io.Writer, stale bool) (n int64, 
 	return n, err
 }
 
-// Restore replaces what a backup holds by it, on all nodes; with dry nothing is
-// changed and the backup only looked at. open is called for each endpoint that
-// is asked and returns the backup's bytes, of which there are size. It answers
-// when the change is made, which takes seconds for every hundred megabytes.
+// Restore restores a backup on all nodes; with dry it only verifies the backup and
+// describes its content. Restore calls open for each endpoint that it tries; open
+// returns the backup, of the given size in bytes. Restore returns when the restore is
+// complete, which takes seconds for each hundred megabytes.
 func (c *Client) Restore(ctx context.Context, size int64, open func() (io.ReadCloser, error), dry bool) (*wire.Restored, error) {
 	path := "/v1/restore"
 	if dry {
@@ -71,13 +70,13 @@ func (c *Client) Restore(ctx context.Context, size int64, open func() (io.ReadCl
 	return out, nil
 }
 
-// each asks one endpoint after the other while the last says that another may.
-func (c *Client) each(ctx context.Context, ask func(endpoint string) (next bool, err error)) error {
+// each calls send for one endpoint after the other, while send returns an error and next.
+func (c *Client) each(ctx context.Context, send func(endpoint string) (next bool, err error)) error {
 	first := int(c.at.Load())
 	failures := []error{ErrUnavailable}
 	for i := range c.cfg.Endpoints {
 		at := (first + i) % len(c.cfg.Endpoints)
-		next, err := ask(c.endpoint(at))
+		next, err := send(c.endpoint(at))
 		if err == nil {
 			c.at.Store(uint32(at))
 			return nil
@@ -93,7 +92,7 @@ func (c *Client) each(ctx context.Context, ask func(endpoint string) (next bool,
 	return errors.Join(failures...)
 }
 
-// open sends a request whose bodies may take as long as they need.
+// open sends a request without a timeout.
 func (c *Client) open(ctx context.Context, method, url string, body io.ReadCloser, size int64) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {

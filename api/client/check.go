@@ -10,7 +10,7 @@ import (
 	"quorate/api/wire"
 )
 
-// Check asks for a decision. A denial is no error: the answer's Status tells.
+// Check decides a check. A denial is not an error: see Status of the answer.
 func (c *Client) Check(ctx context.Context, r wire.CheckRequest) (*wire.CheckResponse, error) {
 	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/check", body: r})
 	if err != nil {
@@ -19,7 +19,7 @@ func (c *Client) Check(ctx context.Context, r wire.CheckRequest) (*wire.CheckRes
 	out := &wire.CheckResponse{Status: a.status, Index: a.index, Raw: a.body}
 	switch a.status {
 	case http.StatusPaymentRequired, http.StatusForbidden, http.StatusTooManyRequests:
-		// A 403 may also be a problem, and a proxy's 429 no decision of ours.
+		// A 403 may also be a problem, and a 429 may come from a proxy.
 		if err := a.decode(out); err != nil || out.Reason == "" {
 			return nil, a.problem()
 		}
@@ -31,15 +31,14 @@ func (c *Client) Check(ctx context.Context, r wire.CheckRequest) (*wire.CheckRes
 	return out, nil
 }
 
-// CheckResult is what became of one check of a batch: a decision, or a problem
-// of its own.
+// CheckResult is the result of one check of a batch: a decision or a problem.
 type CheckResult struct {
-	wire.CheckResponse        // where Problem is nil; its Index is that of the batch
-	Problem            *Error // of a check that was not decided
+	wire.CheckResponse        // valid if Problem is nil; Index is that of the batch
+	Problem            *Error // nil if the check was decided
 }
 
-// CheckBatch asks for up to wire.MaxBulk decisions, each on its own and in
-// order. A denial is no error.
+// CheckBatch decides up to wire.MaxBulk checks and returns a result for each, in order.
+// Each check succeeds or fails independently. A denial is not an error.
 func (c *Client) CheckBatch(ctx context.Context, checks []wire.CheckRequest) ([]CheckResult, error) {
 	body := struct {
 		Checks []wire.CheckRequest `json:"checks"`
@@ -66,7 +65,7 @@ func (c *Client) CheckBatch(ctx context.Context, checks []wire.CheckRequest) ([]
 	return out, nil
 }
 
-// read takes one item of the answer.
+// read decodes one item of the answer.
 func (r *CheckResult) read(raw json.RawMessage, index uint64) error {
 	e := &Error{Raw: raw}
 	if err := json.Unmarshal(raw, e); err != nil {
@@ -83,8 +82,8 @@ func (r *CheckResult) read(raw json.RawMessage, index uint64) error {
 	return nil
 }
 
-// Explain returns which rules lead to the decision of a check. It counts
-// nothing.
+// Explain returns the decision that a check would get and the rules that lead to it. It
+// counts nothing.
 func (c *Client) Explain(ctx context.Context, r wire.CheckRequest) (*wire.Explanation, error) {
 	v := url.Values{"account": {r.Account}}
 	if r.Model != "" {

@@ -1,10 +1,10 @@
-// Package client asks a quorate cluster over HTTP.
+// Package client is a client of quorate's HTTP API.
 //
-// A client knows several endpoints. It stays with one as long as that answers
-// and moves to the next when a request fails on the way or is answered 503; it
-// gives up when each was asked once. Asking again is safe: entries carry
-// idempotency keys, patches say the same twice, and a check counted twice only
-// admits less.
+// A client has several endpoints. It uses the same endpoint as long as that answers. If
+// a request fails or is answered 503, the client sends it to the next endpoint, and
+// gives up after it has tried each endpoint once. Repeating a request is safe: entries
+// carry idempotency keys, a repeated patch has the same result, and a check that counts
+// twice only admits less.
 package client
 
 import (
@@ -25,22 +25,22 @@ import (
 	"quorate/api/wire"
 )
 
-// ErrUnavailable is wrapped by the error of a request that no endpoint
-// answered.
+// ErrUnavailable is wrapped by the error of a request that no endpoint answered, except
+// with 503.
 var ErrUnavailable = errors.New("no endpoint answered")
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer is the maximum size of an answer in bytes.
 const maxAnswer = 16 << 20
 
-// Config says whom to ask.
+// Config configures a Client.
 type Config struct {
 	Endpoints []string      // URLs such as http://127.0.0.1:8081, at least one
 	Token     string        // sent as a bearer token unless empty
-	TLS       *tls.Config   // for https; nil: as the system believes
-	Timeout   time.Duration // of one request to one endpoint; 0 is 10 s
+	TLS       *tls.Config   // for https; nil: the system's CAs
+	Timeout   time.Duration // of a request to one endpoint; 0 means 10 s
 }
 
-// Validate reports what is wrong with the config.
+// Validate returns an error if there is no endpoint or an endpoint is not a URL.
 func (c *Config) Validate() error {
 	if len(c.Endpoints) == 0 {
 		return errors.New("no endpoints given")
@@ -54,14 +54,17 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Client asks a cluster. Its methods may overlap.
+// Client is a client of one cluster. Its methods may be called concurrently.
+//
+// An answer that is a problem is returned as an *Error. If no endpoint answered, the
+// error wraps ErrUnavailable, and an *Error if an endpoint answered 503.
 type Client struct {
 	cfg  Config
 	http *http.Client
-	at   atomic.Uint32 // the endpoint that answered last
+	at   atomic.Uint32 // index of the endpoint that answered last
 }
 
-// New returns a client; nothing is sent yet.
+// New returns a client. It sends no request.
 func New(cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -70,30 +73,30 @@ func New(cfg Config) (*Client, error) {
 		cfg.Timeout = 10 * time.Second
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = cfg.TLS.Clone() // nil stays nil
-	t.MaxIdleConnsPerHost = 64          // the default of 2 makes a busy client dial
+	t.TLSClientConfig = cfg.TLS.Clone() // Clone of nil is nil
+	t.MaxIdleConnsPerHost = 64          // with the default of 2, a busy client keeps dialling
 	return &Client{cfg: cfg, http: &http.Client{Transport: t, Timeout: cfg.Timeout}}, nil
 }
 
 // Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Error is a problem that the cluster answered with.
+// Error is a problem in an answer of the cluster.
 type Error struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
-	Field  string `json:"field"` // empty when no one field is at fault
+	Field  string `json:"field"` // empty if the error concerns no single field
 
-	Errors []struct { // every fault of a document
+	Errors []struct { // all errors of a document
 		Path    string `json:"path"`
 		Message string `json:"message"`
 	} `json:"errors"`
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
-// Error returns the code and the detail.
+// Error returns the code, the field if there is one, and the detail.
 func (e *Error) Error() string {
 	if e.Field != "" {
 		return fmt.Sprintf("%s: %s: %s", e.Code, e.Field, e.Detail)
@@ -101,23 +104,24 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s", e.Code, e.Detail)
 }
 
-// request is what to ask, of whichever endpoint.
+// request is a request without an endpoint.
 type request struct {
 	method, path string
-	body         any    // marshalled as JSON; nil: none
-	raw          []byte // instead of body, as it is
+	body         any    // marshalled as JSON; nil: no body
+	raw          []byte // the body as it is, instead of body
 	header       http.Header
 }
 
-// answer is a whole answer.
+// answer is an answer that was read completely.
 type answer struct {
 	status int
 	index  uint64
 	body   []byte
 }
 
-// do asks one endpoint after the other. Where none answered but with 503 the
-// error wraps ErrUnavailable, and an *Error if there was one.
+// do sends a request to one endpoint after the other, until an endpoint answers with a
+// status other than 503. If none does, the error wraps ErrUnavailable, and an *Error if
+// an endpoint answered 503.
 func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	body := r.raw
 	if r.body != nil {
@@ -130,7 +134,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	failures := []error{ErrUnavailable}
 	for i := range c.cfg.Endpoints {
 		at := (first + i) % len(c.cfg.Endpoints)
-		a, err := c.ask(ctx, c.endpoint(at), r, body)
+		a, err := c.send(ctx, c.endpoint(at), r, body)
 		if err == nil && a.status != http.StatusServiceUnavailable {
 			c.at.Store(uint32(at))
 			return a, nil
@@ -146,7 +150,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	return nil, errors.Join(failures...)
 }
 
-func (c *Client) ask(ctx context.Context, endpoint string, r request, body []byte) (*answer, error) {
+func (c *Client) send(ctx context.Context, endpoint string, r request, body []byte) (*answer, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, endpoint+r.path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -174,7 +178,7 @@ func (c *Client) authorize(req *http.Request) {
 	}
 }
 
-// read reads an answer to its end.
+// read reads the whole answer.
 func read(resp *http.Response) (a *answer, err error) {
 	a = &answer{status: resp.StatusCode}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); err != nil {
@@ -183,12 +187,12 @@ func read(resp *http.Response) (a *answer, err error) {
 	if len(a.body) > maxAnswer {
 		return nil, fmt.Errorf("answer of more than %d bytes", maxAnswer)
 	}
-	// An answer without an index comes from something in between.
+	// An answer without an index comes from a proxy: its index is 0.
 	a.index, _ = strconv.ParseUint(resp.Header.Get(wire.HeaderIndex), 10, 64)
 	return a, nil
 }
 
-// problem reads the answer as the problem that it is, or makes one of it.
+// problem returns the answer as an *Error, also if its body is not a problem.
 func (a *answer) problem() error {
 	e := &Error{}
 	if json.Unmarshal(a.body, e) != nil || e.Code == "" {
@@ -198,7 +202,8 @@ func (a *answer) problem() error {
 	return e
 }
 
-// into decodes the body of a success into v; anything else is its problem.
+// into decodes the body of a successful answer into v; for any other answer it returns
+// the problem.
 func (a *answer) into(v any) error {
 	if a.status/100 != 2 {
 		return a.problem()

@@ -9,7 +9,7 @@ import (
 	"quorate/api/wire"
 )
 
-// Cluster returns the state of the cluster as one of its nodes sees it.
+// Cluster returns the state of the cluster from the view of one node.
 func (c *Client) Cluster(ctx context.Context) (*wire.ClusterStatus, error) {
 	a, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/cluster"})
 	if err != nil {
@@ -22,7 +22,7 @@ func (c *Client) Cluster(ctx context.Context) (*wire.ClusterStatus, error) {
 	return out, nil
 }
 
-// Ready returns nil when an endpoint is ready, and its lines of probes.
+// Ready returns nil if an endpoint is ready, and the probes of that endpoint as text.
 func (c *Client) Ready(ctx context.Context) (lines []byte, err error) {
 	a, err := c.do(ctx, request{method: http.MethodGet, path: "/readyz?verbose"})
 	if err != nil {
@@ -34,24 +34,25 @@ func (c *Client) Ready(ctx context.Context) (lines []byte, err error) {
 	return a.body, nil
 }
 
-// Remove takes a node out of the cluster for good. Its id can never come back.
+// Remove permanently removes a node from the cluster. Its id can never be used again.
 func (c *Client) Remove(ctx context.Context, id string) (json.RawMessage, error) {
-	return c.order(ctx, request{method: http.MethodPost, path: "/v1/cluster/nodes/" + url.PathEscape(id) + "/remove"})
+	return c.command(ctx, request{method: http.MethodPost, path: "/v1/cluster/nodes/" + url.PathEscape(id) + "/remove"})
 }
 
-// TransferLeadership has another node lead, any fit one where to is empty.
+// TransferLeadership transfers leadership to the node, or to any voter that can lead if
+// to is empty.
 func (c *Client) TransferLeadership(ctx context.Context, to string) (json.RawMessage, error) {
-	return c.order(ctx, request{method: http.MethodPost, path: "/v1/cluster/transfer-leadership", body: wire.TransferRequest{To: to}})
+	return c.command(ctx, request{method: http.MethodPost, path: "/v1/cluster/transfer-leadership", body: wire.TransferRequest{To: to}})
 }
 
-// Drain has the node of the endpoint, of which there must be one only, hand over
-// what it owns.
+// Drain makes the node of the client's endpoint hand over all its partitions. The client
+// must have exactly one endpoint.
 func (c *Client) Drain(ctx context.Context) (json.RawMessage, error) {
-	return c.order(ctx, request{method: http.MethodPost, path: "/v1/cluster/drain"})
+	return c.command(ctx, request{method: http.MethodPost, path: "/v1/cluster/drain"})
 }
 
-// order returns the body of a success.
-func (c *Client) order(ctx context.Context, r request) (json.RawMessage, error) {
+// command returns the body of a successful answer.
+func (c *Client) command(ctx context.Context, r request) (json.RawMessage, error) {
 	a, err := c.do(ctx, r)
 	if err != nil {
 		return nil, err

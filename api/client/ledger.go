@@ -10,7 +10,7 @@ import (
 
 // Entry records an entry in an account's ledger.
 func (c *Client) Entry(ctx context.Context, account string, r wire.EntryRequest) (*wire.EntryResponse, error) {
-	r.Account = "" // the path says it
+	r.Account = "" // the account is in the path
 	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/accounts/" + url.PathEscape(account) + "/ledger", body: r})
 	if err != nil {
 		return nil, err
@@ -22,7 +22,8 @@ func (c *Client) Entry(ctx context.Context, account string, r wire.EntryRequest)
 	return out, nil
 }
 
-// EntryByKey looks an entry up: whether a write of unknown outcome was applied.
+// EntryByKey returns the entry with a key. It shows whether a write of unknown outcome
+// was applied: if not, the *Error has the code unknown_key.
 func (c *Client) EntryByKey(ctx context.Context, account, key string) (*wire.Entry, error) {
 	a, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/accounts/" + url.PathEscape(account) + "/ledger/" + url.PathEscape(key)})
 	if err != nil {
@@ -35,7 +36,7 @@ func (c *Client) EntryByKey(ctx context.Context, account, key string) (*wire.Ent
 	return out, nil
 }
 
-// BulkResult is what became of one entry of many.
+// BulkResult is the result of one entry of a bulk request.
 type BulkResult struct {
 	Status   int    `json:"status"`
 	Replayed bool   `json:"replayed"`
@@ -44,7 +45,8 @@ type BulkResult struct {
 	Field    string `json:"field"`
 }
 
-// Entries records up to wire.MaxBulk entries, each on its own and in order.
+// Entries records up to wire.MaxBulk entries, in order. Each succeeds or fails
+// independently.
 func (c *Client) Entries(ctx context.Context, entries []wire.EntryRequest) ([]BulkResult, error) {
 	body := struct {
 		Entries []wire.EntryRequest `json:"entries"`

@@ -12,7 +12,7 @@ type Policy struct {
 	Revision uint64          `json:"revision"`
 	Policy   json.RawMessage `json:"policy"`
 
-	Raw json.RawMessage `json:"-"` // the body as it came
+	Raw json.RawMessage `json:"-"` // the body as received
 }
 
 // Policy returns the policy in force.
@@ -21,7 +21,7 @@ func (c *Client) Policy(ctx context.Context) (*Policy, error) {
 	return policyOf(a, err)
 }
 
-// PolicyDocument returns the document of the policy in force as it was written.
+// PolicyDocument returns the document of the policy in force, byte for byte.
 func (c *Client) PolicyDocument(ctx context.Context) ([]byte, error) {
 	a, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/policy?format=yaml"})
 	if err != nil {
@@ -33,9 +33,8 @@ func (c *Client) PolicyDocument(ctx context.Context) ([]byte, error) {
 	return a.body, nil
 }
 
-// SetPolicy replaces the policy by a YAML or JSON document. Unless it is 0,
-// revision is that of the policy it replaces; the error is a revision_mismatch
-// when another is in force.
+// SetPolicy replaces the policy with a YAML or JSON document. If revision is not 0 and the
+// policy in force has another revision, the *Error has the code revision_mismatch.
 func (c *Client) SetPolicy(ctx context.Context, doc []byte, revision uint64) (*Policy, error) {
 	r := request{method: http.MethodPut, path: "/v1/policy", raw: doc}
 	if revision != 0 {
@@ -45,7 +44,7 @@ func (c *Client) SetPolicy(ctx context.Context, doc []byte, revision uint64) (*P
 	return policyOf(a, err)
 }
 
-// ValidatePolicy returns nil for a document that the cluster would take.
+// ValidatePolicy returns nil if the document is a valid policy.
 func (c *Client) ValidatePolicy(ctx context.Context, doc []byte) error {
 	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/policy/validate", raw: doc})
 	if err != nil {

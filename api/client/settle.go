@@ -7,13 +7,13 @@ import (
 	"quorate/api/wire"
 )
 
-// Settle corrects what a reservation took to what was used.
+// Settle corrects a reservation to the tokens used, and records their cost.
 func (c *Client) Settle(ctx context.Context, r wire.SettleRequest) (*wire.SettleResponse, error) {
 	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/settle", body: r})
 	return settledOf(a, err)
 }
 
-// Release gives back what a reservation took.
+// Release returns the units that a reservation took.
 func (c *Client) Release(ctx context.Context, account, reservation string) (*wire.SettleResponse, error) {
 	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/release", body: wire.SettleRequest{Account: account, Reservation: reservation}})
 	return settledOf(a, err)

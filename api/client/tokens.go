@@ -9,7 +9,7 @@ import (
 	"quorate/api/wire"
 )
 
-// CreateToken makes a token; its secret is in the answer and never again.
+// CreateToken creates a token. Only its answer contains the secret.
 func (c *Client) CreateToken(ctx context.Context, name string, scopes []string) (*wire.Token, error) {
 	a, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/tokens", body: wire.TokenRequest{Name: name, Scopes: scopes}})
 	if err != nil {
@@ -29,7 +29,7 @@ func (c *Client) Tokens(ctx context.Context) (*wire.Tokens, error) {
 	return out, a.into(out)
 }
 
-// RevokeToken takes a token away.
+// RevokeToken revokes a token.
 func (c *Client) RevokeToken(ctx context.Context, name string) error {
 	a, err := c.do(ctx, request{method: http.MethodDelete, path: "/v1/tokens/" + url.PathEscape(name)})
 	if err != nil {
@@ -41,8 +41,8 @@ func (c *Client) RevokeToken(ctx context.Context, name string) error {
 	return nil
 }
 
-// Audit returns at most limit records, the newest first; cursor is the
-// NextCursor of the list before, or empty.
+// Audit returns at most limit records, newest first. cursor is the NextCursor of the
+// previous page, empty for the first page.
 func (c *Client) Audit(ctx context.Context, limit int, cursor string) (*wire.Audit, error) {
 	q := url.Values{"limit": {strconv.Itoa(limit)}}
 	if cursor != "" {
