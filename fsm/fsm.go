@@ -1,9 +1,9 @@
-// Package fsm joins the replicated state to Raft: it applies committed
-// entries, takes and restores snapshots, and lets readers wait for an index.
+// Package fsm connects the replicated state to Raft: it applies committed entries, writes
+// and reads snapshots, and lets readers wait for an index.
 //
-// Reads go to the state that is in force; a restore builds a new one aside and
-// swaps it. The hook on the ownership map fires from Apply and from Restore,
-// before anything that depends on it is acknowledged.
+// Restore reads a snapshot into a new state and then swaps the states. Apply and Restore
+// call the hook on the ownership map before anything that depends on the map is
+// acknowledged.
 package fsm
 
 import (
@@ -20,8 +20,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Machine is the raft.FSM. Raft calls Apply, Snapshot and Restore, never two
-// at once; all else may be called at any time.
+// Machine is the raft.FSM. Raft does not call Apply, Snapshot and Restore concurrently. All
+// other methods may be called concurrently.
 type Machine struct {
 	state atomic.Pointer[ledger.State]
 	onMap func(*ledger.Map)
@@ -39,8 +39,8 @@ type waiter struct {
 	done  chan struct{}
 }
 
-// New returns a machine at the beginning. onMap is called with each new
-// ownership map, on Raft's goroutine: it must not block.
+// New returns a machine with the initial state. It calls onMap with each new ownership map,
+// on Raft's goroutine: onMap must not block.
 func New(onMap func(*ledger.Map)) (*Machine, error) {
 	s, err := ledger.NewState()
 	if err != nil {
@@ -51,10 +51,10 @@ func New(onMap func(*ledger.Map)) (*Machine, error) {
 	return m, nil
 }
 
-// Apply applies one committed entry and returns its []ledger.Result, or the
-// error of an entry that no version could have meant. All replicas of one
-// version return the same. At an entry of a newer version the machine stops: the
-// nodes that know it change their state by it, and this one's would differ.
+// Apply applies one committed entry and returns its []ledger.Result. For an entry that is
+// invalid in every version it returns an error and skips the entry, on every replica. At
+// an entry of a newer version the machine stops: nodes that know the entry change their
+// state by it, so skipping it would make this replica differ.
 func (m *Machine) Apply(l *raft.Log) any {
 	if m.stopped.Load() {
 		return ErrHalted
@@ -77,18 +77,18 @@ func (m *Machine) Apply(l *raft.Log) any {
 	return out
 }
 
-// StoreConfiguration notes the index of an entry that Raft keeps to itself, so
-// that waits for it end.
+// StoreConfiguration sets the applied index to that of a configuration entry, which Raft
+// does not pass to Apply, so that waits for it end.
 func (m *Machine) StoreConfiguration(index uint64, _ raft.Configuration) {
 	m.state.Load().Skip(index)
 	m.reached(index)
 }
 
-// ErrHalted is what the machine stops with, for good.
+// ErrHalted is the error of a machine that has stopped. It never continues.
 var ErrHalted = errors.New("this program is older than its cluster and must be upgraded: it stopped")
 
-// Halted delivers the error that the machine has stopped at. The process must
-// end: what it has not applied it cannot tell of.
+// Halted delivers the error at which the machine stopped. The process must then exit,
+// because its state falls behind.
 func (m *Machine) Halted() <-chan error { return m.halted }
 
 // Stopped reports whether the machine has stopped.
@@ -101,19 +101,19 @@ func (m *Machine) halt(err error) error {
 	return err
 }
 
-// Snapshot freezes the state; Persist runs beside Apply.
+// Snapshot freezes the state. Persist runs concurrently with Apply.
 func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
 	if m.stopped.Load() {
-		return nil, ErrHalted // Raft believes that more was applied
+		return nil, ErrHalted // Raft counts entries as applied that this machine has not applied
 	}
 	return snapshot{m.state.Load().Freeze()}, nil
 }
 
-// Restore replaces the state by a snapshot, whole or not at all.
+// Restore replaces the state with a snapshot. After an error the state is unchanged.
 func (m *Machine) Restore(from io.ReadCloser) error {
 	s, err := ledger.ReadState(from)
 	if err != nil {
-		_ = from.Close() // the damage is the error that counts
+		_ = from.Close() // the error of ReadState is more important
 		if errors.Is(err, ledger.ErrUnknownCommand) {
 			return m.halt(fmt.Errorf("%w at a snapshot: %w", ErrHalted, err))
 		}
@@ -129,7 +129,7 @@ type snapshot struct{ frozen *ledger.Frozen }
 
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
 	if err := s.frozen.Write(sink); err != nil {
-		_ = sink.Cancel() // the write's error is the one that counts
+		_ = sink.Cancel() // the error of Write is more important
 		return fmt.Errorf("persist snapshot: %w", err)
 	}
 	return sink.Close()
@@ -137,7 +137,7 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 
 func (s snapshot) Release() {}
 
-// Account returns an account, nil if it was never seen.
+// Account returns an account, nil if it does not exist.
 func (m *Machine) Account(id string) *ledger.Account { return m.state.Load().Account(id) }
 
 // Table returns the policy in force.
@@ -146,7 +146,7 @@ func (m *Machine) Table() *ledger.Table { return m.state.Load().Table() }
 // Map returns the ownership map in force.
 func (m *Machine) Map() *ledger.Map { return m.state.Load().Map() }
 
-// Replication returns what the policy in force says of copies.
+// Replication returns the replication settings of the policy in force.
 func (m *Machine) Replication() bucket.Replication { return m.Table().Replication() }
 
 // ClusterID returns the cluster's id, empty before it has one.
@@ -171,20 +171,20 @@ func (m *Machine) Audit(before uint64, limit int) ([]ledger.AuditRecord, bool) {
 	return m.state.Load().Audit(before, limit)
 }
 
-// State returns the state in force, for what the methods below do not cover.
+// State returns the current state. Restore replaces it, so callers must not keep it.
 func (m *Machine) State() *ledger.State { return m.state.Load() }
 
-// Rule decides all of a check that needs no bucket.
+// Rule decides everything about a check that needs no bucket.
 func (m *Machine) Rule(c *bucket.Check) bucket.Ruling {
 	s := m.state.Load()
 	return s.Table().Rule(s.Account(c.Account), c)
 }
 
-// Index returns the log index up to which the state has applied.
+// Index returns the log index of the last applied entry.
 func (m *Machine) Index() uint64 { return m.applied.Load() }
 
-// WaitIndex waits until the index is applied, or returns an error that wraps
-// ledger.ErrBehind when ctx ends first.
+// WaitIndex waits until the index is applied. The error wraps ledger.ErrBehind if ctx ends
+// first.
 func (m *Machine) WaitIndex(ctx context.Context, index uint64) error {
 	if m.applied.Load() >= index {
 		return nil
@@ -198,7 +198,7 @@ func (m *Machine) WaitIndex(ctx context.Context, index uint64) error {
 		delete(m.waiting, w)
 		m.mu.Unlock()
 	}()
-	if m.applied.Load() >= index { // reached may have run before we were in the set
+	if m.applied.Load() >= index { // reached may have run before w was in the set
 		return nil
 	}
 	select {
@@ -209,7 +209,7 @@ func (m *Machine) WaitIndex(ctx context.Context, index uint64) error {
 	}
 }
 
-// reached publishes the applied index and wakes those who waited for it.
+// reached publishes the applied index and wakes the goroutines that wait for it.
 func (m *Machine) reached(index uint64) {
 	for {
 		at := m.applied.Load()

@@ -1,10 +1,10 @@
-// Package ledger is what the cluster agrees on: accounts, the policy, the
-// ownership map and the idempotency keys, with the pure rules over them.
+// Package ledger is the replicated state: accounts, the policy, the ownership map,
+// the idempotency keys, and the pure rules over them.
 //
-// State.Apply takes one command of the log and changes the state by nothing
-// but that command: no clock, no randomness, no order of a Go map. Accounts
-// are immutable once stored; a change stores a new one, so that readers never
-// wait for a writer longer than one map access.
+// State.Apply applies one command of the log. Its result depends only on the state and
+// the command, not on a clock, on randomness or on the iteration order of a map, so all
+// replicas are equal. Stored accounts are immutable; a change stores a new account, so
+// readers do not wait for writers.
 package ledger
 
 import (
@@ -12,10 +12,11 @@ import (
 	"math"
 )
 
-// Plan is how an account buys.
+// Plan is the plan of an account.
 type Plan uint8
 
-// The plans. Scale and Enterprise pass every tier gate.
+// The plans. Scale and Enterprise accounts have access to every model, whatever their
+// tier.
 const (
 	Build Plan = iota
 	Scale
@@ -24,7 +25,7 @@ const (
 
 var planNames = []string{"build", "scale", "enterprise"}
 
-// String returns the plan's name as users write it.
+// String returns the plan's name in the API.
 func (p Plan) String() string {
 	if int(p) < len(planNames) {
 		return planNames[p]
@@ -32,7 +33,7 @@ func (p Plan) String() string {
 	return "unknown"
 }
 
-// ParsePlan reads a plan's name; ok is false for any other word.
+// ParsePlan returns the plan with a name; ok is false if there is none.
 func ParsePlan(s string) (p Plan, ok bool) {
 	for i, n := range planNames {
 		if n == s {
@@ -45,13 +46,12 @@ func ParsePlan(s string) (p Plan, ok bool) {
 // NoUsageLimit is the UsageLimit of an account that has none.
 const NoUsageLimit Micros = -1
 
-// Account is one customer's money and switches. Stored accounts are never
-// changed in place.
+// Account is the account of one customer. A stored account is immutable.
 type Account struct {
 	ID         string
 	Plan       Plan
 	Suspended  bool
-	Lifetime   Micros // really paid, less refunds
+	Lifetime   Micros // total paid, less refunds
 	Free       Micros // free credits
 	Purchased  Micros // purchased credits
 	OpenBill   Micros
@@ -62,13 +62,13 @@ type Account struct {
 // NewAccount returns an account that has paid nothing.
 func NewAccount(id string) Account { return Account{ID: id, UsageLimit: NoUsageLimit} }
 
-// Blocked reports whether the usage limit blocks the account: it is set, no
-// credits of either kind are left, and the open bill has reached it.
+// Blocked reports whether the usage limit blocks the account: the limit is set, no
+// credits of either kind are left, and the open bill has reached the limit.
 func (a *Account) Blocked() bool {
 	return a.UsageLimit != NoUsageLimit && a.Free == 0 && a.Purchased == 0 && a.OpenBill >= a.UsageLimit
 }
 
-// EntryType is what an entry of the ledger moves.
+// EntryType is the type of an entry of the ledger.
 type EntryType uint8
 
 // The entry types.
@@ -82,7 +82,7 @@ const (
 
 var entryNames = []string{"purchase", "free_credit", "usage", "payment", "refund"}
 
-// String returns the type's name as users write it.
+// String returns the type's name in the API.
 func (t EntryType) String() string {
 	if int(t) < len(entryNames) {
 		return entryNames[t]
@@ -90,7 +90,7 @@ func (t EntryType) String() string {
 	return "unknown"
 }
 
-// ParseEntryType reads a type's name; ok is false for any other word.
+// ParseEntryType returns the type with a name; ok is false if there is none.
 func ParseEntryType(s string) (t EntryType, ok bool) {
 	for i, n := range entryNames {
 		if n == s {
@@ -100,9 +100,9 @@ func ParseEntryType(s string) (t EntryType, ok bool) {
 	return 0, false
 }
 
-// Charge returns the account after an entry of the given type and amount. It
-// returns ErrInsufficientCredits or ErrOverflow and changes nothing where the
-// entry cannot be applied.
+// Charge returns the account after an entry of the given type and amount. If the entry
+// cannot be applied, it returns the account unchanged and an error that wraps
+// ErrInsufficientCredits, ErrOverflow or, for an unknown type, ErrUnknownCommand.
 func Charge(a Account, t EntryType, amount Micros) (Account, error) {
 	if amount <= 0 || amount > MaxAmount {
 		return a, fmt.Errorf("amount %s: %w", amount, ErrOverflow)
@@ -136,7 +136,7 @@ func Charge(a Account, t EntryType, amount Micros) (Account, error) {
 	return b, nil
 }
 
-// add returns the sum, or -1 where it overflows.
+// add returns the sum, or -1 if it overflows.
 func add(a, b Micros) Micros {
 	if a > math.MaxInt64-b {
 		return -1

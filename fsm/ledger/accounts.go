@@ -9,31 +9,31 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// shards is how many parts the accounts are in: so many that a part is small,
-// because the first change of it after a freeze copies it, and so few that a
-// freeze looks at all of them in tens of microseconds.
+// shards is the number of lists of accounts. It is large, so that lists are short: the
+// first change of a list after a freeze copies it. It is small enough for a freeze to
+// visit all lists in tens of microseconds.
 const shards = 1 << 15
 
-// accounts are the accounts by id. One goroutine at a time stores, removes or
-// freezes; any may read at any time and waits for nobody.
+// accounts holds the accounts by id. put, remove and freeze must not be called
+// concurrently; get may be called at any time and never waits.
 type accounts struct {
-	gen    uint32 // rises with each freeze; of the writer
+	gen    uint32 // number of freezes; only the writer uses it
 	shards [shards]shard
 }
 
 type shard struct {
-	gen  uint32 // freeze since which list is the writer's own; of the writer
+	gen  uint32 // the list was copied after this freeze; only the writer uses it
 	list atomic.Pointer[[]slot]
 }
 
-// slot holds an account. The hash is its id's and never changes while the slot
-// can be seen.
+// slot holds an account and the hash of its id. The hash does not change once readers
+// can load the slot.
 type slot struct {
 	hash uint64
 	a    atomic.Pointer[Account]
 }
 
-// frozen are the shards as they stood.
+// frozen holds the lists of all shards at one point of the log.
 type frozen [shards]*[]slot
 
 func newAccounts() *accounts { return &accounts{} }
@@ -76,7 +76,7 @@ func (a *accounts) put(k *Account) {
 	if len(list) == cap(list) {
 		list = a.copyList(s, list, 1+len(list)/4)
 	}
-	// Who reads now has the shorter list and does not look behind its end.
+	// Concurrent readers have the shorter list and do not read beyond its length.
 	list = list[:len(list)+1]
 	last := &list[len(list)-1]
 	last.hash = hash
@@ -98,7 +98,8 @@ func (a *accounts) remove(id string) {
 	s.list.Store(&left)
 }
 
-// copyList gives a shard a list of its own, with room for more, and returns it.
+// copyList replaces a shard's list with a copy that has room for more slots, and returns
+// the copy.
 func (a *accounts) copyList(s *shard, list []slot, room int) []slot {
 	own := make([]slot, len(list), len(list)+room)
 	for i := range list {
@@ -110,8 +111,8 @@ func (a *accounts) copyList(s *shard, list []slot, room int) []slot {
 	return own
 }
 
-// freeze returns the shards as they stand; from now on those lists change no
-// more.
+// freeze returns the current lists. They do not change any more: the next change of each
+// shard copies its list.
 func (a *accounts) freeze() *frozen {
 	a.gen++
 	out := new(frozen)
@@ -121,8 +122,8 @@ func (a *accounts) freeze() *frozen {
 	return out
 }
 
-// sorted returns a shard's accounts in the order of their ids, in the memory of
-// into.
+// sorted returns the accounts of a shard in the order of their ids. It reuses the memory
+// of into.
 func (f *frozen) sorted(i int, into []*Account) []*Account {
 	into = into[:0]
 	if f[i] == nil {
@@ -146,13 +147,13 @@ func (f *frozen) len() (n int) {
 
 // Query selects accounts for List.
 type Query struct {
-	After string // ids above it in byte order
-	Tier  int    // level; below 0: any
+	After string // only ids above it, in byte order
+	Tier  int    // level of the tier; negative: any
 	Limit int
 }
 
-// List returns the first accounts that a query selects, in byte order of their
-// ids. It looks at every account.
+// List returns the first q.Limit accounts that a query selects, in byte order of their
+// ids. It visits every account.
 func (s *State) List(q Query) []*Account {
 	t := s.Table()
 	var top largest
@@ -182,10 +183,10 @@ func (h largest) Len() int           { return len(h) }
 func (h largest) Less(i, j int) bool { return h[i].ID > h[j].ID }
 func (h largest) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
-// Push is heap.Interface.
+// Push implements heap.Interface.
 func (h *largest) Push(x any) { *h = append(*h, x.(*Account)) }
 
-// Pop is heap.Interface.
+// Pop implements heap.Interface.
 func (h *largest) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]

@@ -1,13 +1,14 @@
 package ledger
 
-// Apply applies the command at a log index and returns a result for each of
-// its operations. It changes the state by nothing but the command.
+// Apply applies the command at a log index and returns a result for each of its
+// operations. Each operation succeeds or fails independently. The effect depends only on
+// the state and the command.
 func (s *State) Apply(index uint64, c *Command) []Result {
 	results := make([]Result, len(c.Ops))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = max(s.now, c.Time)
-	s.abandonLocked()
+	s.abandonRestoreLocked()
 	expired := s.expireLocked()
 	for i := range c.Ops {
 		results[i] = s.applyLocked(index, &c.Ops[i])
@@ -19,7 +20,7 @@ func (s *State) Apply(index uint64, c *Command) []Result {
 }
 
 func (s *State) applyLocked(index uint64, o *Op) Result {
-	if s.stage != nil && o.Kind.fenced() {
+	if s.stage != nil && o.Kind.undoneByRestore() {
 		return Result{Err: ErrRestoring}
 	}
 	switch o.Kind {
@@ -61,7 +62,7 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 	return Result{Err: ErrUnknownCommand}
 }
 
-// current returns a copy of the account, new if it was never seen.
+// current returns a copy of the account, or a new account if it does not exist.
 func (s *State) current(id string) Account {
 	if a := s.Account(id); a != nil {
 		return *a
@@ -95,11 +96,11 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	return res
 }
 
-// forgetLocked forgets a few of the keys that are past the window.
+// forgetLocked forgets up to evictions keys that are older than KeyWindow or too many.
 func (s *State) forgetLocked() {
 	for range evictions {
 		oldest := s.keys.oldest()
-		if oldest == nil || s.keys.len() < s.keys.most && oldest.time > s.now-KeyWindow {
+		if oldest == nil || s.keys.len() < s.keys.max && oldest.time > s.now-KeyWindow {
 			return
 		}
 		s.forgot = max(s.forgot, oldest.time)
@@ -143,8 +144,8 @@ func (s *State) applyDeleteLocked(o *Op) Result {
 	return Result{Account: *a}
 }
 
-// applyPolicy replaces the policy whole. The node that proposed it has
-// compiled it too; what does not compile here changes nothing.
+// applyPolicy replaces the policy. The proposing node has compiled it too, but a policy
+// that does not compile here changes nothing.
 func (s *State) applyPolicy(o *Op) Result {
 	was := s.Table()
 	if o.IfMatch != 0 && o.IfMatch != was.Revision {

@@ -8,42 +8,43 @@ import (
 	"quorate/limiter/codec"
 )
 
-// Bounds of the audit.
+// The limits of the audit.
 const (
-	MaxAudit       = 10_000 // records that are kept
+	MaxAudit       = 10_000 // records
 	MaxActor       = MaxTokenName
 	MaxAuditAction = 32  // bytes
 	MaxAuditTarget = 128 // bytes
 	MaxAuditDetail = 128 // bytes
 )
 
-// Who is named where no token was. The parentheses are in no token's name.
+// The names of callers without a replicated token. Names of tokens cannot contain
+// parentheses.
 const (
-	ActorOpen    = "(open)"    // anybody, while no token is asked for
-	ActorNode    = "(node)"    // whoever has the admin token of the node that was asked
-	ActorCluster = "(cluster)" // the cluster by itself
+	ActorOpen    = "(open)"    // any caller, while the cluster requires no token
+	ActorNode    = "(node)"    // a caller with the node's own admin token
+	ActorCluster = "(cluster)" // the cluster itself
 )
 
 // AuditRecord is one change of policy, overrides, tokens or membership.
 type AuditRecord struct {
 	ID     uint64 // from 1, without gaps
-	Index  uint64 // of the log
-	Time   int64  // milliseconds since 1970, of the log
-	By     string // a token's name, or one of the actors
+	Index  uint64 // log index
+	Time   int64  // the log's time in milliseconds since 1970
+	By     string // name of a token, or an Actor constant
 	Action string
 	Target string
 	Detail string
 }
 
-// Note is a change that is none of the state machine, such as one of
-// membership, for the audit.
+// Note is an audit record of a change outside the state machine, such as a change of
+// membership.
 type Note struct {
 	Action string // at most MaxAuditAction bytes, as noun.verb
 	Target string // at most MaxAuditTarget
 	Detail string // at most MaxAuditDetail
 }
 
-// The actions of an audit that the state machine knows by itself.
+// The actions that the state machine records itself.
 const (
 	auditPolicy    = "policy.replace"
 	auditOverrides = "overrides.replace"
@@ -54,8 +55,8 @@ const (
 	auditRestore   = "backup.restore"
 )
 
-// audited says what an operation that was applied is in the audit; ok is false
-// for one that is not in it.
+// audited returns the audit record of an applied operation; ok is false if the operation
+// is not audited.
 func (o *Op) audited(res *Result) (action, target, detail string, ok bool) {
 	switch o.Kind {
 	case OpPolicy:
@@ -66,7 +67,7 @@ func (o *Op) audited(res *Result) (action, target, detail string, ok bool) {
 		}
 		return auditOverrides, o.Account, strconv.Itoa(len(o.Patch.Overrides.List)) + " overrides", true
 	case OpDelete:
-		// The overrides went with it.
+		// Deleting the account deleted its overrides.
 		return auditDelete, o.Account, "", res.Account.Overrides != nil
 	case OpToken:
 		return auditToken, o.Token.Name, o.Token.Scopes.String(), true
@@ -75,7 +76,7 @@ func (o *Op) audited(res *Result) (action, target, detail string, ok bool) {
 	case OpRemove:
 		return auditRemove, o.Node, "", true
 	case OpRestore:
-		// A repetition has replaced nothing.
+		// A repeated commit has replaced nothing.
 		return auditRestore, "", "", o.Restore.Kind == RestoreCommit && res.sum != 0
 	case OpNote:
 		return o.Note.Action, o.Note.Target, o.Note.Detail, true
@@ -102,7 +103,7 @@ func (s *State) auditLocked(index uint64, o *Op, res *Result) {
 	res.sum ^= sum
 }
 
-// sum is odd.
+// sum returns a hash of the record. It is odd, so never 0.
 func (r *AuditRecord) sum() uint64 {
 	b := strconv.AppendUint(nil, r.ID, 10)
 	for _, s := range []string{r.By, r.Action, r.Target, r.Detail} {
@@ -111,14 +112,14 @@ func (r *AuditRecord) sum() uint64 {
 	return xxhash.Sum64(b) | 1
 }
 
-// auditLog keeps the last records. What is in the slice never changes: a copy
-// of the header is a copy of the log.
+// auditLog keeps the last MaxAudit records. The elements of the slice are immutable, so a
+// copy of the slice header is a copy of the log.
 type auditLog struct {
-	records []AuditRecord // the oldest first, at most 2 * MaxAudit
-	last    uint64        // id of the newest
+	records []AuditRecord // oldest first, at most 2 * MaxAudit
+	last    uint64        // id of the newest record
 }
 
-// add adds a record, and numbers one that has no number.
+// add appends a record. If the record has no id, add sets it.
 func (a *auditLog) add(r *AuditRecord) {
 	if r.ID == 0 {
 		r.ID = a.last + 1
@@ -130,11 +131,11 @@ func (a *auditLog) add(r *AuditRecord) {
 	a.records = append(a.records, *r)
 }
 
-// kept returns the records that count, the oldest first.
+// kept returns the last MaxAudit records, oldest first.
 func (a *auditLog) kept() []AuditRecord { return a.records[max(0, len(a.records)-MaxAudit):] }
 
-// Audit returns at most limit records, the newest first, of those before an id;
-// 0 is from the newest. more tells whether there are older ones.
+// Audit returns at most limit records with ids below before, newest first; before 0 means
+// from the newest. more reports whether there are older records.
 func (s *State) Audit(before uint64, limit int) (list []AuditRecord, more bool) {
 	s.mu.RLock()
 	kept := s.audit.kept()

@@ -8,29 +8,29 @@ import (
 	"quorate/limiter/codec"
 )
 
-// MaxBackup bounds a backup that is read, in bytes.
+// MaxBackup is the maximum size of a backup in bytes.
 const MaxBackup = 4 << 30
 
-// Sections of a backup's own.
+// The sections that only backups have.
 const (
 	secHeader section = 30
 	secTotals section = 31
 )
 
-// Backup says what a backup is of.
+// Backup describes a backup.
 type Backup struct {
-	Index     uint64 // of the log: every entry up to it is in it, none after it
-	Time      int64  // of the log then, in milliseconds since 1970
-	ClusterID string // of the cluster that it was made of
+	Index     uint64 // log index: the backup contains all entries up to it and none after it
+	Time      int64  // the log's time at Index, in milliseconds since 1970
+	ClusterID string // of the cluster that made the backup
 	Revision  uint64 // of the policy
 	Accounts  uint64
-	Keys      uint64 // idempotency keys that are remembered
-	// Content is a hash of what it holds. Two clusters with the same accounts,
-	// policy, tokens and keys have the same, whatever their indices.
+	Keys      uint64 // idempotency keys
+	// Content is a hash of the content. Clusters with the same accounts, policy,
+	// tokens and keys have the same hash, whatever their indices.
 	Content string
 }
 
-// WriteBackup writes a backup: a header, blocks, totals, a checksum.
+// WriteBackup writes a backup: a header, blocks, totals and a checksum.
 func (f *Frozen) WriteBackup(to io.Writer) (Backup, error) {
 	info := Backup{
 		Index: f.Index, Time: f.now, ClusterID: f.clusterID, Revision: f.table.Revision,
@@ -71,10 +71,9 @@ func (f *Frozen) WriteBackup(to io.Writer) (Backup, error) {
 	return info, out.end(to)
 }
 
-// ReadBackup reads a backup to its end, checks all of it and hands each block
-// for a restore to each, which may be nil; a block is good until each returns.
-// Only when the error is nil was it whole. An error wraps ErrBadBackup where
-// the bytes are at fault.
+// ReadBackup reads and verifies a backup, and calls each, unless nil, for every block that
+// a restore needs. A block is valid until each returns. The backup is complete only if
+// ReadBackup returns nil. The error wraps ErrBadBackup, unless each returned it.
 func ReadBackup(from io.Reader, each func(block []byte) error) (Backup, error) {
 	v := &verifier{content: newDigest()}
 	var failed error
@@ -103,7 +102,7 @@ func ReadBackup(from io.Reader, each func(block []byte) error) (Backup, error) {
 	return v.found, err
 }
 
-// verifier holds a backup against what it says of itself.
+// verifier compares a backup with its header and totals.
 type verifier struct {
 	found          Backup
 	accounts, keys uint64
@@ -140,13 +139,13 @@ func (v *verifier) record(of section, r *codec.Reader) error {
 			return r.Err()
 		}
 		if _, err := Compile(revision, doc); err != nil || v.policy {
-			return errors.New("want one policy, and one that validates")
+			return errors.New("want exactly one policy, a valid one")
 		}
 		v.policy = true
 	case secAccounts:
 		var a Account
-		if a.decode(r); r.Err() == nil && !a.sound() {
-			return fmt.Errorf("account %q holds what none can", a.ID)
+		if a.decode(r); r.Err() == nil && !a.valid() {
+			return fmt.Errorf("account %q has impossible values", a.ID)
 		}
 		v.accounts++
 	case secKeys:
@@ -156,7 +155,7 @@ func (v *verifier) record(of section, r *codec.Reader) error {
 	case secTokens:
 		var k Token
 		if k.decode(r); r.Err() == nil && (!ValidTokenName(k.Name) || k.Scopes == 0) {
-			return fmt.Errorf("token %q is none that can be", k.Name)
+			return fmt.Errorf("token %q has an invalid name or no scopes", k.Name)
 		}
 		v.tokens++
 	default:
@@ -165,22 +164,22 @@ func (v *verifier) record(of section, r *codec.Reader) error {
 	return r.Err()
 }
 
-// sound reports whether rules could have made the account.
-func (a *Account) sound() bool {
+// valid reports whether the values of the account are possible.
+func (a *Account) valid() bool {
 	return ValidAccount(a.ID) && a.Lifetime >= 0 && a.Free >= 0 && a.Purchased >= 0 && a.OpenBill >= 0 && a.UsageLimit >= NoUsageLimit
 }
 
-// complete reports what is missing at the end.
+// complete returns an error if the backup is incomplete or contradicts its totals.
 func (v *verifier) complete() error {
 	switch {
 	case !v.header || !v.policy || !v.totals:
-		return errors.New("header, policy or totals are missing")
+		return errors.New("the header, the policy or the totals are missing")
 	case v.accounts != v.found.Accounts || v.keys != v.found.Keys || v.keys > 2*MaxKeys:
-		return fmt.Errorf("%d accounts and %d keys, its totals say %d and %d", v.accounts, v.keys, v.found.Accounts, v.found.Keys)
+		return fmt.Errorf("%d accounts and %d keys, but its totals are %d and %d", v.accounts, v.keys, v.found.Accounts, v.found.Keys)
 	case v.tokens > MaxTokens:
 		return fmt.Errorf("%d tokens, at most %d", v.tokens, MaxTokens)
 	case v.content.sum() != v.found.Content:
-		return errors.New("its content has another hash than it says")
+		return errors.New("the hash of its content differs from the one in its totals")
 	}
 	return nil
 }

@@ -9,13 +9,13 @@ import (
 	"quorate/limiter/codec"
 )
 
-// Bounds of one command.
+// The limits of one command.
 const (
 	MaxOps     = 1000    // operations
-	MaxCommand = 3 << 19 // bytes; a policy of MaxPolicy fits
+	MaxCommand = 3 << 19 // bytes; enough for a policy of MaxPolicy
 )
 
-// OpKind is what an operation does.
+// OpKind is the kind of an operation.
 type OpKind uint8
 
 // The kinds of operations. Append only: the numbers are in the log.
@@ -25,18 +25,18 @@ const (
 	OpMap
 	OpClusterID
 	OpPolicy // replaces the policy
-	OpDelete // removes an empty account
-	OpTick   // changes nothing but the time
+	OpDelete // deletes an empty account
+	OpTick   // changes only the time
 	OpVersion
 	OpRestore // a step of a restore
-	OpToken   // makes a token
-	OpRevoke  // takes a token away
-	OpNote    // changes nothing but the audit
-	OpRemove  // a node is to leave the cluster for good
+	OpToken   // creates a token
+	OpRevoke  // revokes a token
+	OpNote    // changes only the audit
+	OpRemove  // permanently removes a node from the cluster
 	numOps
 )
 
-// Op is one operation of a command; the fields that its kind names hold.
+// Op is one operation of a command. Its kind determines which fields are used.
 type Op struct {
 	Kind    OpKind
 	Account string // OpEntry, OpPatch, OpDelete
@@ -44,44 +44,44 @@ type Op struct {
 	Key    string // OpEntry
 	Type   EntryType
 	Amount Micros
-	Issued int64 // milliseconds since 1970; 0: not said
+	Issued int64 // milliseconds since 1970; 0: not given
 
 	Patch Patch // OpPatch
 
-	Map       *Map   // OpMap: the next one; its epoch must follow the one in force
-	ClusterID string // OpClusterID: set once
+	Map       *Map   // OpMap: the next map; its epoch must be that of the map in force plus 1
+	ClusterID string // OpClusterID: can be set once
 
 	Doc     string // OpPolicy
-	IfMatch uint64 // OpPolicy: the revision it replaces; 0: any
+	IfMatch uint64 // OpPolicy: the revision to replace; 0: any
 
-	Version uint64 // OpVersion: of commands, that every node knows
+	Version uint64 // OpVersion: the version of commands that every node knows
 
 	Restore *RestoreStep // OpRestore
 
-	Token *Token // OpToken; of OpRevoke only the name counts
-	Guard bool   // OpToken, OpRevoke: refused when no admin would be left among the tokens
+	Token *Token // OpToken; OpRevoke uses only its name
+	Guard bool   // OpToken, OpRevoke: refuse if no token with the scope admin would be left
 	Note  *Note  // OpNote
 
-	By   string // who asked for it, for the audit; empty: nobody said who they are
-	Node string // OpRemove: its id
+	By   string // name of the caller for the audit; empty: the caller had no token
+	Node string // OpRemove: id of the node
 }
 
 // Patch changes the fields of an account that are not nil.
 type Patch struct {
 	Plan       *Plan
-	UsageLimit *Micros // NoUsageLimit takes the limit away
+	UsageLimit *Micros // NoUsageLimit removes the limit
 	Suspended  *bool
-	Overrides  *Overrides // the whole list; an empty one takes all away
+	Overrides  *Overrides // the whole list; an empty list removes all overrides
 }
 
-// Command is one entry of the log: operations, and the time its proposer
-// stamped it with.
+// Command is one entry of the log: operations, and the time at which the leader proposed
+// them.
 type Command struct {
 	Time int64 // milliseconds since 1970
 	Ops  []Op
 }
 
-// Encode returns the command's bytes.
+// Encode encodes the command for DecodeCommand.
 func (c *Command) Encode() ([]byte, error) {
 	w := codec.NewWriter()
 	w.Array(3)
@@ -91,8 +91,8 @@ func (c *Command) Encode() ([]byte, error) {
 	return w.Finish()
 }
 
-// DecodeCommand reads what Encode wrote. A version it does not know is
-// ErrUnknownCommand.
+// DecodeCommand decodes the result of Encode. The error wraps ErrUnknownCommand if the
+// command has a version or an operation that this program does not know.
 func DecodeCommand(b []byte) (*Command, error) {
 	if len(b) > MaxCommand {
 		return nil, fmt.Errorf("command of %d bytes, at most %d", len(b), MaxCommand)
@@ -107,7 +107,7 @@ func DecodeCommand(b []byte) (*Command, error) {
 	return c, r.End()
 }
 
-// SizeOf returns about how many bytes operations take, encoded.
+// SizeOf returns the approximate size of encoded operations in bytes.
 func SizeOf(ops []Op) (n int) {
 	for i := range ops {
 		o := &ops[i]
@@ -125,14 +125,14 @@ func SizeOf(ops []Op) (n int) {
 	return n
 }
 
-// EncodeOps and DecodeOps carry operations from a node to the leader.
+// EncodeOps encodes operations that a node forwards to the leader.
 func EncodeOps(ops []Op) ([]byte, error) {
 	w := codec.NewWriter()
 	encodeOps(w, ops)
 	return w.Finish()
 }
 
-// DecodeOps reads what EncodeOps wrote.
+// DecodeOps decodes the result of EncodeOps.
 func DecodeOps(b []byte) ([]Op, error) {
 	r := codec.NewReader(b)
 	ops := decodeOps(r)
@@ -155,8 +155,8 @@ func decodeOps(r *codec.Reader) []Op {
 	return ops
 }
 
-// sizes are how many elements an operation is encoded in. Who asked for it is
-// one more, where it is known.
+// sizes is the number of elements in an encoded operation of each kind. Op.By is one more
+// element, if it is not empty.
 var sizes = [numOps]int{
 	OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1, OpVersion: 2, OpRestore: 6,
 	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2,
@@ -283,7 +283,7 @@ func (o *Op) decodeBody(r *codec.Reader) {
 		o.Account = r.String(bucket.MaxAccount)
 	case OpVersion:
 		if o.Version = r.Uint(); o.Version > newestVersion {
-			r.Fail(fmt.Errorf("the cluster is to use command version %d, this program knows %d: %w", o.Version, newestVersion, ErrUnknownCommand))
+			r.Fail(fmt.Errorf("the cluster will use command version %d, this program knows %d: %w", o.Version, newestVersion, ErrUnknownCommand))
 		}
 	case OpRestore:
 		o.Restore = &RestoreStep{}
@@ -302,7 +302,7 @@ func (o *Op) decodeBody(r *codec.Reader) {
 	}
 }
 
-// encodeOptional writes -2 for nil: -1 is NoUsageLimit.
+// encodeOptional writes -2 for nil, because -1 is NoUsageLimit.
 func encodeOptional[T ~int64 | ~uint8](w *codec.Writer, p *T) {
 	if p == nil {
 		w.Int(-2)
@@ -311,14 +311,14 @@ func encodeOptional[T ~int64 | ~uint8](w *codec.Writer, p *T) {
 	w.Int(int64(*p))
 }
 
-// Result is what became of one operation.
+// Result is the result of one operation.
 type Result struct {
 	Err      error // nil, or one of the package's errors
-	Replayed bool  // OpEntry: the key had been applied before
+	Replayed bool  // OpEntry: an entry with this key was applied before
 	Entry    Entry // OpEntry
 	Account  Account
-	Revision uint64 // OpPolicy: the one in force afterwards
-	sum      uint64 // of what the running hash covers beside the rest: what was staged, tokens, the audit; not sent
+	Revision uint64 // OpPolicy: revision in force afterwards
+	sum      uint64 // hash of further effects for the running hash: staged blocks, tokens, the audit; not encoded
 }
 
 // Entry is an applied entry of the ledger.
@@ -326,10 +326,10 @@ type Entry struct {
 	Key    string
 	Type   EntryType
 	Amount Micros
-	Index  uint64 // log index it was applied at
+	Index  uint64 // log index of the entry
 }
 
-// EncodeResults and DecodeResults carry results back to the node that asked.
+// EncodeResults encodes results that the leader returns to the forwarding node.
 func EncodeResults(results []Result) ([]byte, error) {
 	w := codec.NewWriter()
 	w.Array(len(results))
@@ -348,7 +348,7 @@ func EncodeResults(results []Result) ([]byte, error) {
 	return w.Finish()
 }
 
-// DecodeResults reads what EncodeResults wrote.
+// DecodeResults decodes the result of EncodeResults.
 func DecodeResults(b []byte) ([]Result, error) {
 	r := codec.NewReader(b)
 	results := make([]Result, r.ArrayUpTo(MaxOps))

@@ -2,61 +2,62 @@ package ledger
 
 import "container/heap"
 
-// maxExpired bounds the accounts that one command takes overrides from.
+// maxExpired is the maximum number of accounts whose expired overrides one command
+// removes.
 const maxExpired = 1000
 
-// expiry is when the next of an account's overrides runs out.
+// expiry is the time at which the next override of an account expires.
 type expiry struct {
 	at int64
 	id string
 }
 
-// expiries holds one expiry for each account that has any: what is in it
-// follows from the accounts alone. Were there more, left over from overrides
-// replaced since, a replica that comes from a snapshot would not have those,
-// and would take other accounts than the rest when maxExpired cuts.
+// expiries is a heap with one expiry for each account that has overrides with an expiry.
+// The earliest is on top; equal times are ordered by account id.
 //
-// As a heap it has the earliest on top, those of one instant in the order of
-// their ids.
+// The content is a function of the accounts alone. If the heap also kept expiries of
+// overrides that were replaced, a replica that started from a snapshot would lack them,
+// and would expire the overrides of other accounts than the rest when more than
+// maxExpired are due.
 type expiries struct {
 	heap []expiry
-	pos  map[string]int // in heap, by id
+	pos  map[string]int // index in heap, by account id
 }
 
 func newExpiries() expiries { return expiries{pos: map[string]int{}} }
 
-// Len is heap.Interface, as are Less, Swap, Push and Pop.
+// Len implements heap.Interface.
 func (h *expiries) Len() int { return len(h.heap) }
 
-// Less is heap.Interface.
+// Less implements heap.Interface.
 func (h *expiries) Less(i, j int) bool {
 	a, b := &h.heap[i], &h.heap[j]
 	return a.at < b.at || a.at == b.at && a.id < b.id
 }
 
-// Swap is heap.Interface.
+// Swap implements heap.Interface.
 func (h *expiries) Swap(i, j int) {
 	h.heap[i], h.heap[j] = h.heap[j], h.heap[i]
 	h.pos[h.heap[i].id], h.pos[h.heap[j].id] = i, j
 }
 
-// Push is heap.Interface.
+// Push implements heap.Interface.
 func (h *expiries) Push(x any) {
 	e := x.(expiry)
 	h.pos[e.id] = len(h.heap)
 	h.heap = append(h.heap, e)
 }
 
-// Pop is heap.Interface.
+// Pop implements heap.Interface.
 func (h *expiries) Pop() any {
 	last := h.heap[len(h.heap)-1]
-	h.heap[len(h.heap)-1] = expiry{} // lets go of the id
+	h.heap[len(h.heap)-1] = expiry{} // release the id
 	h.heap = h.heap[:len(h.heap)-1]
 	delete(h.pos, last.id)
 	return last
 }
 
-// watch notes when the next of the account's overrides runs out, if one does.
+// watch sets the expiry of an account to that of its overrides.
 func (h *expiries) watch(id string, o *Overrides) {
 	at := o.firstExpiry()
 	i, known := h.pos[id]
@@ -71,7 +72,7 @@ func (h *expiries) watch(id string, o *Overrides) {
 	}
 }
 
-// firstExpiry returns when the first of the overrides runs out, 0 for never.
+// firstExpiry returns the earliest expiry of the overrides, 0 if none expires.
 func (o *Overrides) firstExpiry() (at int64) {
 	if o == nil {
 		return 0
@@ -84,12 +85,12 @@ func (o *Overrides) firstExpiry() (at int64) {
 	return at
 }
 
-// expireLocked takes away the overrides that have run out and returns the
-// accounts that had them.
+// expireLocked removes expired overrides, of at most maxExpired accounts, and returns the
+// ids of these accounts.
 func (s *State) expireLocked() (ids []string) {
 	for len(ids) < maxExpired && len(s.expiries.heap) > 0 && s.expiries.heap[0].at <= s.now {
 		id := s.expiries.heap[0].id
-		next := *s.accounts.Load().get(id) // whoever is deleted is watched no more
+		next := *s.accounts.Load().get(id) // never nil: deleting an account also removes its expiry
 		next.Overrides = next.Overrides.without(s.now)
 		s.accounts.Load().put(&next)
 		s.expiries.watch(id, next.Overrides)
@@ -98,8 +99,8 @@ func (s *State) expireLocked() (ids []string) {
 	return ids
 }
 
-// NextExpiry returns the time of the log at which the next override runs out;
-// 0 for none.
+// NextExpiry returns the log's time at which the next override expires, in milliseconds
+// since 1970; 0 if none expires.
 func (s *State) NextExpiry() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

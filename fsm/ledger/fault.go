@@ -8,14 +8,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Fault is one thing that is wrong with a document: where, and what would be
-// right.
+// Fault is one error of a document: its path, and a message that says what is expected.
 type Fault struct {
-	Path    string // such as tiers[0].limits.llm[1].window; empty: the document
+	Path    string // such as tiers[0].limits.llm[1].window; empty: the whole document
 	Message string
 }
 
-// Faults is an error that names everything that is wrong.
+// Faults is an error with all faults of a document, at most maxFaults.
 type Faults []Fault
 
 // Error joins the faults.
@@ -27,31 +26,31 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// maxFaults bounds what one document is told.
+// maxFaults is the maximum number of faults that are recorded for a document.
 const maxFaults = 100
 
-// walk reads a YAML tree by its expected shape and notes every fault. A value
-// at fault is read as zero.
-type walk struct{ faults Faults }
+// validator reads a YAML tree of an expected shape and records every fault. It reads an
+// invalid value as zero.
+type validator struct{ faults Faults }
 
-func (w *walk) fault(path, format string, args ...any) {
+func (w *validator) fault(path, format string, args ...any) {
 	if len(w.faults) < maxFaults {
 		w.faults = append(w.faults, Fault{path, fmt.Sprintf(format, args...)})
 	}
 }
 
-func (w *walk) err() error {
+func (w *validator) err() error {
 	if len(w.faults) == 0 {
 		return nil
 	}
 	return w.faults
 }
 
-// field is what reads the value of one key.
+// field reads the value of one key.
 type field func(n *yaml.Node, path string)
 
-// object reads a mapping with the given keys; null values count as absent.
-func (w *walk) object(n *yaml.Node, path string, fields map[string]field) {
+// object reads a mapping with the given keys. It treats null values as absent.
+func (w *validator) object(n *yaml.Node, path string, fields map[string]field) {
 	w.mapping(n, path, func(key string, v *yaml.Node, path string) {
 		if read := fields[key]; read == nil {
 			w.fault(path, "unknown key")
@@ -62,7 +61,7 @@ func (w *walk) object(n *yaml.Node, path string, fields map[string]field) {
 }
 
 // mapping reads a mapping with any keys.
-func (w *walk) mapping(n *yaml.Node, path string, each func(key string, v *yaml.Node, path string)) {
+func (w *validator) mapping(n *yaml.Node, path string, each func(key string, v *yaml.Node, path string)) {
 	if n.Kind != yaml.MappingNode {
 		w.fault(path, "want a mapping of keys to values")
 		return
@@ -86,14 +85,14 @@ func (w *walk) mapping(n *yaml.Node, path string, each func(key string, v *yaml.
 	}
 }
 
-// list reads a sequence of at most most elements.
-func (w *walk) list(n *yaml.Node, path string, most int, each field) {
+// list reads a sequence of at most max elements.
+func (w *validator) list(n *yaml.Node, path string, max int, each field) {
 	switch {
 	case n.Kind != yaml.SequenceNode:
 		w.fault(path, "want a list")
 		return
-	case len(n.Content) > most:
-		w.fault(path, "%d elements, at most %d", len(n.Content), most)
+	case len(n.Content) > max:
+		w.fault(path, "%d elements, at most %d", len(n.Content), max)
 		return
 	}
 	for i, v := range n.Content {
@@ -106,8 +105,8 @@ func (w *walk) list(n *yaml.Node, path string, most int, each field) {
 	}
 }
 
-// str reads a string; a number or a boolean is none.
-func (w *walk) str(n *yaml.Node, path string) string {
+// str reads a string. It refuses numbers and booleans.
+func (w *validator) str(n *yaml.Node, path string) string {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
 		w.fault(path, "want a string")
 		return ""
@@ -115,11 +114,11 @@ func (w *walk) str(n *yaml.Node, path string) string {
 	return n.Value
 }
 
-// int reads a whole number in [lo, hi], written in digits.
-func (w *walk) int(n *yaml.Node, path string, lo, hi int64) int64 {
+// int reads an integer in [lo, hi] in decimal digits.
+func (w *validator) int(n *yaml.Node, path string, lo, hi int64) int64 {
 	v, err := strconv.ParseInt(n.Value, 10, 64)
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil || v < lo || v > hi {
-		w.fault(path, "want a whole number from %d to %d", lo, hi)
+		w.fault(path, "want an integer from %d to %d", lo, hi)
 		return lo
 	}
 	return v

@@ -6,10 +6,11 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// hashes remembered, so that two nodes can compare at one index.
+// hashes is the number of running hashes that are kept, so that nodes can compare them at
+// the same index.
 const hashes = 4096
 
-// hashRing is the running hash of what the last commands did.
+// hashRing holds the running hash after each of the last commands.
 type hashRing struct {
 	last  hashAt
 	slots [hashes]hashAt
@@ -20,9 +21,9 @@ type hashAt struct {
 	sum   uint64
 }
 
-// add hashes what a command did after all that went before it: to the time, to
-// the keys that were forgotten, to overrides that ran out, to each operation's
-// account, to the policy, to tokens and to the audit.
+// add extends the running hash by the effects of a command: on the time, the forgotten
+// keys, the expired overrides, the account of each operation, the policy, the tokens and
+// the audit.
 func (h *hashRing) add(index uint64, now, forgot int64, expired []string, results []Result) {
 	b := make([]byte, 0, 64+96*len(results))
 	for _, v := range [...]uint64{h.last.sum, index, uint64(now), uint64(forgot), uint64(len(expired))} {
@@ -64,15 +65,15 @@ func (h *hashRing) set(at hashAt) {
 	h.slots[at.index%hashes] = at
 }
 
-// Hash returns the running hash after the last command, and its index.
+// Hash returns the running hash after the last command, and the command's index.
 func (s *State) Hash() (index, sum uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.hash.last.index, s.hash.last.sum
 }
 
-// HashAt returns the running hash after the command at an index; ok is false
-// when there was none or it is too long ago.
+// HashAt returns the running hash after the command at an index; ok is false if there is
+// no such command or its hash is no longer kept.
 func (s *State) HashAt(index uint64) (sum uint64, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

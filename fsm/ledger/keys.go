@@ -2,17 +2,17 @@ package ledger
 
 import "crypto/sha256"
 
-// How long and how many idempotency keys are remembered.
+// The limits of remembered idempotency keys.
 const (
 	KeyWindow = 24 * 60 * 60 * 1000 // milliseconds of the log's time
 	MaxKeys   = 4_000_000
 )
 
-// evictions bounds the keys that one operation forgets.
+// evictions is the maximum number of keys that one operation forgets.
 const evictions = 8
 
-// keyHash names an idempotency key within its account; 128 bits of SHA-256,
-// because a caller who could make two collide could lose an entry.
+// keyHash identifies an idempotency key of an account. It is 128 bits of SHA-256: with a
+// weaker hash a client could choose two keys that collide, and lose an entry.
 type keyHash [16]byte
 
 func hashKey(account, key string) (h keyHash) {
@@ -24,7 +24,7 @@ func hashKey(account, key string) (h keyHash) {
 	return h
 }
 
-// keyRecord is an applied entry as its key remembers it.
+// keyRecord is the record of an applied entry under its key.
 type keyRecord struct {
 	hash   keyHash
 	time   int64
@@ -37,20 +37,20 @@ const chunkLen = 4096
 
 type chunk [chunkLen]keyRecord
 
-// keyLog holds the records oldest first. A record once written never changes,
-// so that a copy of the list of chunks is a copy of the log.
+// keyLog holds the records, oldest first. Records are immutable, so a copy of the list of
+// chunks is a copy of the log.
 type keyLog struct {
 	chunks     []*chunk
-	head, tail int    // of the records kept: head in the first chunk, tail behind the last
-	base       uint64 // number of the first chunk's first record; the next has the next
+	head, tail int    // positions of the oldest record and behind the newest, from the first chunk
+	base       uint64 // number of the first record in the first chunk; numbers are consecutive
 
-	// byHash holds the records' numbers: numbers and not pointers, so that the
-	// garbage collector has nothing to look at in millions of them.
+	// byHash maps a hash to the number of its record. Numbers, unlike pointers, need
+	// no scan by the garbage collector.
 	byHash map[keyHash]uint64
-	most   int // records; beyond it the oldest is forgotten
+	max    int // number of records above which the oldest is forgotten
 }
 
-func newKeyLog() *keyLog { return &keyLog{byHash: map[keyHash]uint64{}, most: MaxKeys} }
+func newKeyLog() *keyLog { return &keyLog{byHash: map[keyHash]uint64{}, max: MaxKeys} }
 
 func (l *keyLog) len() int { return l.tail - l.head }
 
@@ -87,7 +87,7 @@ func (l *keyLog) forget() {
 	}
 }
 
-// freeze returns the log as it stands, without its index.
+// freeze returns a copy of the log without byHash.
 func (l *keyLog) freeze() keyLog {
 	return keyLog{chunks: append([]*chunk(nil), l.chunks...), head: l.head, tail: l.tail}
 }

@@ -6,15 +6,15 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// scoped compiles a list of limits and notes what is wrong with it.
-func (w *walk) scoped(scope, at string, rules []LimitRule, src bucket.Source) []bucket.Scoped {
+// scoped compiles a list of limits and records their errors.
+func (w *validator) scoped(scope, at string, rules []LimitRule, src bucket.Source) []bucket.Scoped {
 	out := make([]bucket.Scoped, 0, len(rules))
 	for i, r := range rules {
 		at := at + "[" + strconv.Itoa(i) + "]"
 		l := w.compile(r, at)
 		for _, other := range out {
 			if other.Unit == l.Unit && other.Window == l.Window {
-				w.fault(at, "a second limit of one unit and window")
+				w.fault(at, "a second limit with the same unit and window")
 			}
 		}
 		out = append(out, bucket.NewScoped(scope, l, src))
@@ -22,8 +22,8 @@ func (w *walk) scoped(scope, at string, rules []LimitRule, src bucket.Source) []
 	return out
 }
 
-// compile reads one limit.
-func (w *walk) compile(r LimitRule, at string) bucket.Limit {
+// compile compiles one limit and records its errors.
+func (w *validator) compile(r LimitRule, at string) bucket.Limit {
 	l := bucket.Limit{Limit: r.Limit, Burst: r.Burst}
 	var ok bool
 	var err error
@@ -39,21 +39,21 @@ func (w *walk) compile(r LimitRule, at string) bucket.Limit {
 		}
 	}
 	if l.Algorithm == bucket.SlidingWindow && r.Burst != 0 {
-		w.fault(at+".burst", "a sliding_window has none")
+		w.fault(at+".burst", "a sliding_window has no burst")
 	}
 	if l.Limit < 1 || l.Limit > bucket.MaxLimit {
-		w.fault(at+".limit", "want a whole number from 1 to %d", bucket.MaxLimit)
+		w.fault(at+".limit", "want an integer from 1 to %d", bucket.MaxLimit)
 	}
 	if l.Burst == 0 {
 		l.Burst = l.Limit
 	}
 	if l.Burst < 0 || l.Burst > bucket.MaxLimit {
-		w.fault(at+".burst", "want a whole number from 1 to %d", bucket.MaxLimit)
+		w.fault(at+".burst", "want an integer from 1 to %d", bucket.MaxLimit)
 	}
 	return l
 }
 
-// Rules writes compiled limits as a document would.
+// Rules converts compiled limits back to the form of a document.
 func Rules(limits []bucket.Scoped) []LimitRule {
 	out := make([]LimitRule, 0, len(limits))
 	for _, l := range limits {

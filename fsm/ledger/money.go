@@ -9,17 +9,17 @@ import (
 // Micros is an amount of money in millionths of a US dollar.
 type Micros int64
 
-// Dollar is one US dollar; MaxAmount the largest amount one entry may carry.
+// Dollar is one US dollar. MaxAmount is the largest amount of one entry.
 const (
 	Dollar    Micros = 1_000_000
 	MaxAmount        = 1_000_000_000 * Dollar
 )
 
-// ErrMoney is a string that is no amount of money.
+// ErrMoney is the error of a string that is not an amount of money.
 var ErrMoney = errors.New(`want dollars as a string with at most six decimals, such as "5.00", up to "1000000000.00"`)
 
-// ParseMoney reads dollars as a decimal string: digits without leading zeros
-// and at most six decimals, 0 to MaxAmount. It returns ErrMoney for all else.
+// ParseMoney parses an amount in dollars: digits without leading zeros and at most six
+// decimals, from 0 to MaxAmount. It returns ErrMoney for any other string.
 func ParseMoney(s string) (Micros, error) {
 	whole, frac, dot := strings.Cut(s, ".")
 	if whole == "" || len(whole) > 10 || (whole[0] == '0' && len(whole) > 1) || (dot && frac == "") || len(frac) > 6 {
@@ -38,7 +38,7 @@ func ParseMoney(s string) (Micros, error) {
 	return v, nil
 }
 
-// String writes two decimals at least and no more than needed.
+// String returns the amount in dollars with two decimals, or more if needed.
 func (m Micros) String() string {
 	sign := ""
 	if m < 0 {

@@ -5,24 +5,23 @@ import "quorate/limiter/bucket"
 // MaxKey is the longest idempotency key, in bytes.
 const MaxKey = 128
 
-// ValidAccount reports whether s is an account's id: 1 to 128 bytes of
+// ValidAccount reports whether s is a valid account id: 1 to 128 bytes of
 // A-Z a-z 0-9 . _ : @ -, the first alphanumeric.
 func ValidAccount(s string) bool { return validName(s, bucket.MaxAccount) }
 
-// ValidCategory reports whether s is a category's name: the same alphabet, at
+// ValidCategory reports whether s is a valid name of a category: the same alphabet, at
 // most 64 bytes.
 func ValidCategory(s string) bool { return validName(s, bucket.MaxCategory) }
 
-// ValidModel reports whether s is a model's name: 1 to 256 printable ASCII
+// ValidModel reports whether s is a valid name of a model: 1 to 256 printable ASCII
 // bytes without space.
 func ValidModel(s string) bool { return printable(s, bucket.MaxModel, '!') }
 
-// ValidKey reports whether s is an idempotency key: 1 to 128 printable ASCII
-// bytes.
+// ValidKey reports whether s is a valid idempotency key: 1 to 128 printable ASCII bytes.
 func ValidKey(s string) bool { return printable(s, MaxKey, ' ') }
 
-func printable(s string, most int, from byte) bool {
-	if s == "" || len(s) > most {
+func printable(s string, max int, from byte) bool {
+	if s == "" || len(s) > max {
 		return false
 	}
 	for i := range len(s) {
@@ -33,8 +32,8 @@ func printable(s string, most int, from byte) bool {
 	return true
 }
 
-func validName(s string, most int) bool {
-	if s == "" || len(s) > most || !alnum(s[0]) {
+func validName(s string, max int) bool {
+	if s == "" || len(s) > max || !alnum(s[0]) {
 		return false
 	}
 	for i := 1; i < len(s); i++ {

@@ -8,27 +8,27 @@ import (
 	"quorate/limiter/codec"
 )
 
-// MaxOverrides is the most overrides one account can have.
+// MaxOverrides is the maximum number of overrides of one account.
 const MaxOverrides = 100
 
-// NoMinTier is the MinTier of an override that does not touch it.
+// NoMinTier is the MinTier of an override that inherits it.
 const NoMinTier = -1
 
-// Override is an account's own rule for the models that match, or for a
-// category.
+// Override is a rule of one account, for the models that match a pattern or for a
+// category. Exactly one of Match and Category is set.
 type Override struct {
-	Match     string // either this,
-	Category  string // or this
-	Given     bool   // Limits are given; else they are inherited
+	Match     string
+	Category  string
+	Given     bool // Limits replaces the inherited limits
 	Limits    []bucket.Scoped
-	MinTier   int   // NoMinTier, or what replaces all others
-	ExpiresAt int64 // milliseconds since 1970 in the log's time; 0: never
+	MinTier   int   // replaces the MinTier of all other rules, unless NoMinTier
+	ExpiresAt int64 // the log's time in milliseconds since 1970; 0: never
 }
 
-// Overrides is an account's list; an account without has a nil one.
+// Overrides is the list of an account's overrides. It is nil if the account has none.
 type Overrides struct{ List []Override }
 
-// OverrideRule is an override as users write it.
+// OverrideRule is an override before it is compiled.
 type OverrideRule struct {
 	Match, Category string
 	Limits          *[]LimitRule // nil: inherit
@@ -36,10 +36,10 @@ type OverrideRule struct {
 	ExpiresAt       int64
 }
 
-// CompileOverrides checks a list of overrides. Its error is Faults with paths
-// below "overrides".
+// CompileOverrides validates and compiles a list of overrides. The error is Faults, with
+// paths below "overrides".
 func CompileOverrides(rules []OverrideRule) (*Overrides, error) {
-	w := &walk{}
+	w := &validator{}
 	if len(rules) > MaxOverrides {
 		w.fault("overrides", "%d overrides, at most %d", len(rules), MaxOverrides)
 		return nil, w.err()
@@ -56,18 +56,18 @@ func CompileOverrides(rules []OverrideRule) (*Overrides, error) {
 		case r.Match != "" && !ValidModel(r.Match):
 			w.fault(at+".match", "want 1 to %d printable ASCII bytes without space", bucket.MaxModel)
 		case r.Category != "" && !ValidCategory(r.Category):
-			w.fault(at+".category", "not the name of a category")
+			w.fault(at+".category", "not a valid name of a category")
 		case r.Match != "":
 			scope = strings.ToLower(r.Match)
 			key = "m" + scope
 		}
 		if seen[key] {
-			w.fault(at, "a second override of one scope")
+			w.fault(at, "a second override with the same scope")
 		}
 		seen[key] = true
 		if r.MinTier != nil {
 			if o.MinTier = *r.MinTier; o.MinTier < 0 || o.MinTier > MaxLevel {
-				w.fault(at+".min_tier", "want a whole number from 0 to %d", MaxLevel)
+				w.fault(at+".min_tier", "want an integer from 0 to %d", MaxLevel)
 			}
 		}
 		if r.Limits != nil {
@@ -83,7 +83,7 @@ func CompileOverrides(rules []OverrideRule) (*Overrides, error) {
 	return out, w.err()
 }
 
-// without returns the overrides that have not expired at now, nil for none.
+// without returns the overrides that have not expired at now, nil if all have.
 func (o *Overrides) without(now int64) *Overrides {
 	left := &Overrides{}
 	for _, one := range o.List {
@@ -97,7 +97,8 @@ func (o *Overrides) without(now int64) *Overrides {
 	return left
 }
 
-// overrides finds the first override for the model and that for the category.
+// overrides returns the first override that matches the model, and the override of the
+// category.
 func (a *Account) overrides(modelName, category string) (forModel, forCategory *Override) {
 	if a == nil || a.Overrides == nil {
 		return nil, nil

@@ -10,46 +10,46 @@ import (
 	"quorate/limiter/codec"
 )
 
-// Partitions is how many parts the accounts are divided into.
+// Partitions is the number of partitions of the accounts.
 const Partitions = 4096
 
-// Nobody is the place of a role that no member holds.
+// Nobody is the index in Map.Places of a role that no member has.
 const Nobody = 0xFFFF
 
-// MaxMembers is the most nodes an ownership map can name; MaxNodeID the
-// longest id of one, in bytes.
+// MaxMembers is the maximum number of nodes in an ownership map. MaxNodeID is the maximum
+// length of a node's id in bytes.
 const (
 	MaxMembers = 1024
 	MaxNodeID  = 64
 )
 
-// Member is a node that owns partitions, in one of its lives: Boot rises with
-// every start.
+// Member is a node in an ownership map. Boot is the node's boot counter, which rises with
+// each start of its process.
 type Member struct {
 	ID   string
 	Boot uint64
 }
 
-// MaxGrantors is the most nodes that can grant leases.
+// MaxGrantors is the maximum number of nodes that grant leases.
 const MaxGrantors = 7
 
-// Map says who owns each partition and who its two successors are, as indices
-// into Members, and what a lease of an owner is. While the owner is Nobody, the
-// first successor is to be the next; while a partition moves, its owner hands
-// it over to the first successor. It is immutable once stored.
+// Map is an ownership map: the owner of each partition and its two successors, and the
+// parameters of leases. If the owner of a partition is Nobody, its first successor will
+// own it next. While a partition moves, its owner hands it over to its first successor.
+// A stored Map is immutable.
 type Map struct {
 	Epoch   uint64
-	Members []Member // sorted by id
-	Places  [][3]uint16
-	Moving  []bool // by partition; nil: none
+	Members []Member    // sorted by id
+	Places  [][3]uint16 // by partition: owner and successors as indices into Members, or Nobody
+	Moving  []bool      // by partition; nil if none moves
 
-	Grantors []string      // whose grants make a lease
-	Retiring []string      // while the list changes: the one before
-	Lease    time.Duration // whole milliseconds
-	Drift    time.Duration // how much longer a slow clock takes for a lease; likewise
+	Grantors []string      // nodes that grant leases
+	Retiring []string      // while Grantors changes, the previous list; else empty
+	Lease    time.Duration // length of a lease, in whole milliseconds
+	Drift    time.Duration // added to Lease for clocks that run slow, in whole milliseconds
 }
 
-// Boot returns the life of a member, 0 for who is none.
+// Boot returns the boot counter of a member, 0 if the node is not a member.
 func (m *Map) Boot(id string) uint64 {
 	for i := range m.Members {
 		if m.Members[i].ID == id {
@@ -62,8 +62,8 @@ func (m *Map) Boot(id string) uint64 {
 // Partition returns the partition of an account.
 func Partition(account string) int { return int(xxhash.Sum64String(account) % Partitions) }
 
-// Owner returns the owner of an account and its two successors in order, each
-// empty where nobody is. n counts the roles up to the last that is held.
+// Owner returns the ids of an account's owner and of its two successors, each empty if no
+// member has the role. n is the number of roles up to the last that a member has.
 func (m *Map) Owner(account string) (ids [3]string, n int) {
 	if len(m.Places) != Partitions {
 		return ids, 0
@@ -76,8 +76,7 @@ func (m *Map) Owner(account string) (ids [3]string, n int) {
 	return ids, n
 }
 
-// Unsettled counts the partitions that nobody owns for now, and those that are
-// being handed over.
+// Unsettled returns the number of partitions without an owner, and of those that move.
 func (m *Map) Unsettled() (unowned, moving int) {
 	for p, place := range m.Places {
 		if place[0] == Nobody {
@@ -89,7 +88,7 @@ func (m *Map) Unsettled() (unowned, moving int) {
 	return unowned, moving
 }
 
-// Owned counts each member's partitions.
+// Owned returns the number of partitions that each member owns, by id.
 func (m *Map) Owned() map[string]int {
 	owned := make(map[string]int, len(m.Members))
 	for _, p := range m.Places {
@@ -100,14 +99,14 @@ func (m *Map) Owned() map[string]int {
 	return owned
 }
 
-// Encode returns what DecodeMap reads.
+// Encode encodes the map for DecodeMap.
 func (m *Map) Encode() ([]byte, error) {
 	w := codec.NewWriter()
 	m.encode(w)
 	return w.Finish()
 }
 
-// DecodeMap reads a map.
+// DecodeMap decodes the result of Encode.
 func DecodeMap(b []byte) (*Map, error) {
 	r := codec.NewReader(b)
 	m := decodeMap(r)
@@ -150,7 +149,7 @@ func (m *Map) encode(w *codec.Writer) {
 	w.Int(m.Drift.Milliseconds())
 }
 
-// decodeMap reads a map, nil after an error.
+// decodeMap reads a map. It returns nil after an error.
 func decodeMap(r *codec.Reader) *Map {
 	m := &Map{}
 	r.Array(8)
@@ -188,5 +187,5 @@ func decodeMap(r *codec.Reader) *Map {
 	return m
 }
 
-// maxLease bounds a lease, in milliseconds.
+// maxLease is the maximum length of a lease in milliseconds.
 const maxLease = 3_600_000

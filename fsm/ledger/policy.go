@@ -14,12 +14,12 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Bounds of a policy document.
+// The limits of a policy document.
 const (
 	MaxPolicy     = 1 << 20 // bytes
-	MaxLevel      = 100     // of a tier
+	MaxLevel      = 100     // level of a tier
 	MaxCategories = 1000
-	MaxRules      = 1000 // models, and exceptions
+	MaxRules      = 1000 // in models, and in exceptions
 	MaxLimits     = 8    // in one list
 	maxTierName   = 128  // bytes
 )
@@ -27,7 +27,7 @@ const (
 //go:embed default.yaml
 var defaultPolicy []byte
 
-// Policy is the document that says what each tier may do.
+// Policy is the document that defines tiers, limits and models.
 type Policy struct {
 	Schema      int                 `json:"schema"`
 	Partition   string              `json:"partition"` // share, full or deny
@@ -38,15 +38,15 @@ type Policy struct {
 	Exceptions  []Exception         `json:"exceptions"`
 }
 
-// Replication says how far an owner may run ahead of its copies.
+// Replication says how far an owner may run ahead of its replicas.
 type Replication struct {
 	Mode  string `json:"mode"`  // bounded, sync or async
-	Slack string `json:"slack"` // whole percent of the burst
+	Slack string `json:"slack"` // percent of the burst, such as 5%
 }
 
-// replication compiles what a valid document says of replication.
+// replication compiles the replication settings of a valid document.
 func (p *Policy) replication() bucket.Replication {
-	slack, _ := strconv.ParseInt(strings.TrimSuffix(p.Replication.Slack, "%"), 10, 64) // checked before
+	slack, _ := strconv.ParseInt(strings.TrimSuffix(p.Replication.Slack, "%"), 10, 64) // ParsePolicy has validated it
 	return bucket.Replication{
 		Mode:   map[string]bucket.Mode{"sync": bucket.Sync, "async": bucket.Async}[p.Replication.Mode],
 		CutOff: map[string]bucket.CutOff{"full": bucket.Full, "deny": bucket.Deny}[p.Partition],
@@ -54,12 +54,12 @@ func (p *Policy) replication() bucket.Replication {
 	}
 }
 
-// Category is a kind of model. MinTier is 1 where it is not given.
+// Category is a category of models. MinTier defaults to 1.
 type Category struct {
 	MinTier int `json:"min_tier"`
 }
 
-// Tier is a level, the lifetime spend from which it holds, and its limits by
+// Tier is a level, the lifetime spend in dollars that reaches it, and its limits by
 // category.
 type Tier struct {
 	Level  int                    `json:"level"`
@@ -68,40 +68,40 @@ type Tier struct {
 	Limits map[string][]LimitRule `json:"limits"`
 }
 
-// LimitRule is a limit as the document writes it.
+// LimitRule is a limit before it is compiled.
 type LimitRule struct {
 	Unit      string `json:"unit"`
 	Limit     int64  `json:"limit"`
-	Burst     int64  `json:"burst,omitempty"` // 0: the limit
+	Burst     int64  `json:"burst,omitempty"` // 0: equal to Limit
 	Window    string `json:"window"`
 	Algorithm string `json:"algorithm,omitempty"` // empty: token_bucket
 }
 
-// Model puts the models that match into a category and may ask for a tier.
+// Model assigns the models that match a pattern to a category, with a minimum tier.
 type Model struct {
 	Match    string `json:"match"`
 	Category string `json:"category"`
 	MinTier  int    `json:"min_tier"`
 }
 
-// Exception gives the models that match limits of their own by tier. A tier
-// not listed takes those of the nearest lower one; where there is none, the
-// category's limits hold.
+// Exception sets limits by tier for the models that match a pattern. A tier without limits
+// here has those of the next lower tier with limits; if there is none, the category's
+// limits apply.
 type Exception struct {
 	Match    string                 `json:"match"`
 	Category string                 `json:"category,omitempty"`
 	MinTier  int                    `json:"min_tier"`
-	Limits   map[string][]LimitRule `json:"limits,omitempty"` // by level
+	Limits   map[string][]LimitRule `json:"limits,omitempty"` // by level of the tier
 }
 
-// DefaultPolicy returns the built-in document's bytes.
+// DefaultPolicy returns the document of the default policy.
 func DefaultPolicy() []byte { return bytes.Clone(defaultPolicy) }
 
-// ParsePolicy reads a YAML or JSON document whole. Its error is Faults, with
-// the path of everything that is wrong with the document's form; whether its
-// numbers make sense together, Compile tells.
+// ParsePolicy parses a YAML or JSON document. The error is Faults, with every error in the
+// form of the document. ParsePolicy does not check whether its parts are consistent:
+// Compile does.
 func ParsePolicy(doc []byte) (*Policy, error) {
-	w := &walk{}
+	w := &validator{}
 	if len(doc) > MaxPolicy {
 		w.fault("", "%d bytes, at most %d", len(doc), MaxPolicy)
 		return nil, w.err()
@@ -120,7 +120,7 @@ func ParsePolicy(doc []byte) (*Policy, error) {
 	return p, w.err()
 }
 
-func (w *walk) policy(n *yaml.Node) *Policy {
+func (w *validator) policy(n *yaml.Node) *Policy {
 	p := &Policy{
 		Partition: "share", Replication: Replication{Mode: "bounded", Slack: "5%"},
 		Categories: map[string]Category{}, Tiers: []Tier{}, Models: []Model{}, Exceptions: []Exception{},
@@ -171,7 +171,7 @@ func (w *walk) policy(n *yaml.Node) *Policy {
 	return p
 }
 
-func (w *walk) tier(n *yaml.Node, at string) Tier {
+func (w *validator) tier(n *yaml.Node, at string) Tier {
 	t := Tier{Level: -1, Limits: map[string][]LimitRule{}}
 	w.object(n, at, map[string]field{
 		"level": w.level(&t.Level),
@@ -196,7 +196,7 @@ func (w *walk) tier(n *yaml.Node, at string) Tier {
 	return t
 }
 
-func (w *walk) exception(n *yaml.Node, at string) Exception {
+func (w *validator) exception(n *yaml.Node, at string) Exception {
 	var e Exception
 	w.object(n, at, map[string]field{
 		"match": w.match(&e.Match), "category": w.text(&e.Category), "min_tier": w.level(&e.MinTier),
@@ -214,7 +214,7 @@ func (w *walk) exception(n *yaml.Node, at string) Exception {
 	return e
 }
 
-func (w *walk) limits(n *yaml.Node, at string) []LimitRule {
+func (w *validator) limits(n *yaml.Node, at string) []LimitRule {
 	rules := []LimitRule{}
 	w.list(n, at, MaxLimits, func(n *yaml.Node, at string) {
 		var r LimitRule
@@ -231,31 +231,31 @@ func (w *walk) limits(n *yaml.Node, at string) []LimitRule {
 	return rules
 }
 
-func (w *walk) text(into *string) field {
+func (w *validator) text(into *string) field {
 	return func(n *yaml.Node, at string) { *into = w.str(n, at) }
 }
 
-func (w *walk) level(into *int) field {
+func (w *validator) level(into *int) field {
 	return func(n *yaml.Node, at string) { *into = int(w.int(n, at, 0, MaxLevel)) }
 }
 
-func (w *walk) match(into *string) field {
+func (w *validator) match(into *string) field {
 	return func(n *yaml.Node, at string) {
 		if *into = w.str(n, at); !ValidModel(*into) {
-			w.fault(at, "want 1 to %d printable ASCII bytes without space; * is any run of characters", bucket.MaxModel)
+			w.fault(at, "want 1 to %d printable ASCII bytes without space; * matches any run of characters", bucket.MaxModel)
 		}
 	}
 }
 
-// need faults a string that was not given.
-func (w *walk) need(at, key, v string) {
+// need records a fault if a string is missing.
+func (w *validator) need(at, key, v string) {
 	path := join(at, key)
 	if v == "" && !slices.ContainsFunc(w.faults, func(f Fault) bool { return f.Path == path }) {
 		w.fault(path, "missing")
 	}
 }
 
-func (w *walk) oneOf(n *yaml.Node, at string, words ...string) string {
+func (w *validator) oneOf(n *yaml.Node, at string, words ...string) string {
 	v := w.str(n, at)
 	if !slices.Contains(words, v) {
 		w.fault(at, "want %s", strings.Join(words, ", "))
@@ -263,11 +263,11 @@ func (w *walk) oneOf(n *yaml.Node, at string, words ...string) string {
 	return v
 }
 
-func (w *walk) percent(n *yaml.Node, at string) string {
+func (w *validator) percent(n *yaml.Node, at string) string {
 	s := w.str(n, at)
 	v, err := strconv.ParseUint(strings.TrimSuffix(s, "%"), 10, 8)
 	if err != nil || v > 100 || !strings.HasSuffix(s, "%") {
-		w.fault(at, `want whole percent from "0%%" to "100%%"`)
+		w.fault(at, `want an integer percentage from "0%%" to "100%%"`)
 	}
 	return s
 }

@@ -2,13 +2,13 @@ package ledger
 
 import "slices"
 
-// RecoveryEpochs is by how much a recovery raises the epoch: more than a cluster
-// that was only cut off, and not lost, can have gone on meanwhile.
+// RecoveryEpochs is the number of epochs that a recovery skips: more than the rest of the
+// cluster can have used, if it was only cut off and not lost.
 const RecoveryEpochs = 1_000_000
 
-// Recover takes everything from everybody, for a cluster that goes on without
-// most of its nodes: nobody owns a partition, only those that are left grant
-// leases, and those that are gone are removed.
+// Recover changes the state for a cluster that continues without most of its nodes: no
+// node owns a partition, only the nodes in left grant leases, and the nodes in gone are
+// removed.
 func (s *State) Recover(left, gone []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -17,7 +17,7 @@ func (s *State) Recover(left, gone []string) {
 	}
 	was := s.Map()
 	if was.Epoch == 0 {
-		return // there was no owner yet
+		return // the cluster has had no owners yet
 	}
 	m := &Map{Epoch: was.Epoch + RecoveryEpochs, Lease: was.Lease, Drift: was.Drift, Places: make([][3]uint16, Partitions)}
 	for p := range m.Places {

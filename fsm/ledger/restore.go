@@ -10,47 +10,47 @@ import (
 	"quorate/limiter/codec"
 )
 
-// stageWait is after how long, by the log's time, a restore whose next step
-// does not come is given up.
+// stageWait is the log's time after which a restore without a further step is abandoned.
 const stageWait = 30_000 // milliseconds
 
 // RestoreKind is a step of a restore.
 type RestoreKind uint8
 
-// The steps, in their order: a begin, every block of the backup, a commit.
+// The steps in their order: one begin, each block of the backup, one commit.
 const (
 	RestoreBegin RestoreKind = iota
 	RestoreBlock
 	RestoreCommit
-	RestoreAbort // instead of any but the first
+	RestoreAbort // abandons the restore
 	numRestoreKinds
 )
 
 const restoreIDLen = 32
 
-// RestoreStep is one step of a restore. Each may be repeated: what was applied
-// already is a success and changes nothing.
+// RestoreStep is one step of a restore. Steps are idempotent: repeating an applied step
+// succeeds and changes nothing.
 type RestoreStep struct {
 	Kind  RestoreKind
-	ID    string // of the restore; 1 to 32 bytes, never used before
-	Seq   uint64 // RestoreBlock: its number, from 0; RestoreCommit: how many there were
-	Block []byte // RestoreBlock: as ReadBackup hands it out
-	Sum   uint64 // RestoreCommit: RestoreSum over all of them
+	ID    string // id of the restore: unique, 1 to 32 bytes
+	Seq   uint64 // RestoreBlock: number of the block, from 0; RestoreCommit: number of blocks
+	Block []byte // RestoreBlock: a block from ReadBackup
+	Sum   uint64 // RestoreCommit: RestoreSum of all blocks
 }
 
-// RestoreSum adds a block to the checksum of those before it, which starts at 0.
+// RestoreSum returns the checksum of the previous blocks, 0 if there are none, extended by
+// one block.
 func RestoreSum(sum uint64, block []byte) uint64 {
 	h := xxhash.NewWithSeed(sum)
 	_, _ = h.Write(block) // a hash never fails
 	return h.Sum64()
 }
 
-// stage is a restore under way: a state that grows aside, block by block, and
-// takes the place of the present one, whole, with the commit.
+// stage is a restore in progress: a second state that grows block by block. The commit
+// replaces the current state with it.
 type stage struct {
 	id    string
-	next  uint64 // block
-	last  int64  // time of the log of the last step
+	next  uint64 // number of the next block
+	last  int64  // the log's time at the last step
 	sum   uint64
 	state *State
 }
@@ -101,23 +101,23 @@ func (s *State) applyRestoreLocked(index uint64, step *RestoreStep) Result {
 	return Result{sum: st.sum}
 }
 
-// read takes a block over. Where it names a key's index beyond upTo, which it
-// does in another cluster than the one it was made in, the key counts as applied
-// there: an index that this log has not reached would be waited for in vain.
+// read adds a block to the staged state. It clamps the index of each key to upTo: a backup
+// of another cluster can have indices that this log has not reached, and a client would
+// wait for such an index in vain.
 func (st *stage) read(block []byte, upTo uint64) error {
 	return readBlock(block, func(of section, r *codec.Reader) error { return st.state.readData(of, r, upTo) })
 }
 
-// replaceLocked takes over all of a state that a backup holds. Membership,
-// ownership, the cluster's id, the log's index, its time and the audit stay.
+// replaceLocked replaces everything that a backup contains. Membership, ownership, the
+// cluster's id, the log's index and time, and the audit do not change.
 func (s *State) replaceLocked(by *State) {
 	s.accounts.Store(by.accounts.Load())
 	s.expiries, s.forgot = by.expiries, by.forgot
-	by.keys.most = s.keys.most
+	by.keys.max = s.keys.max
 	s.keys = by.keys
 	s.tokens.Store(by.Tokens())
 	was, t := s.Table(), *by.Table()
-	// A revision names one document for ever.
+	// A revision must always identify the same document.
 	same := t.Revision == was.Revision && string(t.Doc) == string(was.Doc)
 	if t.Revision <= was.Revision && !same {
 		t.Revision = was.Revision + 1
@@ -125,16 +125,16 @@ func (s *State) replaceLocked(by *State) {
 	s.table.Store(&t)
 }
 
-// abandonLocked gives a restore up whose next step does not come.
-func (s *State) abandonLocked() {
+// abandonRestoreLocked abandons a restore that had no step for stageWait.
+func (s *State) abandonRestoreLocked() {
 	if s.stage != nil && s.now-s.stage.last > stageWait {
 		s.stage = nil
 	}
 }
 
-// fenced reports whether an operation changes what a restore replaces: had it
-// been acknowledged meanwhile, it would be lost.
-func (k OpKind) fenced() bool {
+// undoneByRestore reports whether a restore would undo the operation. Such operations are
+// refused during a restore: otherwise they would be acknowledged and lost.
+func (k OpKind) undoneByRestore() bool {
 	switch k {
 	case OpEntry, OpPatch, OpPolicy, OpDelete, OpToken, OpRevoke:
 		return true
@@ -142,8 +142,8 @@ func (k OpKind) fenced() bool {
 	return false
 }
 
-// Restoring reports whether a restore is under way, and whether the log's time
-// must move on for it to be given up, at the given time.
+// Restoring reports whether a restore is in progress, and whether it is stale at the given
+// time: the next command with that time abandons it.
 func (s *State) Restoring(now int64) (under, stale bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -154,7 +154,7 @@ func (s *State) Restoring(now int64) (under, stale bool) {
 }
 
 func (st *stage) freeze() *frozenStage {
-	return &frozenStage{*st, st.state.freezeLocked()} // nobody else has its lock
+	return &frozenStage{*st, st.state.freezeLocked()} // only this goroutine uses the staged state
 }
 
 func (f *frozenStage) write(b *blocks) {
@@ -197,8 +197,8 @@ func (o *RestoreStep) decode(r *codec.Reader) {
 	o.Sum = r.Uint()
 }
 
-// digest is a hash of what a backup holds, apart from when and where it came to
-// be: neither the index nor the time of the log, nor the index of any entry.
+// digest is a hash of the content of a backup. It does not cover the log's index and time
+// or the index of any entry, which differ between clusters with equal content.
 type digest struct{ h *xxhash.Digest }
 
 func newDigest() digest { return digest{xxhash.New()} }
@@ -230,5 +230,5 @@ func (d digest) block(block []byte) error {
 	return err
 }
 
-// sum returns the hash as text.
+// sum returns the hash in hex.
 func (d digest) sum() string { return fmt.Sprintf("%016x", d.h.Sum64()) }

@@ -6,24 +6,24 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// found is what the rules say of one check, before anything is decided.
-type found struct {
-	category    *category // nil: no rule knows the model and the category
-	at          int       // index of the account's tier
-	by          int       // index of the tier whose limits hold; above at for the larger plans
-	need        int       // level of the tier that is needed
-	modelRule   string    // the match of the rule in models, if one matched
+// matched holds the rules that apply to one check.
+type matched struct {
+	category    *category // nil if no rule matches the model and the category
+	tier        int       // index of the account's tier
+	limitTier   int       // index of the tier whose limits apply; the highest for Scale and Enterprise
+	need        int       // level of the tier that the check requires
+	modelRule   string    // pattern of the matching rule in models, empty if there is none
 	exception   *exception
 	forModel    *Override
 	forCategory *Override
 }
 
-// find looks all rules up that bear on a check.
-func (t *Table) find(a *Account, c *bucket.Check) found {
-	f := found{at: t.tierOf(a)}
-	f.by = f.at
+// match returns the rules that apply to a check.
+func (t *Table) match(a *Account, c *bucket.Check) matched {
+	f := matched{tier: t.tierOf(a)}
+	f.limitTier = f.tier
 	if a != nil && a.Plan != Build {
-		f.by = len(t.tiers) - 1
+		f.limitTier = len(t.tiers) - 1
 	}
 	name := c.Category
 	if c.Model != "" {
@@ -59,10 +59,10 @@ func (t *Table) find(a *Account, c *bucket.Check) found {
 	return f
 }
 
-// limits returns the limits that hold for the tier with the given index, by
-// the first rule that gives some. ok is false where the category is limited in
-// other tiers and this one does not name it: no access.
-func (f *found) limits(t *Table, at int) (limits []bucket.Scoped, ok bool) {
+// limits returns the limits for the tier with the given index, from the first rule that
+// has limits. ok is false if the tier has no access: other tiers limit the category, and
+// this tier does not contain it.
+func (f *matched) limits(t *Table, at int) (limits []bucket.Scoped, ok bool) {
 	switch {
 	case f.forModel != nil && f.forModel.Given:
 		return f.forModel.Limits, true
@@ -75,28 +75,28 @@ func (f *found) limits(t *Table, at int) (limits []bucket.Scoped, ok bool) {
 	return limits, named || !f.category.limited
 }
 
-// lacking returns the index of the tier that the account would need for
-// access, and false when it has it. Without any such tier the index is 0.
-func (f *found) lacking(t *Table, a *Account) (at int, lacks bool) {
+// lacking reports whether the account lacks access. at is the index of the lowest tier
+// that has access, 0 if no tier has.
+func (f *matched) lacking(t *Table, a *Account) (at int, lacks bool) {
 	if a != nil && a.Plan != Build {
 		return 0, false
 	}
-	for at := f.at; at < len(t.tiers); at++ {
+	for at := f.tier; at < len(t.tiers); at++ {
 		if _, ok := f.limits(t, at); ok && t.tiers[at].level >= f.need {
-			return at, at != f.at
+			return at, at != f.tier
 		}
 	}
 	return 0, true
 }
 
-// Rule decides all of a check that needs no bucket. An account never seen is
-// nil; it is at tier 0.
+// Rule decides everything about a check that needs no bucket. a is nil if the account does
+// not exist; it then has the free tier.
 func (t *Table) Rule(a *Account, c *bucket.Check) bucket.Ruling {
-	f := t.find(a, c)
+	f := t.match(a, c)
 	if f.category == nil {
 		return bucket.Ruling{Reason: bucket.UnknownModel}
 	}
-	r := bucket.Ruling{Tier: t.tiers[f.at].level, Category: f.category.name}
+	r := bucket.Ruling{Tier: t.tiers[f.tier].level, Category: f.category.name}
 	if a != nil && a.Suspended {
 		r.Reason = bucket.Suspended
 		return r
@@ -114,12 +114,11 @@ func (t *Table) Rule(a *Account, c *bucket.Check) bucket.Ruling {
 		r.Reason = bucket.UsageLimit
 		return r
 	}
-	r.Limits, _ = f.limits(t, f.by)
+	r.Limits, _ = f.limits(t, f.limitTier)
 	return r
 }
 
-// tierOf returns the index of the tier that the account's lifetime spend has
-// reached.
+// tierOf returns the index of the highest tier that the account's lifetime spend reaches.
 func (t *Table) tierOf(a *Account) int {
 	at := 0
 	if a != nil {
@@ -140,18 +139,17 @@ func (t *Table) missing(a *Account, at int) Micros {
 	return max(0, t.tiers[at].spend-a.Lifetime)
 }
 
-// Standing is an account's place in the policy.
+// Standing is the tier of an account and the limits that follow from it.
 type Standing struct {
 	Tier       int
 	TierName   string
-	Next       int                        // level of the next tier; 0 at the highest
-	NextNeeded Micros                     // what is missing to it
-	Limits     map[string][]bucket.Scoped // by category; shared, not to be changed
+	Next       int                        // level of the next tier; 0 in the highest tier
+	NextNeeded Micros                     // spend that the next tier still needs
+	Limits     map[string][]bucket.Scoped // by category; callers must not change it
 	Categories []string                   // the keys of Limits, sorted
 }
 
-// Standing returns where the account stands and the limits it has in each
-// category.
+// Standing returns the account's tier and its limits in each category.
 func (t *Table) Standing(a *Account) Standing {
 	at := t.tierOf(a)
 	s := Standing{Tier: t.tiers[at].level, TierName: t.tiers[at].name}
@@ -173,7 +171,7 @@ func (t *Table) Standing(a *Account) Standing {
 	return s
 }
 
-// overridden returns the limits with the account's own put in their place.
+// overridden returns the limits with the account's overrides of categories applied.
 func (t *Table) overridden(a *Account, limits map[string][]bucket.Scoped) map[string][]bucket.Scoped {
 	out := make(map[string][]bucket.Scoped, len(limits))
 	for name, l := range limits {

@@ -12,13 +12,13 @@ import (
 	"quorate/limiter/codec"
 )
 
-// section says what the records of a block are.
+// section is the kind of the records in a block.
 type section uint8
 
-// The sections. Append only: the numbers are on disks. Those below 32 are what
-// a backup holds, the others are in snapshots alone.
+// The sections. The numbers are on disk: append only. Backups contain the sections below
+// 32, snapshots all sections.
 const (
-	secTime     section = 1 // the log's time, and that of the last key forgotten
+	secTime     section = 1 // the log's time, and the time of the newest forgotten key
 	secPolicy   section = 2
 	secAccounts section = 3
 	secKeys     section = 4
@@ -26,17 +26,18 @@ const (
 
 	secCluster section = 32 // id, command version, running hash, last restore
 	secOwners  section = 33
-	secStage   section = 34 // a restore under way: how far it is
-	secStaged  section = 35 // a block of it
-	secAudit   section = 36 // the oldest first
-	secRemoved section = 37 // ids of nodes that were removed
+	secStage   section = 34 // a restore in progress
+	secStaged  section = 35 // a block of that restore
+	secAudit   section = 36 // oldest first
+	secRemoved section = 37 // ids of removed nodes
 )
 
 const (
-	// blockBytes is when a block is full. One is a restore's entry of the log, so
-	// that it is small: a follower that takes long to store one misses heartbeats.
+	// blockBytes is the size at which a block is full. It is small, because a restore
+	// proposes one log entry per block: a follower that takes long to store an entry
+	// misses heartbeats.
 	blockBytes = 64 << 10
-	// maxBlock bounds what is read; a policy is one record.
+	// maxBlock is the maximum size of a block; a policy is a single record.
 	maxBlock = MaxPolicy + blockBytes
 )
 
@@ -46,8 +47,8 @@ const (
 	backupMagic   = "quorateB\x01"
 )
 
-// blocks gathers records into blocks and hands each to emit, whose argument is
-// good until it returns.
+// blocks collects records into blocks and calls emit for each block. The block is valid
+// until emit returns.
 type blocks struct {
 	emit func(block []byte) error
 	of   section
@@ -72,7 +73,7 @@ func (b *blocks) record(of section, write func(w *codec.Writer)) {
 	}
 }
 
-// flush hands over what was gathered and returns the first error.
+// flush emits the current block and returns the first error.
 func (b *blocks) flush() error {
 	if records, err := b.w.Finish(); b.n > 0 && err == nil {
 		b.head = binary.BigEndian.AppendUint32(append(b.head[:0], byte(b.of)), uint32(b.n))
@@ -84,7 +85,7 @@ func (b *blocks) flush() error {
 	return b.w.Err()
 }
 
-// blockHead is the length of what stands before the records of a block.
+// blockHead is the length of a block's header in bytes.
 const blockHead = 5
 
 // readBlock calls read for each record of a block.
@@ -96,7 +97,7 @@ func readBlock(block []byte, read func(of section, r *codec.Reader) error) error
 	r := codec.NewReader(block[blockHead:])
 	for range n {
 		if r.Left() == 0 {
-			return errors.New("fewer records in a block than it says")
+			return errors.New("fewer records in a block than its header says")
 		}
 		err := read(of, r)
 		if err == nil {
@@ -109,7 +110,7 @@ func readBlock(block []byte, read func(of section, r *codec.Reader) error) error
 	return r.End()
 }
 
-// fileWriter writes blocks to a file, each after its length.
+// fileWriter writes blocks to a file, each preceded by its length.
 type fileWriter struct {
 	to  *bufio.Writer
 	sum *xxhash.Digest
@@ -132,7 +133,7 @@ func (f *fileWriter) block(b []byte) error {
 	return err
 }
 
-// end writes the end, a length of 0, and to raw the checksum of all before.
+// end writes the final length, 0, and then, to raw, the checksum of all bytes before.
 func (f *fileWriter) end(raw io.Writer) error {
 	if err := f.block(nil); err != nil {
 		return err
@@ -144,27 +145,27 @@ func (f *fileWriter) end(raw io.Writer) error {
 	return err
 }
 
-// readFile hands each block of a file to each, and returns nil when the file is
-// whole. Blocks are handed over before the checksum is known.
+// readFile calls each for every block of a file, and returns nil if the file is complete
+// and its checksum matches. It calls each before it has verified the checksum.
 func readFile(from io.Reader, magic string, each func(block []byte) error) error {
 	sum := xxhash.New()
 	in := io.TeeReader(bufio.NewReaderSize(from, 64<<10), sum)
 	head := make([]byte, len(magic))
 	if _, err := io.ReadFull(in, head); err != nil {
-		return fmt.Errorf("the first bytes: %w", err)
+		return fmt.Errorf("read the header: %w", err)
 	}
 	last := len(magic) - 1
 	switch {
 	case string(head[:last]) != magic[:last]:
-		return errors.New("it does not begin like one")
+		return errors.New("it has another format")
 	case head[last] != magic[last]:
-		return fmt.Errorf("it is of version %d, this program reads version %d: %w", head[last], magic[last], ErrUnknownCommand)
+		return fmt.Errorf("it has version %d, this program reads version %d: %w", head[last], magic[last], ErrUnknownCommand)
 	}
 	var length [4]byte
 	var block []byte
 	for {
 		if _, err := io.ReadFull(in, length[:]); err != nil {
-			return cutShort(err)
+			return truncated(err)
 		}
 		n := binary.BigEndian.Uint32(length[:])
 		if n > maxBlock {
@@ -178,7 +179,7 @@ func readFile(from io.Reader, magic string, each func(block []byte) error) error
 		}
 		block = block[:n]
 		if _, err := io.ReadFull(in, block); err != nil {
-			return cutShort(err)
+			return truncated(err)
 		}
 		if err := each(block); err != nil {
 			return err
@@ -187,21 +188,21 @@ func readFile(from io.Reader, magic string, each func(block []byte) error) error
 	want := sum.Sum64()
 	var got [8]byte
 	if _, err := io.ReadFull(in, got[:]); err != nil {
-		return cutShort(err)
+		return truncated(err)
 	}
 	if binary.BigEndian.Uint64(got[:]) != want {
 		return errors.New("the checksum differs")
 	}
 	if n, err := in.Read(length[:1]); n > 0 || err != io.EOF {
-		return errors.New("there are bytes after its end")
+		return errors.New("it continues after its end")
 	}
 	return nil
 }
 
-// cutShort says that a file ends before its end.
-func cutShort(err error) error {
+// truncated replaces the errors io.EOF and io.ErrUnexpectedEOF.
+func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("it ends too early")
+		return errors.New("it is truncated")
 	}
 	return err
 }

@@ -8,11 +8,11 @@ import (
 	"quorate/limiter/codec"
 )
 
-// ErrSnapshot is a snapshot that is damaged or of another version.
+// ErrSnapshot is wrapped by the errors of an invalid snapshot.
 var ErrSnapshot = errors.New("the snapshot is damaged or of another version")
 
-// Frozen is the state as it stood at one log index. It shares accounts and keys
-// with the state, which copies what it changes.
+// Frozen is an immutable view of the state at one log index. It shares accounts and keys
+// with the state, which copies before it changes them.
 type Frozen struct {
 	Index     uint64
 	now       int64
@@ -31,10 +31,10 @@ type Frozen struct {
 	stage     *frozenStage
 }
 
-// Freeze returns the state as it stands, in a time that does not grow with the
-// number of accounts.
+// Freeze returns a view of the current state. Its time does not depend on the number of
+// accounts.
 func (s *State) Freeze() *Frozen {
-	s.mu.Lock() // of Apply too: freezing begins a generation
+	s.mu.Lock() // excludes Apply, because freezing starts a generation
 	defer s.mu.Unlock()
 	f := s.freezeLocked()
 	if s.stage != nil {
@@ -52,7 +52,7 @@ func (s *State) freezeLocked() *Frozen {
 	}
 }
 
-// Write writes the snapshot. Replicas of equal state write equal bytes.
+// Write writes a snapshot. Equal states write equal bytes.
 func (f *Frozen) Write(to io.Writer) error {
 	out, err := newFileWriter(to, snapshotMagic)
 	if err != nil {
@@ -77,7 +77,7 @@ func (f *Frozen) Write(to io.Writer) error {
 	return out.end(to)
 }
 
-// data writes what a backup holds.
+// data writes the sections that a backup contains.
 func (f *Frozen) data(b *blocks) {
 	b.record(secTime, func(w *codec.Writer) {
 		w.Array(2)
@@ -94,7 +94,7 @@ func (f *Frozen) data(b *blocks) {
 	}
 	var list []*Account
 	for i := range f.accounts {
-		// Sorted: the order in a shard is that of the log, not of the accounts.
+		// Sort the accounts: their order in a shard depends on the order of commands.
 		list = f.accounts.sorted(i, list)
 		for _, a := range list {
 			b.record(secAccounts, a.encode)
@@ -128,8 +128,8 @@ func (k *keyRecord) decode(r *codec.Reader) {
 	k.time, k.index, k.amount, k.typ = r.Int(), r.Uint(), Micros(r.Int()), EntryType(r.Below(len(entryNames)))
 }
 
-// ReadState builds a state from a snapshot. Its error wraps ErrSnapshot where
-// the bytes are at fault.
+// ReadState reads a state from a snapshot. The error wraps ErrSnapshot, and
+// ErrUnknownCommand if a newer program wrote the snapshot.
 func ReadState(from io.Reader) (*State, error) {
 	s, err := NewState()
 	if err != nil {
@@ -142,8 +142,7 @@ func ReadState(from io.Reader) (*State, error) {
 	return s, nil
 }
 
-// readRecord takes one record of a snapshot over into a state that nobody else
-// sees yet.
+// readRecord adds one record of a snapshot to a new state that only the caller uses.
 func (s *State) readRecord(of section, r *codec.Reader) error {
 	switch of {
 	case secCluster:
@@ -180,7 +179,7 @@ func (s *State) readRecord(of section, r *codec.Reader) error {
 			return r.Err()
 		}
 		if s.stage == nil {
-			return errors.New("a staged block without a stage")
+			return errors.New("a block of a restore without its restore")
 		}
 		return s.stage.read(block, maxIndex)
 	default:
@@ -189,10 +188,10 @@ func (s *State) readRecord(of section, r *codec.Reader) error {
 	return nil
 }
 
-// maxIndex is above every index of the log.
+// maxIndex is larger than every index of the log.
 const maxIndex = 1<<64 - 1
 
-// readData takes one record of a backup over. No key of it is newer than upTo.
+// readData adds one record of a backup to the state. It clamps the index of a key to upTo.
 func (s *State) readData(of section, r *codec.Reader, upTo uint64) error {
 	switch of {
 	case secTime:

@@ -5,31 +5,31 @@ import (
 	"sync/atomic"
 )
 
-// State is the replicated state. Apply must be called by one goroutine at a
-// time; everything else may be called at any time by any.
+// State is the replicated state. Apply must not be called concurrently with itself. All
+// other exported methods may be called concurrently, also with Apply.
 type State struct {
 	accounts atomic.Pointer[accounts]
 	table    atomic.Pointer[Table]
 	owners   atomic.Pointer[Map]
 	tokens   atomic.Pointer[Tokens]
 
-	mu        sync.RWMutex // guards what follows
+	mu        sync.RWMutex // guards the fields below
 	index     uint64
-	now       int64 // milliseconds, never falls
-	forgot    int64 // time of the last key that was forgotten
+	now       int64 // the log's time in milliseconds since 1970; never falls
+	forgot    int64 // time of the newest forgotten key
 	clusterID string
 	keys      *keyLog
 	expiries  expiries
 	hash      hashRing
 	audit     auditLog
-	version   uint64   // of commands, in force
-	stage     *stage   // a restore under way; nil: none
+	version   uint64   // version of commands in force
+	stage     *stage   // the restore in progress, nil if there is none
 	restored  string   // id of the last restore
-	removed   []string // ids of nodes, in the order of their removal; replaced, never changed
+	removed   []string // ids of removed nodes in the order of removal; replaced, never changed in place
 }
 
-// NewState returns the state of a cluster in which nothing has happened: the
-// default policy at revision 1, no accounts, no tokens and no owners.
+// NewState returns the initial state: the default policy at revision 1, no accounts, no
+// tokens and no owners.
 func NewState() (*State, error) {
 	t, err := Compile(1, defaultPolicy)
 	if err != nil {
@@ -46,10 +46,10 @@ func NewState() (*State, error) {
 // Table returns the policy in force.
 func (s *State) Table() *Table { return s.table.Load() }
 
-// Map returns the ownership map in force; its epoch is 0 before the first.
+// Map returns the ownership map in force, with epoch 0 before the first map.
 func (s *State) Map() *Map { return s.owners.Load() }
 
-// Account returns an account, nil if it was never seen. It must not be changed.
+// Account returns an account, nil if it does not exist. Callers must not change it.
 func (s *State) Account(id string) *Account { return s.accounts.Load().get(id) }
 
 // ClusterID returns the cluster's id, empty before it has one.
@@ -66,15 +66,15 @@ func (s *State) Index() uint64 {
 	return s.index
 }
 
-// Now returns the time of the log, in milliseconds since 1970.
+// Now returns the log's time in milliseconds since 1970.
 func (s *State) Now() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.now
 }
 
-// KeysSince returns the time, in milliseconds since 1970, since which every
-// key is remembered; 0 before the first command.
+// KeysSince returns the earliest time, in milliseconds since 1970, since which all keys
+// are remembered; 0 before the first command.
 func (s *State) KeysSince() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -88,9 +88,9 @@ func (s *State) keysSinceLocked() int64 {
 	return max(0, s.now-KeyWindow, s.forgot+1)
 }
 
-// Entry returns the entry that was applied under a key, while the key is
-// remembered.
-func (s *State) Entry(account, key string) (Entry, bool) {
+// Entry returns the entry that was applied under a key. ok is false if there is none, or
+// if the key is forgotten.
+func (s *State) Entry(account, key string) (e Entry, ok bool) {
 	hash := hashKey(account, key)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -101,7 +101,7 @@ func (s *State) Entry(account, key string) (Entry, bool) {
 	return Entry{Key: key, Type: k.typ, Amount: k.amount, Index: k.index}, true
 }
 
-// Skip notes a log index that carries no command.
+// Skip records the index of a log entry that is not a command.
 func (s *State) Skip(index uint64) {
 	s.mu.Lock()
 	s.index = max(s.index, index)

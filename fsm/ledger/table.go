@@ -9,10 +9,10 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Table is a policy compiled for look-up. It is immutable.
+// Table is a compiled policy. It is immutable.
 type Table struct {
 	Revision uint64
-	Doc      []byte // the document it was compiled from
+	Doc      []byte // source document
 	Policy   *Policy
 
 	replication bucket.Replication
@@ -23,8 +23,7 @@ type Table struct {
 	exceptions []exception
 }
 
-// Replication returns what the policy says of copies and of nodes that are cut
-// off.
+// Replication returns the policy's settings for replicas and for nodes that are cut off.
 func (t *Table) Replication() bucket.Replication { return t.replication }
 
 type tier struct {
@@ -37,7 +36,7 @@ type tier struct {
 type category struct {
 	name    string
 	minTier int
-	limited bool // some tier limits it
+	limited bool // at least one tier limits it
 }
 
 type model struct {
@@ -48,11 +47,11 @@ type model struct {
 
 type exception struct {
 	model
-	limits [][]bucket.Scoped // by index of the tier; nil: the category's hold
+	limits [][]bucket.Scoped // by index of the tier; nil: the category's limits apply
 }
 
-// Compile parses and checks a document and builds its table. Its error is
-// Faults and names everything that is wrong.
+// Compile parses and validates a document and builds its table. The error is Faults, with
+// every error of the document.
 func Compile(revision uint64, doc []byte) (*Table, error) {
 	p, err := ParsePolicy(doc)
 	if p == nil {
@@ -76,7 +75,7 @@ func Compile(revision uint64, doc []byte) (*Table, error) {
 	for i, rule := range p.Tiers {
 		c.tier(rule, "tiers["+strconv.Itoa(i)+"]", i == 0)
 	}
-	// By name, so that the same document is told the same each time.
+	// Sorted, so that the same document always has the same errors in the same order.
 	for _, name := range slices.Sorted(maps.Keys(p.Categories)) {
 		c.minTier(p.Categories[name].MinTier, "categories."+name+".min_tier")
 	}
@@ -96,35 +95,35 @@ func Compile(revision uint64, doc []byte) (*Table, error) {
 }
 
 type compiler struct {
-	walk
+	validator
 	t       *Table
 	highest int // level
 }
 
 func (c *compiler) category(name, at string) {
 	if name != "" && c.t.categories[name] == nil {
-		c.fault(at, "%q is not among the categories", name)
+		c.fault(at, "the policy has no category %q", name)
 	}
 }
 
 func (c *compiler) minTier(level int, at string) {
 	if level > c.highest {
-		c.fault(at, "no tier is at level %d or above", level)
+		c.fault(at, "no tier has level %d or above", level)
 	}
 }
 
 func (c *compiler) tier(rule Tier, at string, first bool) {
-	spend, _ := ParseMoney(rule.Spend) // its fault is noted
+	spend, _ := ParseMoney(rule.Spend) // ParsePolicy has recorded the error
 	k := tier{level: rule.Level, name: rule.Name, spend: spend, limits: map[string][]bucket.Scoped{}}
 	last := c.t.tiers[len(c.t.tiers)-1]
 	free := rule.Level == 0 && first
 	switch {
 	case free && spend != 0:
-		c.fault(at+".spend", `want "0": tier 0 is where everybody begins`)
+		c.fault(at+".spend", `want "0": every account starts in tier 0`)
 	case !free && rule.Level >= 0 && rule.Level <= last.level:
-		c.fault(at+".level", "want more than the level before, %d", last.level)
+		c.fault(at+".level", "want more than the previous level, %d", last.level)
 	case !free && rule.Spend != "" && spend <= last.spend:
-		c.fault(at+".spend", "want more than the spend before, %s", last.spend)
+		c.fault(at+".spend", "want more than the previous spend, %s", last.spend)
 	}
 	for _, name := range slices.Sorted(maps.Keys(rule.Limits)) {
 		rules := rule.Limits[name]
@@ -132,7 +131,7 @@ func (c *compiler) tier(rule Tier, at string, first bool) {
 			known.limited = true
 		}
 		c.category(name, at+".limits."+name)
-		quiet := walk{} // ParsePolicy has noted what is wrong with each limit
+		quiet := validator{} // ParsePolicy has recorded the errors of each limit
 		k.limits[name] = quiet.scoped(name, "", rules, bucket.SourceTier)
 	}
 	c.highest = max(c.highest, rule.Level)
@@ -155,22 +154,21 @@ func (c *compiler) exception(e Exception, at string) {
 	for i, t := range c.t.tiers {
 		known[t.level] = true
 		if rules, ok := e.Limits[strconv.Itoa(t.level)]; ok {
-			quiet := walk{}
+			quiet := validator{}
 			nearest = quiet.scoped(k.match, "", rules, bucket.SourceException)
 		}
 		k.limits[i] = nearest
 	}
 	for _, level := range slices.Sorted(maps.Keys(e.Limits)) {
 		if v, err := strconv.Atoi(level); err == nil && !known[v] {
-			c.fault(at+".limits."+level, "no tier is at that level")
+			c.fault(at+".limits."+level, "no tier has that level")
 		}
 	}
 	c.t.exceptions = append(c.t.exceptions, k)
 }
 
-// matches reports whether s, in whatever case, matches the lower-case pattern,
-// in which * is any run of characters. It takes time in proportion to
-// len(pattern) x len(s) at most.
+// matches reports whether s, in any case, matches the lower-case pattern, in which *
+// matches any run of characters. Its time is O(len(pattern) x len(s)).
 func matches(pattern, s string) bool {
 	star, mark := -1, 0
 	p, i := 0, 0

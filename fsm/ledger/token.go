@@ -11,20 +11,20 @@ import (
 	"quorate/limiter/codec"
 )
 
-// Bounds of tokens.
+// The limits of tokens.
 const (
 	MaxTokens    = 1000
 	MaxTokenName = 64 // bytes
 )
 
-// Scopes is a set of what a token allows.
+// Scopes is a set of scopes.
 type Scopes uint8
 
 // The scopes. Append only: the numbers are in the log.
 const (
 	ScopeCheck  Scopes = 1 << iota // decide, settle and release
-	ScopeLedger                    // record money
-	ScopeRead                      // read everything but tokens, audit and backups
+	ScopeLedger                    // record payments and usage
+	ScopeRead                      // read everything except tokens, audit and backups
 	ScopeAdmin                     // everything
 
 	allScopes = ScopeCheck | ScopeLedger | ScopeRead | ScopeAdmin
@@ -32,8 +32,8 @@ const (
 
 var scopeNames = [...]string{"check", "ledger", "read", "admin"}
 
-// ParseScope returns the scope of a name.
-func ParseScope(name string) (Scopes, bool) {
+// ParseScope returns the scope with a name; ok is false if there is none.
+func ParseScope(name string) (s Scopes, ok bool) {
 	at := slices.Index(scopeNames[:], name)
 	if at < 0 {
 		return 0, false
@@ -55,49 +55,50 @@ func (s Scopes) Names() []string {
 // String returns the names with commas between them.
 func (s Scopes) String() string { return strings.Join(s.Names(), ",") }
 
-// Allow reports whether one of the wanted scopes is in the set; admin is all.
+// Allow reports whether the set contains one of the wanted scopes, or admin.
 func (s Scopes) Allow(want Scopes) bool { return s&(want|ScopeAdmin) != 0 }
 
-// ValidTokenName reports whether s names a token: the alphabet of accounts, at
-// most 64 bytes.
+// ValidTokenName reports whether s is a valid name of a token: the alphabet of account
+// ids, at most 64 bytes.
 func ValidTokenName(s string) bool { return validName(s, MaxTokenName) }
 
-// SecretHash is all that is kept of a secret. Secrets have 256 random bits, so
-// that a plain SHA-256 cannot be searched.
+// SecretHash is the SHA-256 of a secret; the secret itself is not stored. Secrets have 256
+// random bits, so a fast hash is safe.
 type SecretHash [sha256.Size]byte
 
 // HashSecret returns the hash of a secret.
 func HashSecret(secret []byte) SecretHash { return sha256.Sum256(secret) }
 
-// Token is a name that a secret stands for, and what it allows.
+// Token is the name and the scopes of a secret.
 type Token struct {
 	Name    string
 	Scopes  Scopes
 	Hash    SecretHash
-	Created int64 // milliseconds since 1970, of the log
+	Created int64 // the log's time in milliseconds since 1970
 }
 
-// Caller is who asks: a token's name or one of the actors, and what it allows.
+// Caller is an authenticated caller: the name of a token or an Actor constant, and the
+// caller's scopes.
 type Caller struct {
 	Name   string
 	Scopes Scopes
 }
 
-// Tokens are all tokens at one point of the log. They are never changed.
+// Tokens holds all tokens at one point of the log. It is immutable.
 type Tokens struct {
 	byName map[string]*Token
 	byHash map[SecretHash]*Token
 }
 
-// Len returns how many there are.
+// Len returns the number of tokens.
 func (t *Tokens) Len() int { return len(t.byName) }
 
-// Get returns a token by its name, nil where there is none.
+// Get returns the token with a name, nil if there is none.
 func (t *Tokens) Get(name string) *Token { return t.byName[name] }
 
-// Find returns the token of a secret's hash, nil where there is none. How long
-// the look-up takes tells at most of hashes, which nobody can choose; the last
-// comparison takes the same time whatever it finds.
+// Find returns the token with the hash of a secret, nil if there is none. The time of the
+// map look-up reveals information only about hashes, which a client cannot choose; the
+// final comparison takes constant time.
 func (t *Tokens) Find(h SecretHash) *Token {
 	k := t.byHash[h]
 	if k == nil || subtle.ConstantTimeCompare(k.Hash[:], h[:]) != 1 {
@@ -106,7 +107,7 @@ func (t *Tokens) Find(h SecretHash) *Token {
 	return k
 }
 
-// List returns all tokens by name.
+// List returns all tokens, sorted by name.
 func (t *Tokens) List() []*Token {
 	return slices.SortedFunc(maps.Values(t.byName), func(a, b *Token) int { return cmp.Compare(a.Name, b.Name) })
 }
@@ -115,14 +116,14 @@ func newTokens() *Tokens {
 	return &Tokens{byName: map[string]*Token{}, byHash: map[SecretHash]*Token{}}
 }
 
-// with returns the tokens and one more, in the place of any of its name.
+// with returns a copy with the token added, or replaced if its name exists.
 func (t *Tokens) with(k *Token) *Tokens {
 	next := t.without(k.Name)
 	next.byName[k.Name], next.byHash[k.Hash] = k, k
 	return next
 }
 
-// without returns the tokens but for one.
+// without returns a copy without the token of that name.
 func (t *Tokens) without(name string) *Tokens {
 	next := &Tokens{byName: maps.Clone(t.byName), byHash: maps.Clone(t.byHash)}
 	if k := t.byName[name]; k != nil {
@@ -132,7 +133,7 @@ func (t *Tokens) without(name string) *Tokens {
 	return next
 }
 
-// locksOut reports whether the tokens would leave nobody to make or revoke any.
+// locksOut reports whether no token could create or revoke tokens.
 func (t *Tokens) locksOut() bool {
 	for _, k := range t.byName {
 		if k.Scopes.Allow(ScopeAdmin) {

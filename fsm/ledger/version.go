@@ -1,8 +1,8 @@
 package ledger
 
-// The versions of commands. A command is written in the lowest version that has
-// all its operations, and the leader writes none above the version in force,
-// which rises, through the log, once every node of the cluster knows it.
+// The versions of commands. A command is written in the lowest version that has all its
+// operations. The leader writes no command above the version in force. An entry of the
+// log raises the version in force once every node of the cluster knows it.
 //
 //	1	entries, patches, maps, the cluster's id, policies, deletions, ticks, OpVersion
 //	2	OpRestore
@@ -12,10 +12,10 @@ const (
 	currentVersion = 3
 )
 
-// NewestVersion is the newest version of commands that this program knows.
+// NewestVersion returns the newest version of commands that this program knows.
 func NewestVersion() uint64 { return newestVersion }
 
-// since is the version that brought a kind of operation.
+// since returns the first version that has a kind of operation.
 func (k OpKind) since() uint64 {
 	switch {
 	case k >= OpToken:
