@@ -1,5 +1,5 @@
 // Package codec reads and writes the bytes that nodes send each other and keep on
-// disks: MessagePack, and a few fixed-width numbers in front of it.
+// disks. They are MessagePack.
 //
 // A Reader trusts nothing. It checks each length against a bound and against the
 // bytes that are there before it takes memory for it, and it refuses a number that
@@ -19,7 +19,6 @@ package codec
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -296,18 +295,10 @@ func (r *Reader) data(least, most int) (b []byte, null bool) {
 	return r.take(n), null
 }
 
-// Byte reads one byte.
+// Byte reads one byte, such as the kind of a message in front of its values.
 func (r *Reader) Byte() byte {
 	if b := r.take(1); r.err == nil {
 		return b[0]
-	}
-	return 0
-}
-
-// Fixed64 reads a number of 8 bytes, the most significant first.
-func (r *Reader) Fixed64() uint64 {
-	if b := r.take(8); r.err == nil {
-		return binary.BigEndian.Uint64(b)
 	}
 	return 0
 }

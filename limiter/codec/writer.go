@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"encoding/binary"
 	"sync"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -88,8 +87,5 @@ func (w *Writer) Bytes(b []byte) { w.Fail(w.enc.EncodeBytes(b)) }
 // Raw writes values that are encoded already.
 func (w *Writer) Raw(b []byte) { w.out.b = append(w.out.b, b...) }
 
-// Byte writes one byte.
+// Byte writes one byte, such as the kind of a message in front of its values.
 func (w *Writer) Byte(b byte) { w.out.b = append(w.out.b, b) }
-
-// Fixed64 writes a number in 8 bytes, the most significant first.
-func (w *Writer) Fixed64(n uint64) { w.out.b = binary.BigEndian.AppendUint64(w.out.b, n) }

@@ -134,11 +134,12 @@ func (e *Exchange) spawnLocked(fn func(ctx context.Context)) bool {
 
 // Serve answers a message of another node.
 func (e *Exchange) Serve(message []byte) ([]byte, error) {
-	if len(message) == 0 {
-		return nil, fmt.Errorf("%w: empty", ErrMessage)
+	r := newReader(message)
+	kind := r.Byte()
+	if err := r.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
-	r := newReader(message[1:])
-	switch message[0] {
+	switch kind {
 	case kindBounds:
 		return e.serveBounds(r)
 	case kindUsage:
@@ -150,5 +151,5 @@ func (e *Exchange) Serve(message []byte) ([]byte, error) {
 	case kindCanImport:
 		return e.serveCanImport(r)
 	}
-	return nil, fmt.Errorf("%w: unknown kind %d", ErrMessage, message[0])
+	return nil, fmt.Errorf("%w: unknown kind %d", ErrMessage, kind)
 }
