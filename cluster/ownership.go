@@ -107,7 +107,6 @@ func (n *Node) Boot() uint64 { return n.boot }
 // ownershipLoop adopts each map that is applied, asks about each that is heard
 // of, and sends what waits in the outbox.
 func (n *Node) ownershipLoop() {
-	n.adopt(n.cfg.FSM.Map()) // of a snapshot
 	for {
 		select {
 		case <-n.owners.applied:
@@ -255,13 +254,6 @@ func (n *Node) Reachable(id string) bool { return n.owners.routes.Load().Reachab
 
 // Relay returns a node that has reached the other lately, empty without any.
 func (n *Node) Relay(to string) string { return n.owners.routes.Load().Relay(to) }
-
-// everHadQuorum reports whether this boot has reached a majority.
-func (n *Node) everHadQuorum() bool {
-	n.owners.mu.Lock()
-	defer n.owners.mu.Unlock()
-	return n.owners.node.EverHadQuorum()
-}
 
 // majorityBeats returns for how many beats a majority has been reached.
 func (n *Node) majorityBeats() int {

@@ -309,12 +309,11 @@ func (n *Node) Lost(to string, q Ping) {
 
 // noteQuorum notes that a majority is reached.
 func (n *Node) noteQuorum() {
-	n.everHadQuorum = n.everHadQuorum || n.majority(n.timing.CutOff)
+	if !n.everHadQuorum && n.majority(n.timing.CutOff) {
+		n.everHadQuorum = true
+		n.route()
+	}
 }
-
-// EverHadQuorum reports whether this boot has reached a majority. One that
-// knows no other node yet must not take itself for cut off.
-func (n *Node) EverHadQuorum() bool { return n.everHadQuorum }
 
 // MajorityBeats returns for how many beats in a row a majority of the grantors
 // has answered one of the last Timing.LostBeats.

@@ -101,11 +101,11 @@ func TestANodeThatStoodStillHasMissedNothing(t *testing.T) {
 func TestAQuorumTakesAnAnswer(t *testing.T) {
 	n := node()
 	n.Tick(beat)
-	if n.EverHadQuorum() || n.MajorityBeats() != 0 {
+	if n.Routes().EverHadQuorum() || n.MajorityBeats() != 0 {
 		t.Error("a quorum without an answer")
 	}
 	answer(n, "c", beat, Pong{})
-	if !n.EverHadQuorum() {
+	if !n.Routes().EverHadQuorum() {
 		t.Error("two of three are a quorum")
 	}
 	for i := range 10 {
@@ -117,15 +117,15 @@ func TestAQuorumTakesAnAnswer(t *testing.T) {
 	if n.Tick(3 * beat); n.MajorityBeats() != 0 {
 		t.Error("ten beats without an answer leave a majority")
 	}
-	if !n.EverHadQuorum() {
+	if !n.Routes().EverHadQuorum() {
 		t.Error("a quorum was forgotten")
 	}
 	alone := New(ledger.Member{ID: "a", Boot: 1}, DefaultTiming())
-	if alone.Tick(0); alone.EverHadQuorum() {
+	if alone.Tick(0); alone.Routes().EverHadQuorum() {
 		t.Error("a quorum without a map")
 	}
 	alone.Adopt(&ledger.Map{Epoch: 1, Grantors: []string{"a"}})
-	if alone.Tick(beat); !alone.EverHadQuorum() {
+	if alone.Tick(beat); !alone.Routes().EverHadQuorum() {
 		t.Error("one of one is a quorum")
 	}
 }

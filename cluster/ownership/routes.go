@@ -2,6 +2,7 @@ package ownership
 
 // Routes tells which nodes are reached, frozen: it is read at every check.
 type Routes struct {
+	quorum   bool
 	majority bool
 	nodes    map[string]route
 }
@@ -17,6 +18,10 @@ func (r *Routes) Reachable(id string) bool { return r.nodes[id].reachable }
 
 // Relay returns a node that has reached another lately, empty without any.
 func (r *Routes) Relay(to string) string { return r.nodes[to].relay }
+
+// EverHadQuorum reports whether this boot has reached a majority. A node that
+// knows no other yet must not take itself for cut off.
+func (r *Routes) EverHadQuorum() bool { return r.quorum }
 
 // Majority reports whether a majority of the grantors has been reached within
 // the last beats. A node is cut off only after a while without.
@@ -40,7 +45,7 @@ func (n *Node) reroute() {
 func (n *Node) reachable(p *Peer) bool { return p.Missed < n.timing.Unreachable }
 
 func (n *Node) route() {
-	r := &Routes{majority: n.majority(n.timing.CutOff), nodes: make(map[string]route, len(n.peers))}
+	r := &Routes{quorum: n.everHadQuorum, majority: n.majority(n.timing.CutOff), nodes: make(map[string]route, len(n.peers))}
 	for _, id := range n.order {
 		p := n.peers[id]
 		if !n.reachable(p) {

@@ -15,27 +15,18 @@ import (
 
 var errNoAnswer = errors.New("no answer in time")
 
-// members is the other nodes as a walk knows them.
-type members struct{ *node }
-
-// Ready is limiter.Membership.
-func (m members) Ready() bool { return m.ready() }
-
 // answer takes a decision, or the reason for which there is none.
 type answer func(d bucket.Decision, err error)
 
 // enter decides a check as the node that a client asked.
 func (n *node) enter(c *bucket.Check, done func(bucket.Decision, bool)) {
-	n.walk(limiter.NewWalk(n.id, members{n}, c), c, func(d bucket.Decision, err error) { done(d, err == nil) })
+	n.walk(limiter.NewWalk(n.id, n, c), c, func(d bucket.Decision, err error) { done(d, err == nil) })
 }
 
 // serve decides a check as another node asked for it.
 func (n *node) serve(r bucket.Route, c *bucket.Check, done answer) {
-	if r.Epoch > n.local.Epoch() && r.Epoch > n.hurried {
-		n.hurried = r.Epoch
-		n.renew()
-	}
-	n.walk(limiter.ServeWalk(n.id, members{n}, r, c, false), c, done)
+	n.post(n.ownership.Heard(r.Epoch, n.clock()))
+	n.walk(limiter.ServeWalk(n.id, n, r, c, false), c, done)
 }
 
 // walk makes the steps of a walk.
@@ -84,7 +75,7 @@ func (n *node) own(c *bucket.Check, done answer) {
 	try()
 }
 
-// ask asks another node, for as long as the step says. A refusal carries the map.
+// ask asks another node, for as long as the step says. A refusal names the map's epoch.
 func (n *node) ask(s limiter.Step, c *bucket.Check, done answer) {
 	to, boot, over := n.w.byID[s.Node], n.boot, false
 	finish := func(d bucket.Decision, err error) {
@@ -96,11 +87,10 @@ func (n *node) ask(s limiter.Step, c *bucket.Check, done answer) {
 	n.after(s.For, func() { finish(bucket.Decision{}, errNoAnswer) })
 	n.w.send(n, to, func() {
 		to.serve(bucket.Route{Role: s.Role, Epoch: s.Epoch}, c, func(d bucket.Decision, err error) {
-			refuser := to.m
+			theirs := to.ownership.Epoch()
 			to.w.send(to, n, func() {
 				if n.boot == boot && errors.Is(err, limiter.ErrNotOwner) {
-					n.after(n.lag, func() { n.adopt(refuser) })
-					n.after(0, func() { finish(d, err) })
+					n.fetch(to, theirs, func() { finish(d, err) })
 					return
 				}
 				finish(d, err)

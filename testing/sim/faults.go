@@ -236,7 +236,7 @@ func (w *world) incomplete(owner *node, p int) bool {
 		if at == ledger.Nobody {
 			continue
 		}
-		if id := owner.m.Members; int(at) < len(id) && !slices.Contains(lacks[id[at].ID], p) {
+		if id := owner.ownership.Map().Members; int(at) < len(id) && !slices.Contains(lacks[id[at].ID], p) {
 			have++
 		}
 	}

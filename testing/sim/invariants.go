@@ -35,7 +35,7 @@ type claim struct {
 // that the maps name, and none by an earlier owner than the last one's.
 func (w *world) claimed(n *node, p int) {
 	now := claim{node: n}
-	for e := int(n.m.Epoch); e > 0 && names(w.log[e], n, p); e-- {
+	for e := int(n.ownership.Epoch()); e > 0 && names(w.log[e], n, p); e-- {
 		now.epoch = e
 		// What it had handed over comes back: that is another claim.
 		if role(w.log[e], n, p) == 1 && role(w.log[e-1], n, p) == 0 {
@@ -45,7 +45,7 @@ func (w *world) claimed(n *node, p int) {
 	last := w.claims[p]
 	switch {
 	case now.epoch == 0:
-		w.breaks("%s, boot %d, admits of %d in epoch %d, which does not name it", n.id, n.boot, p, n.m.Epoch)
+		w.breaks("%s, boot %d, admits of %d in epoch %d, which does not name it", n.id, n.boot, p, n.ownership.Epoch())
 	case now.epoch < last.epoch:
 		w.breaks("%s admits of %d, its own since epoch %d, after %s did, whose it is since epoch %d", n.id, p, now.epoch, last.node.id, last.epoch)
 	}
@@ -162,13 +162,13 @@ func (w *world) over(at time.Duration) time.Duration {
 // believed checks that each copy holds at least what its owner goes by.
 func (w *world) believed(n *node) {
 	for p := range Parts {
-		if !n.held.Valid(p, n.clock()) {
+		if !n.ownership.Held().Valid(p, n.clock()) {
 			continue
 		}
 		at := map[string]map[bucket.ID]bucket.State{}
 		n.local.LowerBounds(p, func(id bucket.ID, name string, least bucket.State) {
 			to := w.byID[name]
-			if least.Idle() || !to.alive || !slices.Contains(n.m.Members, ledger.Member{ID: to.id, Boot: to.boot}) {
+			if least.Idle() || !to.alive || !slices.Contains(n.ownership.Map().Members, ledger.Member{ID: to.id, Boot: to.boot}) {
 				return // what was lost with an earlier boot is its own fault
 			}
 			if at[name] == nil {
@@ -200,7 +200,7 @@ func (w *world) settled() bool {
 		}
 		m := last.Members[place[0]]
 		n := w.byID[m.ID]
-		if !n.alive || n.boot != m.Boot || !n.held.Valid(p, n.clock()) {
+		if !n.alive || n.boot != m.Boot || !n.ownership.Held().Valid(p, n.clock()) {
 			return false
 		}
 	}
@@ -214,7 +214,7 @@ func (w *world) settled() bool {
 
 // rests reports whether a node has nothing to do.
 func (w *world) rests(n *node, last *ledger.Map) bool {
-	if n.paused > w.now || n.leaving || !n.ready() || n.m != last || w.Without != Counters && len(n.local.FallbackUsages()) > 0 {
+	if n.paused > w.now || n.leaving || !n.ready() || n.ownership.Epoch() != last.Epoch || w.Without != Counters && len(n.local.FallbackUsages()) > 0 {
 		return false
 	}
 	d := n.local.Tasks()

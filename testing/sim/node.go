@@ -7,11 +7,14 @@ import (
 	"slices"
 	"time"
 
-	"quorate/cluster/lease"
+	"quorate/cluster/ownership"
 	"quorate/fsm/ledger"
 	"quorate/limiter"
 	"quorate/limiter/bucket"
 )
+
+// beats is the product's timing of what each node decides.
+var beats = ownership.DefaultTiming()
 
 // node is one process.
 type node struct {
@@ -31,29 +34,10 @@ type node struct {
 	snapshot, stored, applied int  // epochs: of the snapshot, on disk, in force
 	had                       int  // on disk when this boot began
 
-	m             *ledger.Map // adopted last
-	local         *limiter.Local
-	holder        *lease.Holder
-	held          *lease.Held
-	heard         []health        // by node
-	reached       []time.Duration // when a round trip with the node began last
-	missed        []int           // beats since a node answered: a freeze of our own adds none
-	majorityBeats int             // beats in a row in which a majority of the grantors answered
-	reaches       [][]bool        // by node: whom it has reached, by its own word
-	lag           time.Duration   // of learning of maps
-	hurried       uint64          // the epoch that it asked about as soon as it heard of it
-	busy          map[string]bool // tasks under way
-}
-
-// health is what a node last heard of another.
-type health struct {
-	boot    uint64
-	ready   bool
-	leaving bool
-	epoch   uint64
-	adopted uint64
-	at      time.Duration
-	holds   []bool
+	ownership *ownership.Node
+	local     *limiter.Local
+	lag       time.Duration   // of learning of maps
+	busy      map[string]bool // tasks under way
 }
 
 // clock is the node's monotonic clock.
@@ -66,15 +50,9 @@ func (n *node) start() {
 	n.boot++
 	n.alive, n.paused, n.born = true, 0, n.w.now
 	n.applied, n.had = n.snapshot, n.stored
-	n.holder = lease.NewHolder()
-	n.held = n.holder.Held()
-	size := cap(n.w.nodes)
-	n.heard, n.reached, n.reaches = make([]health, size), make([]time.Duration, size), make([][]bool, size)
-	n.missed, n.majorityBeats = make([]int, size), 0
-	for i := range n.reached {
-		n.reached[i] = -time.Hour
-	}
-	n.busy, n.m = map[string]bool{}, n.w.log[0]
+	n.ownership = ownership.New(ledger.Member{ID: n.id, Boot: n.boot}, beats)
+	n.apply()
+	n.busy = map[string]bool{}
 	var err error
 	n.local, err = limiter.NewLocal(limiter.Config{
 		Node: n.id, Rules: rules{n.w}, Leases: leases{n}, Outbox: outbox{n}, Now: n.clock,
@@ -95,6 +73,9 @@ func partition(account string) int { return int(account[0]-'a') % Parts }
 
 func (n *node) ready() bool { return n.w.Without == Restart || n.applied >= n.had }
 
+// Ready is limiter.Membership, as Reachable and Relay are.
+func (n *node) Ready() bool { return n.ready() && n.ownership.Routes().EverHadQuorum() }
+
 // learn applies the log up to an epoch. Of several maps at once a node may adopt
 // only the last.
 func (n *node) learn(upto int) {
@@ -102,6 +83,7 @@ func (n *node) learn(upto int) {
 	last := n.w.rng.IntN(2) == 0
 	for n.applied < upto {
 		n.applied++
+		n.apply()
 		if n.applied == upto || !last {
 			n.adopt(n.w.log[n.applied])
 		}
@@ -111,119 +93,51 @@ func (n *node) learn(upto int) {
 	}
 }
 
-// latest is the last map that a node knows of.
-func (n *node) latest() *ledger.Map {
-	if t := n.w.log[n.applied]; t.Epoch > n.m.Epoch {
-		return t
-	}
-	return n.m
-}
+// apply notes what the state machine has in force.
+func (n *node) apply() { n.ownership.Applied(n.named(n.w.log[n.applied]), n.ready()) }
 
-// adopt takes over the map in force.
-func (n *node) adopt(t *ledger.Map) {
-	if t.Epoch == 0 || !n.ready() {
-		return
+// named returns a map as the node takes it. Without Boot it names whichever boot
+// of the node is there.
+func (n *node) named(m *ledger.Map) *ledger.Map {
+	if n.w.Without != Boot {
+		return m
 	}
-	v := &limiter.View{Epoch: t.Epoch, Nodes: int64(len(t.Members)), Parts: make([]limiter.Part, Parts), Boots: map[string]uint64{}}
-	for _, m := range t.Members {
-		v.Boots[m.ID] = m.Boot
-	}
-	owned := make([]bool, Parts)
-	for p, place := range t.Places {
-		part := &v.Parts[p]
-		part.Moving = p < len(t.Moving) && t.Moving[p]
-		for role, at := range place {
-			if int(at) >= len(t.Members) {
-				continue
-			}
-			m := t.Members[at]
-			if m.ID == n.id && m.Boot != n.boot && n.w.Without != Boot {
-				continue // an earlier boot
-			}
-			part.Holders[role] = m.ID
-			if m.ID == n.id && (role == 0 || role == 1 && part.Moving) {
-				owned[p] = true
-			}
+	c := *m
+	c.Members = slices.Clone(m.Members)
+	for i := range c.Members {
+		if c.Members[i].ID == n.id {
+			c.Members[i].Boot = n.boot
 		}
 	}
-	if !n.holder.Adopt(terms(t), owned) {
+	return &c
+}
+
+// adopt takes over a map.
+func (n *node) adopt(m *ledger.Map) {
+	v := n.ownership.Adopt(n.named(m))
+	if v == nil {
 		return
 	}
-	n.held = n.holder.Held()
-	n.m = t
-	n.local.Adopt(v)
-	n.renew()
+	to := &limiter.View{Epoch: v.Epoch, Nodes: v.Nodes, Parts: make([]limiter.Part, Parts), Boots: v.Boots}
+	for p, part := range v.Parts {
+		to.Parts[p] = limiter.Part(part)
+	}
+	n.local.Adopt(to)
+	n.post(n.ownership.Renew(n.clock()))
 	n.startTasks()
 }
 
-// terms are a map's terms of leases.
-func terms(m *ledger.Map) lease.Terms {
-	return lease.Terms{Epoch: m.Epoch, Grantors: m.Grantors, Retiring: m.Retiring, Length: m.Lease, Drift: m.Drift}
-}
-
-// holding lists the partitions that this node holds by a handoff.
-func (n *node) holding() []bool {
-	out := make([]bool, Parts)
-	for p := range out {
-		out[p] = n.local.Imported(p)
-	}
-	return out
-}
-
-// ask asks all grantors for a lease.
-func (n *node) renew() {
-	for _, id := range n.holder.Ask() {
-		to := n.w.byID[id]
-		q := lease.Request{Life: lease.Life{ID: n.id, Boot: n.boot}, Epoch: n.holder.Epoch(), Sent: n.clock()}
-		life := n.boot
-		n.w.send(n, to, func() {
-			t := to.latest()
-			boot := uint64(0)
-			for _, m := range t.Members {
-				if m.ID == q.ID {
-					boot = m.Boot
-				}
-			}
-			if n.w.Without == Boot && boot != 0 {
-				boot = q.Boot
-			}
-			if !lease.Grant(q, t.Epoch, boot, to.ready()) {
-				// A refusal carries the map: the owner may hear of it here first.
-				if t.Epoch > q.Epoch && to.ready() {
-					to.w.send(to, n, func() {
-						if n.boot == life {
-							n.after(n.lag, func() { n.adopt(to.latest()) }) // as it is when it is fetched
-						}
-					})
-				}
-				return
-			}
-			to.w.send(to, n, func() {
-				if n.boot == life {
-					n.holder.Granted(to.id, q.Epoch, q.Sent)
-					n.held = n.holder.Held()
-				}
-			})
-		})
-	}
-}
-
-// beat is the ticker: pings, leases, fallback usage, and tasks that are still due.
+// beat is the ticker: pings, fallback usage, and tasks that are still due.
 func (n *node) beat() {
 	n.after(timing.Ping, n.beat)
-	if n.ready() {
-		n.renew()
-	}
-	if n.majority(timing.LostBeats()) {
-		n.majorityBeats++
-	} else {
-		n.majorityBeats = 0
-	}
+	var others []string
 	for _, to := range n.w.nodes {
 		if to != n {
-			n.ping(to)
+			others = append(others, to.id)
 		}
 	}
+	n.ownership.SetPeers(others)
+	n.post(n.ownership.Tick(n.clock()))
 	n.sendUsages()
 	n.startTasks()
 	if n.w.rng.IntN(20) == 0 {
@@ -231,54 +145,71 @@ func (n *node) beat() {
 	}
 }
 
-// majority reports whether a majority of the grantors has answered one of the
-// last pings.
-func (n *node) majority(beats int) bool {
-	have := 0
-	for _, id := range n.m.Grantors {
-		if id == n.id || n.missed[n.w.byID[id].index] < beats {
-			have++
-		}
+// post sends pings.
+func (n *node) post(out []ownership.Message) {
+	for _, m := range out {
+		n.ping(n.w.byID[m.To], m.Ping)
 	}
-	return have >= len(n.m.Grantors)/2+1
 }
 
-func (n *node) ping(to *node) {
-	sent, life := n.w.now, n.boot
-	n.missed[to.index]++
+func (n *node) ping(to *node, q ownership.Ping) {
+	boot := n.boot
 	n.w.send(n, to, func() {
-		h := health{boot: to.boot, ready: to.ready(), leaving: to.leaving, epoch: uint64(to.applied), adopted: to.m.Epoch, holds: to.holding()}
-		reaches := make([]bool, len(to.reached))
-		for i, at := range to.reached {
-			reaches[i] = n.w.now-at < 2*timing.Ping
-		}
+		p := to.answer(q)
 		n.w.send(to, n, func() {
-			if n.boot != life {
-				return
+			if n.boot == boot {
+				n.pong(to, q, p)
 			}
-			h.at, n.missed[to.index] = sent, 0
-			n.heard[to.index], n.reached[to.index], n.reaches[to.index] = h, max(sent, n.reached[to.index]), reaches
 		})
 	})
 }
 
-// Reachable and Relay are what the limiter asks of other nodes.
-func (n *node) Reachable(id string) bool {
-	return n.missed[n.w.byID[id].index] < 4
+func (n *node) answer(q ownership.Ping) *ownership.Pong {
+	if m := n.ownership.Map(); n.w.Without == Boot && m.Boot(q.From.ID) != 0 {
+		q.From.Boot = m.Boot(q.From.ID)
+	}
+	p := &ownership.Pong{Leaving: n.leaving, AppliedIndex: uint64(n.applied), CommandVersion: ledger.NewestVersion(), Imported: n.local.ImportedSet()}
+	n.ownership.Answer(&q, n.clock(), p)
+	return p
 }
 
-func (n *node) Relay(to string) string {
-	want := n.w.byID[to]
-	for _, m := range n.w.nodes {
-		if m == n || m == want || !n.Reachable(m.id) {
-			continue
-		}
-		if r := n.reaches[m.index]; len(r) > 0 && r[want.index] {
-			return m.id
-		}
+func (n *node) pong(from *node, q ownership.Ping, p *ownership.Pong) {
+	o := n.ownership.Pong(from.id, q, p, n.clock())
+	if o.Fetch {
+		n.fetch(from, p.Epoch, func() {})
 	}
-	return ""
+	if o.Retry {
+		n.after(beats.Retry, func() {
+			if q, ok := n.ownership.Retry(from.id, q, n.clock()); ok {
+				n.ping(from, q)
+			}
+		})
+	}
 }
+
+// fetch adopts the map of a node that goes by a later epoch than this one.
+func (n *node) fetch(from *node, epoch uint64, then func()) {
+	if n.ownership.Epoch() >= epoch {
+		then()
+		return
+	}
+	boot := n.boot
+	n.w.send(n, from, func() {
+		m := n.w.log[from.ownership.Epoch()]
+		n.w.send(from, n, func() {
+			if n.boot == boot {
+				n.after(n.lag, func() { n.adopt(m) })
+				n.after(0, then)
+			}
+		})
+	})
+}
+
+// Reachable is limiter.Membership.
+func (n *node) Reachable(id string) bool { return n.ownership.Routes().Reachable(id) }
+
+// Relay is limiter.Membership.
+func (n *node) Relay(to string) string { return n.ownership.Routes().Relay(to) }
 
 // sendUsages tells what this node has admitted as a fallback node to all who should know.
 func (n *node) sendUsages() {
@@ -320,17 +251,10 @@ func (n *node) sendUsages() {
 type leases struct{ n *node }
 
 func (l leases) Valid(p int, now time.Duration) bool {
-	return l.n.w.Without == Lease || l.n.held.Valid(p, now)
+	return l.n.w.Without == Lease || l.n.ownership.Held().Valid(p, now)
 }
-func (l leases) Majority() bool {
-	have, of := 0, l.n.w.voters()
-	for _, v := range of {
-		if v == l.n || l.n.missed[v.index] < cutOff {
-			have++
-		}
-	}
-	return have >= len(of)/2+1
-}
+
+func (l leases) Majority() bool { return l.n.ownership.Routes().Majority() }
 
 // outbox sends usage bounds.
 type outbox struct{ n *node }

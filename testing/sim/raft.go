@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"quorate/cluster/ownership"
 	"quorate/cluster/placement"
 	"quorate/fsm/ledger"
 )
@@ -178,42 +179,20 @@ func (n *node) view() *placement.View {
 	w := n.w
 	v := &placement.View{
 		Now: n.clock(), Self: n.id, ClusterID: "sim", Map: w.log[n.applied], Partitions: Parts, Nodes: map[string]placement.Node{},
-		Commit: uint64(len(w.log) - 1), Version: ledger.NewestVersion(), MajorityBeats: n.majorityBeats, Timing: timing,
+		Commit: uint64(len(w.log) - 1), Version: ledger.NewestVersion(), MajorityBeats: n.ownership.MajorityBeats(), Timing: timing,
 	}
 	for _, m := range w.nodes {
 		if m.member {
 			v.Servers = append(v.Servers, placement.Server{ID: m.id, Address: m.id, Voter: slices.Contains(w.voters(), m)})
 		}
-		h := n.heard[m.index]
-		k := placement.Node{
-			Peer: m.id, Alive: true, Boot: h.boot, Silence: w.now - h.at, Missed: n.missed[m.index], Answers: n.Reachable(m.id),
-			Ready: h.ready, Leaving: h.leaving, Applied: h.epoch, Epoch: h.epoch, HoldingEpoch: h.adopted, Holding: bits(h.holds),
-			Knows: ledger.NewestVersion(),
+		k, p := placement.Node{Answers: true}, m.answer(ownership.Ping{})
+		if m != n {
+			heard, _ := n.ownership.Peer(m.id)
+			k, p = placement.Node{Silence: n.clock() - heard.Heard, Missed: heard.Missed, Answers: n.Reachable(m.id)}, &heard.Pong
 		}
-		for i, reaches := range n.reaches[m.index] {
-			if reaches {
-				k.Reaches = append(k.Reaches, w.nodes[i].id)
-			}
-		}
-		if m == n {
-			k = placement.Node{
-				Peer: n.id, Alive: true, Boot: n.boot, Answers: true, Ready: n.ready(), Leaving: n.leaving,
-				Applied: uint64(n.applied), Epoch: uint64(n.applied), HoldingEpoch: n.m.Epoch, Holding: bits(n.holding()),
-				Knows: ledger.NewestVersion(),
-			}
-		}
+		k.Peer, k.Alive, k.Boot, k.Ready, k.Leaving, k.Reaches = m.id, true, p.Boot, p.Ready, p.Leaving, p.Reaches
+		k.Applied, k.Epoch, k.Knows, k.HoldingEpoch, k.Holding = p.AppliedIndex, p.AppliedEpoch, p.CommandVersion, p.Epoch, p.Imported
 		v.Nodes[m.id] = k
 	}
 	return v
-}
-
-// bits packs what a node holds, a bit for each partition.
-func bits(holds []bool) []byte {
-	out := make([]byte, (Parts+7)/8)
-	for p, held := range holds {
-		if held {
-			out[p/8] |= 1 << (p % 8)
-		}
-	}
-	return out
 }

@@ -20,9 +20,6 @@ import (
 // partition i % Parts.
 const Parts = 4
 
-// cutOff is as the product has it.
-const cutOff = 20 // missed beats
-
 // Without names one protection that a run goes without.
 type Without string
 
