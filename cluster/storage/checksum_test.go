@@ -10,8 +10,8 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
-// TestADamagedEntryIsNotRead changes each part of a stored entry: what is read back
-// is what was stored, or an error.
+// TestADamagedEntryIsNotRead changes each part of a stored entry: reading returns what
+// was stored, or an error.
 func TestADamagedEntryIsNotRead(t *testing.T) {
 	bolt, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(t.TempDir(), "raft.db"), MsgpackUseNewTimeFormat: true})
 	if err != nil {
@@ -57,7 +57,7 @@ func TestADamagedEntryIsNotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := bolt.StoreLog(&entry); err != nil { // as before there were checksums
+	if err := bolt.StoreLog(&entry); err != nil { // as versions without checksums did
 		t.Fatal(err)
 	}
 	if err := s.GetLog(7, &got); err != nil {
@@ -65,7 +65,7 @@ func TestADamagedEntryIsNotRead(t *testing.T) {
 	}
 }
 
-// TestGapsAndOldTermsAreDamage takes away what the pages cannot tell of.
+// TestGapsAndOldTermsAreDamage removes what the structure of the file does not show.
 func TestGapsAndOldTermsAreDamage(t *testing.T) {
 	for name, damage := range map[string]func(*Dir) error{
 		"an entry is missing":        func(d *Dir) error { return d.bolt.DeleteRange(5, 5) },

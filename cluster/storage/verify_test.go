@@ -49,7 +49,7 @@ func writeLog(tb testing.TB, dir string, transactions int) []*raft.Log {
 	return all
 }
 
-// readLog is what a start reads: all entries, or why not.
+// readLog reads all entries, as a start does.
 func readLog(tb testing.TB, dir string) ([]raft.Log, error) {
 	tb.Helper()
 	d, err := Open(dir, "n1", Options{})
@@ -74,9 +74,9 @@ func readLog(tb testing.TB, dir string) ([]raft.Log, error) {
 	return all, nil
 }
 
-// TestFlippedBitsAreFoundOrHarmless flips one bit of a log, or one in each tenth of
-// it: it is refused as damaged, or holds what was written. With ten, bbolt by itself
-// ends the process for one seed in six.
+// TestFlippedBitsAreFoundOrHarmless flips one bit of a log, or one in each tenth of it:
+// the log is refused as damaged, or holds what was written. With ten flipped bits bbolt
+// alone ends the process for one seed in six.
 func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
 	sound := t.TempDir()
 	want := writeLog(t, sound, 200)
@@ -110,19 +110,19 @@ func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
 			t.Fatalf("seed %d: %d entries, want %d", seed, len(got), len(want))
 		}
 		for i := range got {
-			got[i].AppendedAt = want[i].AppendedAt // tells nothing but when
+			got[i].AppendedAt = want[i].AppendedAt // the checksum does not cover it
 			if !reflect.DeepEqual(&got[i], want[i]) {
 				t.Fatalf("seed %d: entry %d is %+v, want %+v", seed, i+1, got[i], *want[i])
 			}
 		}
 	}
 	if refused < seeds/3 || refused == seeds {
-		t.Errorf("%d of %d refused: this shows nothing", refused, seeds)
+		t.Errorf("%d of %d refused: the test needs both outcomes", refused, seeds)
 	}
 }
 
-// TestVerifyingChangesNothing looks at sound and damaged logs, and wants each byte
-// and each file of the directory to be as before.
+// TestVerifyingChangesNothing verifies valid and damaged logs: each byte and each file of
+// the directory must be unchanged.
 func TestVerifyingChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "raft.db")
@@ -135,10 +135,10 @@ func TestVerifyingChangesNothing(t *testing.T) {
 	writeLog(t, dir, 40)
 	before := contents(t, dir)
 	if err := verifyLog(path); err != nil {
-		t.Errorf("a sound log: %v", err)
+		t.Errorf("a valid log: %v", err)
 	}
 	if !reflect.DeepEqual(contents(t, dir), before) {
-		t.Error("a sound log's directory was changed")
+		t.Error("a valid log's directory was changed")
 	}
 	b := []byte(before["raft.db"])
 	b[16] ^= 1 // in the first meta
@@ -192,7 +192,7 @@ func modTimes(tb testing.TB, dir string) map[string]time.Time {
 	return times
 }
 
-// TestWhatIsNoDamage: a log that is in use, or that may not be read, is not called
+// TestWhatIsNoDamage: a log that is in use, or that may not be read, is not reported as
 // damaged.
 func TestWhatIsNoDamage(t *testing.T) {
 	dir := t.TempDir()
