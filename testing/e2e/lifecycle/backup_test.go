@@ -157,7 +157,7 @@ func TestRestoreOutlivesTheLeader(t *testing.T) {
 	}
 	// Nothing has changed; the log gives the restore up in a minute of its time.
 	other := c.Nodes[(asked+1)%3]
-	if r := other.MustDo(t, "POST", "/v1/accounts/late/ledger", testcluster.Entry{Key: "k2", Type: "purchase", Amount: "5"}); r.Status != 503 || !strings.Contains(r.String(), "restore is under way") {
+	if r := other.MustDo(t, "POST", "/v1/accounts/late/ledger", testcluster.Entry{Key: "k2", Type: "purchase", Amount: "5"}); r.Status != 503 || !strings.Contains(r.String(), "restore is in progress") {
 		t.Errorf("a write while it is open: %s", r)
 	}
 	if now := wantEqual(t, c); now.Content != was.Content {
@@ -238,7 +238,7 @@ func watchRestore(t *testing.T, ready, writes *testcluster.Node) *watched {
 		if err != nil {
 			w.load.Fail("during the restore: %v", err)
 		} else if r.Status != 404 {
-			if w.refused++; r.Status != 503 || !strings.Contains(r.String(), "restore is under way") {
+			if w.refused++; r.Status != 503 || !strings.Contains(r.String(), "restore is in progress") {
 				w.load.Fail("during the restore: %s", r)
 			}
 		}
