@@ -7,6 +7,9 @@ TOOL    := go tool -modfile=testing/tools/go.mod
 # containers on newer engines.
 COMPOSE  = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 FOLDERS := api cluster cmd fsm limiter testing
+# Clusters of real processes are slow on a busy machine: testing/e2e/lifecycle can take
+# longer than the 10 minutes that go test gives a package.
+WAIT := -timeout 60m
 
 # Programs read the output of `make dev`.
 MAKEFLAGS += --no-print-directory
@@ -25,28 +28,28 @@ dev: build ## build and run a three-node cluster on this machine
 	@exec bin/quorate dev
 
 test: ## run all tests with the race detector
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on $(WAIT) ./...
 
 bench: ## measure checks/s compared with nginx; needs wrk and nginx
-	@go test -count=1 -v ./testing/bench -run FirstLight -rounds 3
+	@go test -count=1 $(WAIT) -v ./testing/bench -run FirstLight -rounds 3
 
 bench-access: ## measure the cost of tokens and TLS; needs wrk
-	@go test -count=1 -v ./testing/bench -run AccessCost -rounds 7
+	@go test -count=1 $(WAIT) -v ./testing/bench -run AccessCost -rounds 7
 
 bench-replication: ## measure the cost of replication; needs wrk
-	@go test -count=1 -v ./testing/bench -run Replication -rounds 5
+	@go test -count=1 $(WAIT) -v ./testing/bench -run Replication -rounds 5
 
 bench-ledger: ## measure the ledger: a million accounts in bulk, single entries, snapshots
-	@go test -count=1 -v -timeout 30m ./testing/bench -run TestLedger -ledger 1000000
+	@go test -count=1 $(WAIT) -v ./testing/bench -run TestLedger -ledger 1000000
 
 sim: ## simulate 4000 seeded runs of faults and check the bounds
-	go test -count=1 -timeout 30m -v ./testing/sim -run Bounds -seeds 4000
+	go test -count=1 $(WAIT) -v ./testing/sim -run Bounds -seeds 4000
 
 owners: ## kill, freeze and move owners in clusters of real processes, 20 times each, and check the bounds
-	go test -count=1 -timeout 30m -v ./testing/e2e/owners -faults 20
+	go test -count=1 $(WAIT) -v ./testing/e2e/owners -faults 20
 
 lifecycle: ## back up, restart, upgrade, replace and recover clusters of real processes, with a million accounts
-	go test -count=1 -timeout 30m -v ./testing/e2e/lifecycle -accounts 1000000 -long
+	go test -count=1 $(WAIT) -v ./testing/e2e/lifecycle -accounts 1000000 -long
 
 # Both take SEED (the same faults again), ONLY (namespaces, processes, five, clocks
 # or containers), NODES and FAULTS (by name, with commas).
@@ -57,7 +60,7 @@ chaos: ## inject faults into real clusters under load for some minutes, and chec
 	@$(CHAOS)
 
 chaos-bites: ## remove one protection at a time, and check that the harness detects it
-	@go test -count=1 -timeout 30m -v ./testing/chaos -run TestBites -bites -only "$(ONLY)" -seed $(or $(SEED),1) -report $(CURDIR)/testing/chaos/out/bites.html
+	@go test -count=1 $(WAIT) -v ./testing/chaos -run TestBites -bites -only "$(ONLY)" -seed $(or $(SEED),1) -report $(CURDIR)/testing/chaos/out/bites.html
 
 soak: ## the same with five nodes and random faults, one or two at a time, for MINUTES=60
 	@$(CHAOS) -soak $(or $(MINUTES),60)m
