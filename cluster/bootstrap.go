@@ -16,16 +16,16 @@ import (
 	"quorate/limiter/codec"
 )
 
-// askFor bounds a question of founding or admission.
+// askFor bounds a call that asks another node to form a cluster, or to join one.
 const askFor = time.Second
 
-// founding is what the first of the founders proposes to the others.
-type founding struct {
+// proposal is the cluster that the first of the founders proposes to the others.
+type proposal struct {
 	cluster string
 	ids     []string // sorted; the first proposes
 }
 
-func (f *founding) encode() ([]byte, error) {
+func (f *proposal) encode() ([]byte, error) {
 	w := codec.NewWriter()
 	w.Array(2)
 	w.String(f.cluster)
@@ -36,7 +36,7 @@ func (f *founding) encode() ([]byte, error) {
 	return w.Finish()
 }
 
-func decodeFounding(b []byte) (f founding, err error) {
+func decodeBootstrap(b []byte) (f proposal, err error) {
 	r := codec.NewReader(b)
 	r.Array(2)
 	f.cluster = r.String(ledger.MaxNodeID)
@@ -44,17 +44,17 @@ func decodeFounding(b []byte) (f founding, err error) {
 	return f, r.End()
 }
 
-// found has the others agree, then writes the first configuration. Each node
-// notes the cluster on its disk, once, before there is one: two views of who is
-// there can so never make two clusters that share a node.
-func (n *Node) found(members map[string]member, ids []string) error {
-	f := founding{cluster: n.identity.ClusterID(), ids: ids}
+// bootstrap asks the other founders to agree, then writes the first configuration.
+// Each founder notes the cluster on its disk, once, before there is a cluster: so
+// two different views of the nodes cannot form two clusters that share a node.
+func (n *Node) bootstrap(members map[string]member, ids []string) error {
+	f := proposal{cluster: n.identity.ClusterID(), ids: ids}
 	if f.cluster == "" {
 		var id [16]byte
 		_, _ = rand.Read(id[:]) // never fails
 		f.cluster = hex.EncodeToString(id[:])
 	}
-	// This node first: should it end here, it goes on with the same id.
+	// This node first: if it stops here, it goes on with the same id.
 	if err := n.identity.SetClusterID(f.cluster); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (n *Node) found(members map[string]member, ids []string) error {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(n.ctx, askFor)
-			_, err = r.client.Call(ctx, methodFound, arg)
+			_, err = r.client.Call(ctx, methodBootstrap, arg)
 			cancel()
 			if err != nil {
 				return fmt.Errorf("node %s does not agree: %w", id, err)
@@ -90,9 +90,9 @@ func (n *Node) found(members map[string]member, ids []string) error {
 	return nil
 }
 
-// serveFound agrees to a cluster, or to the one agreed to before.
-func (n *Node) serveFound(arg []byte) error {
-	f, err := decodeFounding(arg)
+// serveBootstrap agrees to a cluster, or again to the one agreed to before.
+func (n *Node) serveBootstrap(arg []byte) error {
+	f, err := decodeBootstrap(arg)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (n *Node) serveFound(arg []byte) error {
 	case len(f.ids) != n.cfg.BootstrapExpect:
 		return fmt.Errorf("--bootstrap-expect is %d here", n.cfg.BootstrapExpect)
 	case own != "" && own != f.cluster:
-		return fmt.Errorf("agreed to found cluster %s before; if that one never came to be, clear the data directory", own)
+		return fmt.Errorf("agreed to form cluster %s before; if that one never came to be, clear the data directory", own)
 	}
 	if err := n.identity.SetClusterID(f.cluster); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (n *Node) serveFound(arg []byte) error {
 	return nil
 }
 
-// markFormed lets the others know that this node has Raft state.
+// markFormed tells gossip that this node has Raft state.
 func (n *Node) markFormed() {
 	if !n.startup.formed.Swap(true) {
 		n.tellMeta()

@@ -10,8 +10,8 @@ import (
 // understood is understood alike a second time.
 func FuzzMessages(f *testing.F) {
 	m := meta{ID: "n1", Boot: 2, HTTP: "h:1", Peer: "p:2", Version: "v1", Expect: 3, Formed: true, Cluster: "c1"}
-	founding := founding{cluster: "c1", ids: []string{"n1", "n2", "n3"}}
-	for _, encode := range []func() ([]byte, error){m.encode, founding.encode} {
+	p := proposal{cluster: "c1", ids: []string{"n1", "n2", "n3"}}
+	for _, encode := range []func() ([]byte, error){m.encode, p.encode} {
 		b, err := encode()
 		if err != nil {
 			f.Fatal(err)
@@ -23,8 +23,8 @@ func FuzzMessages(f *testing.F) {
 		if m, err := decodeMeta(b); err == nil {
 			again(t, m, func() ([]byte, error) { return m.encode() }, decodeMeta)
 		}
-		if p, err := decodeFounding(b); err == nil {
-			again(t, p, func() ([]byte, error) { return p.encode() }, decodeFounding)
+		if p, err := decodeBootstrap(b); err == nil {
+			again(t, p, func() ([]byte, error) { return p.encode() }, decodeBootstrap)
 		}
 		if results, _, err := decodeReply(b); err == nil && len(results) > len(b) {
 			t.Errorf("%d results of %d bytes", len(results), len(b))

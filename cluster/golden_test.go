@@ -29,12 +29,12 @@ func TestMessagesStay(t *testing.T) {
 			t.Errorf("%s is read as %+v, %v", name, got, err)
 		}
 	}
-	proposal := founding{cluster: "0123456789abcdef0123456789abcdef", ids: []string{"n1", "n2", "n3"}}
-	b, err := proposal.encode()
+	sent := proposal{cluster: "0123456789abcdef0123456789abcdef", ids: []string{"n1", "n2", "n3"}}
+	b, err := sent.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := decodeFounding(f.Compare("founding", b)); err != nil || !reflect.DeepEqual(got, proposal) {
+	if got, err := decodeBootstrap(f.Compare("founding", b)); err != nil || !reflect.DeepEqual(got, sent) {
 		t.Errorf("founding is read as %+v, %v", got, err)
 	}
 
@@ -52,9 +52,9 @@ func TestMessagesStay(t *testing.T) {
 	if _, _, err := decodeReply([]byte("\x02text")); err == nil || notSent(err) {
 		t.Errorf("a reply that the outcome is not known is read as %v", err)
 	}
-	f.Compare("admit/codes", []byte{admitUnsure, admitFree, admitKnown, admitRemoved})
+	f.Compare("admit/codes", []byte{joinUnsure, joinFree, joinKnown, joinRemoved})
 	f.Compare("methods", []byte{
-		methodPing, methodWrite, methodReadIndex, methodSettle, methodMap, methodExchange, methodRemove, methodFound, methodAdmit, methodTransfer, methodTerm,
+		methodPing, methodWrite, methodReadIndex, methodSettle, methodMap, methodExchange, methodRemove, methodBootstrap, methodJoin, methodTransfer, methodTerm,
 	})
 	order, err := ledger.EncodeOps([]ledger.Op{Removal{ID: "n4", By: "ops"}.op()})
 	if err != nil {

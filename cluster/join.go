@@ -15,21 +15,21 @@ import (
 	"quorate/cluster/logs"
 )
 
-// ErrWiped is what a node ends with whose id the cluster knows with another
-// disk.
+// ErrWiped ends a node that has no cluster on its disk, although the cluster has a
+// node of its id.
 var ErrWiped = errors.New("the cluster has a node of this id, and this data directory is not that node's")
 
-// enterEvery is how often a node that is in no cluster looks for one.
-const enterEvery = 500 * time.Millisecond
+// joinEvery is how often a node without a cluster asks to join one.
+const joinEvery = 500 * time.Millisecond
 
-// enterLoop finds this node a cluster: the one that is there, else a new one. It
-// runs until the node has Raft state.
-func (n *Node) enterLoop() {
+// joinLoop joins the cluster that is there, or forms a new one. It runs until the
+// node has Raft state.
+func (n *Node) joinLoop() {
 	t := time.NewTicker(n.cfg.Timing.Ping)
 	defer t.Stop()
-	var e entering
+	var s joinState
 	for !n.startup.formed.Load() {
-		n.enter(&e)
+		n.joinOrBootstrap(&s)
 		select {
 		case <-t.C:
 		case <-n.ctx.Done():
@@ -38,45 +38,45 @@ func (n *Node) enterLoop() {
 	}
 }
 
-// entering is what a node without a cluster remembers from look to look.
-type entering struct {
-	warned logs.Limiter
-	seen   []string  // ids
-	since  time.Time // that the same were seen
-	asked  time.Time
-	waited string
+// joinState is what joinLoop remembers from one round to the next.
+type joinState struct {
+	warned  logs.Limiter
+	seen    []string  // the nodes that gossip knows
+	since   time.Time // when they became those
+	asked   time.Time
+	waiting string // what was logged last
 }
 
-func (n *Node) enter(e *entering) {
+func (n *Node) joinOrBootstrap(s *joinState) {
 	if _, leader := n.raft.LeaderWithID(); leader != "" {
 		n.markFormed()
 		return
 	}
 	members := n.members()
 	if !n.gossip.seedsTried.Load() {
-		return // before every address of --join was tried there may be more to see
+		return // a node behind an address of --join may be in a cluster
 	}
 	if clusters := n.clusters(); len(clusters) > 0 {
-		n.join(e, members, clusters)
+		n.join(s, members, clusters)
 		return
 	}
-	if ids := sortedIDs(members); !slices.Equal(ids, e.seen) {
-		e.seen, e.since = ids, time.Now()
+	if ids := sortedIDs(members); !slices.Equal(ids, s.seen) {
+		s.seen, s.since = ids, time.Now()
 	}
 	seen := map[string]placement.Founder{}
 	for id, m := range members {
 		seen[id] = placement.Founder{Expect: m.Expect, Formed: m.Formed}
 	}
-	ids, why := placement.Founders(seen, n.cfg.NodeID, n.cfg.BootstrapExpect, time.Since(e.since) > n.cfg.Timing.FormationWait)
-	if why != "" && why != e.waited {
-		e.waited = why
-		n.cfg.Log.Info("waiting for a cluster", "because", why)
+	ids, waiting := placement.Founders(seen, n.cfg.NodeID, n.cfg.BootstrapExpect, time.Since(s.since) > n.cfg.Timing.FormationWait)
+	if waiting != "" && waiting != s.waiting {
+		s.waiting = waiting
+		n.cfg.Log.Info("waiting for a cluster", "because", waiting)
 	}
 	if len(ids) == 0 || ids[0] != n.cfg.NodeID {
 		return
 	}
-	if err := n.found(members, ids); err != nil {
-		if _, ok := e.warned.Allow(time.Now()); ok {
+	if err := n.bootstrap(members, ids); err != nil {
+		if _, ok := s.warned.Allow(time.Now()); ok {
 			n.cfg.Log.Warn("no cluster was formed; trying again", "err", err)
 		}
 	}
@@ -85,8 +85,8 @@ func (n *Node) enter(e *entering) {
 // clusters returns the ids of the clusters whose nodes are seen. Two of them may
 // have nodes of one id.
 func (n *Node) clusters() (ids []string) {
-	for _, s := range n.gossip.seen.all() {
-		if m, err := decodeMeta(s.meta); err == nil && m.Formed && m.Cluster != "" && !slices.Contains(ids, m.Cluster) {
+	for _, k := range n.gossip.seen.all() {
+		if m, err := decodeMeta(k.meta); err == nil && m.Formed && m.Cluster != "" && !slices.Contains(ids, m.Cluster) {
 			ids = append(ids, m.Cluster)
 		}
 	}
@@ -94,15 +94,15 @@ func (n *Node) clusters() (ids []string) {
 	return ids
 }
 
-// join asks to be let into the cluster that is seen. Its leader does the rest
-// once this node's disk has its seat.
-func (n *Node) join(e *entering, members map[string]member, clusters []string) {
-	if slices.Contains(clusters, n.identity.ClusterID()) || time.Since(e.asked) < enterEvery {
+// join asks the nodes of the cluster that is seen whether this node may join it.
+// Once this node has noted the cluster on its disk, the leader adds it.
+func (n *Node) join(s *joinState, members map[string]member, clusters []string) {
+	if slices.Contains(clusters, n.identity.ClusterID()) || time.Since(s.asked) < joinEvery {
 		return
 	}
-	e.asked = time.Now()
+	s.asked = time.Now()
 	if len(clusters) > 1 {
-		if _, ok := e.warned.Allow(time.Now()); ok {
+		if _, ok := s.warned.Allow(time.Now()); ok {
 			n.cfg.Log.Error("nodes of several clusters are seen, and this one will choose none: see --join", "clusters", strings.Join(clusters, ", "))
 		}
 		return
@@ -117,20 +117,20 @@ func (n *Node) join(e *entering, members map[string]member, clusters []string) {
 			continue // it is this node itself, under another address
 		}
 		ctx, cancel := context.WithTimeout(n.ctx, askFor)
-		b, err := r.client.Call(ctx, methodAdmit, []byte(n.cfg.NodeID))
+		b, err := r.client.Call(ctx, methodJoin, []byte(n.cfg.NodeID))
 		cancel()
 		if err != nil || len(b) != 1 {
-			n.cfg.Log.Debug("ask to be let in", "node", id, "err", err)
+			n.cfg.Log.Debug("ask to join", "node", id, "err", err)
 			continue
 		}
 		switch b[0] {
-		case admitKnown:
+		case joinKnown:
 			n.fault.Raise(fmt.Errorf("%w. If its disk is lost: run `quorate cluster remove %s`, then start this node with another --node-id and an empty --data-dir", ErrWiped, n.cfg.NodeID))
 			return
-		case admitRemoved:
+		case joinRemoved:
 			n.noteRemoved(id)
 			return
-		case admitFree:
+		case joinFree:
 			free = true
 		}
 	}
@@ -138,38 +138,39 @@ func (n *Node) join(e *entering, members map[string]member, clusters []string) {
 		return
 	}
 	if err := n.identity.SetClusterID(clusters[0]); err != nil {
-		n.cfg.Log.Error("enter the cluster", "err", err)
+		n.cfg.Log.Error("join the cluster", "err", err)
 		return
 	}
-	n.cfg.Log.Info("entering a cluster", "id", clusters[0])
+	n.cfg.Log.Info("joining a cluster", "id", clusters[0])
 	n.tellMeta()
 }
 
-// The answers to a node that asks to be let in.
+// The answers to a node that asks to join.
 const (
-	admitUnsure  byte = iota // ask another
-	admitFree                // nobody has that id
-	admitKnown               // a member has it
-	admitRemoved             // a member had it, which was removed
+	joinUnsure  byte = iota // another node knows
+	joinFree                // no node has that id
+	joinKnown               // a member has it
+	joinRemoved             // a member had it, which was removed
 )
 
-// serveAdmit says whether an id is free. Any node that knows it to be taken
-// says so; that it is free only the leader can tell, with a majority behind it.
-func (n *Node) serveAdmit(ctx context.Context, id string) ([]byte, error) {
-	f := n.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
+// serveJoin answers whether a node of the given id may join. Every node can answer
+// that the id is taken; only the leader, once it has verified that it leads, can
+// answer that it is free.
+func (n *Node) serveJoin(ctx context.Context, id string) ([]byte, error) {
+	servers, err := n.servers()
+	if err != nil {
 		return nil, err
 	}
 	switch {
 	case n.cfg.FSM.State().Removed(id):
-		return []byte{admitRemoved}, nil
-	case find(f.Configuration().Servers, id) != nil:
-		return []byte{admitKnown}, nil
+		return []byte{joinRemoved}, nil
+	case find(servers, id) != nil:
+		return []byte{joinKnown}, nil
 	case n.raft.State() != raft.Leader:
-		return []byte{admitUnsure}, nil
+		return []byte{joinUnsure}, nil
 	}
 	if _, err := n.readIndex(ctx); err != nil {
-		return []byte{admitUnsure}, nil
+		return []byte{joinUnsure}, nil
 	}
-	return []byte{admitFree}, nil
+	return []byte{joinFree}, nil
 }

@@ -159,7 +159,7 @@ func (n *Node) nameCluster() error {
 }
 
 func (n *Node) place(m *ledger.Map) error {
-	unowned, moving := m.Unsettled()
+	unowned, moving := m.InTransition()
 	n.cfg.Log.Info("placing partitions", "epoch", m.Epoch, "members", len(m.Members), "unowned", unowned, "moving", moving)
 	return n.lead(ledger.Op{Kind: ledger.OpMap, Map: m})
 }

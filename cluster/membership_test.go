@@ -43,18 +43,18 @@ func freshNode(t *testing.T, id string, expect int) (*Node, raft.StableStore) {
 func TestANodeAgreesToOneClusterOnly(t *testing.T) {
 	n, log := freshNode(t, "n3", 3)
 	propose := func(cluster string, ids ...string) error {
-		f := founding{cluster: cluster, ids: ids}
+		f := proposal{cluster: cluster, ids: ids}
 		arg, err := f.encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n.serveFound(arg)
+		return n.serveBootstrap(arg)
 	}
 	for what, err := range map[string]error{
 		"a cluster without it":       propose("c1", "n1", "n2", "n4"),
 		"a cluster of another size":  propose("c1", "n3"),
 		"a cluster without a name":   propose("", "n1", "n2", "n3"),
-		"what is no proposal at all": n.serveFound([]byte{0xc1}),
+		"what is no proposal at all": n.serveBootstrap([]byte{0xc1}),
 	} {
 		if err == nil || n.identity.ClusterID() != "" {
 			t.Errorf("it agreed to %s", what)

@@ -117,7 +117,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err = n.openGossip(); err != nil {
 		return nil, err
 	}
-	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.ownershipLoop, n.writeLoop, n.leaderLoop, n.metaLoop, n.enterLoop} {
+	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.ownershipLoop, n.writeLoop, n.leaderLoop, n.metaLoop, n.joinLoop} {
 		n.wg.Add(1)
 		go func() { defer n.wg.Done(); loop() }()
 	}

@@ -28,7 +28,7 @@ const removeRound = 3 * time.Second
 // Removal is an order to take a node out of the cluster.
 type Removal struct {
 	ID string
-	By string // who asked for it, for the audit; may be empty
+	By string // the user that ordered it, for the audit; may be empty
 }
 
 // Remove takes a node out of the cluster for good: it hands over what it owns,
@@ -90,7 +90,8 @@ func (n *Node) serveRemove(ctx context.Context, arg []byte) ([]byte, error) {
 	return nil, err
 }
 
-// remove orders the removal, as the leader, and watches its own loop do it.
+// remove is Remove on the leader. It writes the order and waits until leaderLoop
+// has carried it out, for removeRound at most.
 func (n *Node) remove(ctx context.Context, q Removal) error {
 	id := q.ID
 	ctx, cancel := context.WithTimeout(ctx, removeRound)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrRemoved is what a node ends with that was removed by order.
+// ErrRemoved ends a node that was removed by order.
 var ErrRemoved = errors.New("this node was removed from the cluster by order; to take part again, start it with another --node-id and an empty --data-dir")
 
 // Removed delivers an error when this node was removed from the cluster, by the
@@ -20,12 +20,12 @@ func (n *Node) noteRemoved(by string) {
 	}
 }
 
-// gone reports whether a node was removed and has left the configuration: until
-// then it hands over what it owns.
+// gone reports whether a node was removed by order and has left the configuration.
+// Until then it hands over what it owns.
 func (n *Node) gone(id string) bool {
 	if !n.cfg.FSM.State().Removed(id) {
 		return false
 	}
-	f := n.raft.GetConfiguration()
-	return f.Error() == nil && find(f.Configuration().Servers, id) == nil
+	servers, err := n.servers()
+	return err == nil && find(servers, id) == nil
 }

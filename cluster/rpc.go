@@ -21,8 +21,8 @@ const (
 	methodMap
 	methodExchange
 	methodRemove
-	methodFound
-	methodAdmit
+	methodBootstrap
+	methodJoin
 	methodTransfer
 	methodTerm
 )
@@ -76,10 +76,10 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 		return h.n.serveMap()
 	case methodTerm:
 		return h.n.serveTerm(), nil
-	case methodFound:
-		return nil, h.n.serveFound(arg)
-	case methodAdmit:
-		return h.n.serveAdmit(ctx, string(arg[:min(len(arg), ledger.MaxNodeID)]))
+	case methodBootstrap:
+		return nil, h.n.serveBootstrap(arg)
+	case methodJoin:
+		return h.n.serveJoin(ctx, string(arg[:min(len(arg), ledger.MaxNodeID)]))
 	case methodRemove:
 		return h.n.serveRemove(ctx, arg)
 	case methodExchange:

@@ -12,31 +12,31 @@ import (
 	"quorate/cluster/logs"
 )
 
-// maxLag is how many entries a node may lack that is to vote.
-const maxLag = 5000
+// maxVoterLag is how many log entries a node may lack when it gets a vote.
+const maxVoterLag = 5000
 
-// newAutopilot returns what gives votes to nodes that have been well for a
-// while. It never takes one away, and never removes a node: a dead voter comes
-// back, or an operator removes it.
+// newAutopilot returns the autopilot that gives votes to nodes that have been
+// healthy for a while. It takes no vote away and removes no node: a dead voter
+// comes back, or an operator removes it.
 func (n *Node) newAutopilot() *autopilot.Autopilot {
 	log := logs.Raft(n.cfg.Log.With("part", "autopilot"))
-	return autopilot.New(noted{n.raft, n}, pilot{n}, autopilot.WithPromoter(promoter{n}), autopilot.WithLogger(log),
+	return autopilot.New(audited{n.raft, n}, pilot{n}, autopilot.WithPromoter(promoter{n}), autopilot.WithLogger(log),
 		autopilot.WithUpdateInterval(time.Second), autopilot.WithReconcileInterval(time.Second))
 }
 
-// pilot tells autopilot how the nodes are.
+// pilot reports the health of the nodes to autopilot.
 type pilot struct{ n *Node }
 
 // AutopilotConfig is autopilot.ApplicationIntegration.
 func (p pilot) AutopilotConfig() *autopilot.Config {
 	return &autopilot.Config{
-		CleanupDeadServers: false, LastContactThreshold: 2 * p.n.cfg.Timing.Lost, MaxTrailingLogs: maxLag,
+		CleanupDeadServers: false, LastContactThreshold: 2 * p.n.cfg.Timing.Lost, MaxTrailingLogs: maxVoterLag,
 		ServerStabilizationTime: p.n.cfg.Timing.StabilizeAfter,
 	}
 }
 
-// KnownServers is autopilot.ApplicationIntegration: all that Raft knows, whether
-// gossip sees them or not.
+// KnownServers is autopilot.ApplicationIntegration: every server of Raft, whether
+// gossip knows it or not.
 func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 	out := map[raft.ServerID]*autopilot.Server{}
 	f := p.n.raft.GetConfiguration()
@@ -73,8 +73,8 @@ func (p pilot) FetchServerStats(_ context.Context, servers map[raft.ServerID]*au
 // NotifyState is autopilot.ApplicationIntegration.
 func (pilot) NotifyState(*autopilot.State) {}
 
-// RemoveFailedServer is autopilot.ApplicationIntegration. Nobody is removed for
-// having failed.
+// RemoveFailedServer is autopilot.ApplicationIntegration. A failed node is not
+// removed.
 func (pilot) RemoveFailedServer(*autopilot.Server) {}
 
 // promoter decides which nodes vote.
@@ -97,26 +97,26 @@ func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopi
 	return changes
 }
 
-// noted is Raft for autopilot: each vote that is given is in the audit.
-type noted struct {
+// audited is Raft for autopilot: it notes each vote in the audit.
+type audited struct {
 	*raft.Raft
 	n *Node
 }
 
 // AddVoter is autopilot.Raft.
-func (r noted) AddVoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture {
+func (r audited) AddVoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture {
 	s := &placement.Server{ID: string(id), Address: string(addr), Voter: true}
-	return notedFuture{r.Raft.AddVoter(id, addr, prev, timeout), r.n, s}
+	return auditedFuture{r.Raft.AddVoter(id, addr, prev, timeout), r.n, s}
 }
 
-type notedFuture struct {
+type auditedFuture struct {
 	raft.IndexFuture
 	n *Node
 	s *placement.Server
 }
 
 // Error is raft.Future. Autopilot calls it once.
-func (f notedFuture) Error() error { return f.n.joined(f.s, f.IndexFuture) }
+func (f auditedFuture) Error() error { return f.n.joined(f.s, f.IndexFuture) }
 
 // GetServerExt is autopilot.Promoter.
 func (promoter) GetServerExt(*autopilot.Config, *autopilot.ServerState) any { return nil }

@@ -9,17 +9,17 @@ import (
 
 // ClusterStatus is the body of GET /v1/cluster.
 type ClusterStatus struct {
-	ClusterID      string       `json:"cluster_id"`
-	Leader         *string      `json:"leader"`
-	Term           uint64       `json:"term"`
-	Epoch          uint64       `json:"epoch"`
-	Unowned        int          `json:"unowned"`               // partitions without an owner, while the lease of a lost owner expires
-	Moving         int          `json:"moving"`                // partitions that are being moved
-	Settling       bool         `json:"settling"`              // the nodes that grant leases are changing: stopping one of the former nodes now is unsafe
-	KeysSince      *string      `json:"keys_remembered_since"` // RFC 3339; nil until a command is applied
-	Nodes          []NodeStatus `json:"nodes"`
-	AnsweredByNode string       `json:"node"`
-	Security       Guards       `json:"security"` // of the node that answered
+	ClusterID        string       `json:"cluster_id"`
+	Leader           *string      `json:"leader"`
+	Term             uint64       `json:"term"`
+	Epoch            uint64       `json:"epoch"`
+	Unowned          int          `json:"unowned"`               // partitions without an owner, while the lease of a lost owner expires
+	Moving           int          `json:"moving"`                // partitions that are being moved
+	ChangingGrantors bool         `json:"settling"`              // the nodes that grant leases are changing: stopping one of the former nodes now is unsafe
+	KeysSince        *string      `json:"keys_remembered_since"` // RFC 3339; nil until a command is applied
+	Nodes            []NodeStatus `json:"nodes"`
+	AnsweredByNode   string       `json:"node"`
+	Security         Guards       `json:"security"` // of the node that answered
 
 	Raw json.RawMessage `json:"-"` // the body as received
 }

@@ -122,17 +122,17 @@ func TestADeathMovesNothingOfTheLiving(t *testing.T) {
 	}
 }
 
-func TestALaterLifeNeedsNoWait(t *testing.T) {
+func TestALaterBootNeedsNoWait(t *testing.T) {
 	all := nodes(3)
 	before := settle(t, &ledger.Map{}, all)
 	all[0].Boot = 2
 	after, _ := nextRing(ringView{Map: before, candidates: all}, parts)
 	for p, place := range before.Places {
 		if owner(before, p) == "n000" && owner(after, p) != before.Members[place[1]].ID {
-			t.Fatalf("partition %d of the earlier life went to %q", p, owner(after, p))
+			t.Fatalf("partition %d of the earlier boot went to %q", p, owner(after, p))
 		}
 		if owner(before, p) != "n000" && !moving(after, p) && after.Members[after.Places[p][1]].ID == "n000" && before.Members[place[2]].ID != "n000" {
-			t.Fatalf("partition %d: who has lost its copy comes before who has one", p)
+			t.Fatalf("partition %d: a node that lost its copy precedes one that has it", p)
 		}
 	}
 	if most, mean := busiest(settle(t, after, all)), parts/3.0; float64(most) > 1.10*mean {
@@ -173,8 +173,8 @@ func TestPlacesNameThreeNodesOrNobody(t *testing.T) {
 	}
 }
 
-// Whatever happens to the nodes: a partition never goes from one life that may
-// still decide to another, unless it was handed over or a wait is over.
+// Whatever happens to the nodes: a partition never goes from one boot that may
+// still admit to another, unless it was handed over or a wait is over.
 func TestNoTwoOwners(t *testing.T) {
 	const few = 16
 	rapid.Check(t, func(rt *rapid.T) {
@@ -183,7 +183,7 @@ func TestNoTwoOwners(t *testing.T) {
 			return slices.ContainsFunc(all, func(n candidate) bool { return n.ID == l.ID && n.Boot > l.Boot })
 		}
 		table, _ := nextRing(ringView{Map: &ledger.Map{}, candidates: all}, few)
-		may := make([][]ledger.Member, few) // who may decide, of each partition
+		may := make([][]ledger.Member, few) // the members that may admit, by partition
 		for p := range may {
 			may[p] = []ledger.Member{table.Members[table.Places[p][0]]}
 		}
@@ -192,7 +192,7 @@ func TestNoTwoOwners(t *testing.T) {
 			switch rapid.IntRange(0, 3).Draw(rt, "what") {
 			case 0:
 				all[i].lost = !all[i].lost
-			case 1: // restarted: the earlier life is over
+			case 1: // restarted: the earlier boot is over
 				old := all[i].Member
 				all[i].Boot++
 				all[i].lost = false
@@ -230,7 +230,7 @@ func TestNoTwoOwners(t *testing.T) {
 				if !slices.Contains(may[p], owner) && !over(owner) {
 					may[p] = append(may[p], owner)
 				}
-				if moving(next, p) { // the owner may hand over before the leader hears
+				if moving(next, p) { // the owner may hand over before the leader knows
 					if taker := next.Members[place[1]]; !slices.Contains(may[p], taker) && !over(taker) {
 						may[p] = append(may[p], taker)
 					}

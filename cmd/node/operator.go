@@ -44,8 +44,8 @@ func (o operator) Cluster() rest.ClusterStatus {
 		text := time.UnixMilli(since).UTC().Format(time.RFC3339Nano)
 		out.KeysSince = &text
 	}
-	out.Unowned, out.Moving = m.Unsettled()
-	out.Settling = m.Epoch > 0 && (len(m.Retiring) > 0 || !slices.Equal(m.Grantors, s.Voters()))
+	out.Unowned, out.Moving = m.InTransition()
+	out.ChangingGrantors = m.Epoch > 0 && (len(m.Retiring) > 0 || !slices.Equal(m.Grantors, s.Voters()))
 	owned := m.Owned()
 	for _, k := range s.Nodes {
 		out.Nodes = append(out.Nodes, rest.NodeStatus{

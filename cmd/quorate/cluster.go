@@ -37,7 +37,7 @@ func newCluster() *cobra.Command {
 				if s.Unowned > 0 || s.Moving > 0 {
 					fmt.Fprintf(w, "%d partitions without an owner, %d moving\n\n", s.Unowned, s.Moving)
 				}
-				if s.Settling {
+				if s.ChangingGrantors {
 					fmt.Fprintf(w, "the nodes that grant leases change: stop none yet\n\n")
 				}
 				fmt.Fprintln(w, "NODE\tSTATE\tVOTER\tPARTITIONS\tLEASES\tWITHOUT COPIES\tAPPLIED\tHTTP\tVERSION")

@@ -76,8 +76,8 @@ func (m *Map) Owner(account string) (ids [3]string, n int) {
 	return ids, n
 }
 
-// Unsettled returns the number of partitions without an owner, and of those that move.
-func (m *Map) Unsettled() (unowned, moving int) {
+// InTransition returns the number of partitions without an owner, and of those that move.
+func (m *Map) InTransition() (unowned, moving int) {
 	for p, place := range m.Places {
 		if place[0] == Nobody {
 			unowned++

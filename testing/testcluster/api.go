@@ -99,14 +99,14 @@ type Problem struct {
 
 // Status is the body of GET /v1/cluster.
 type Status struct {
-	ClusterID string       `json:"cluster_id"`
-	Leader    *string      `json:"leader"`
-	Term      uint64       `json:"term"`
-	Epoch     uint64       `json:"epoch"`
-	Unowned   int          `json:"unowned"`
-	Moving    int          `json:"moving"`
-	Settling  bool         `json:"settling"`
-	Nodes     []NodeStatus `json:"nodes"`
+	ClusterID        string       `json:"cluster_id"`
+	Leader           *string      `json:"leader"`
+	Term             uint64       `json:"term"`
+	Epoch            uint64       `json:"epoch"`
+	Unowned          int          `json:"unowned"`
+	Moving           int          `json:"moving"`
+	ChangingGrantors bool         `json:"settling"`
+	Nodes            []NodeStatus `json:"nodes"`
 }
 
 // NodeStatus is one node of a Status.

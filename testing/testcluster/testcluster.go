@@ -233,7 +233,7 @@ func (s *Status) complete(running map[string]bool) error {
 		return fmt.Errorf("the leader is %s, which does not run", *s.Leader)
 	case s.Epoch == 0:
 		return fmt.Errorf("epoch 0")
-	case s.Settling:
+	case s.ChangingGrantors:
 		return fmt.Errorf("the nodes that grant leases change")
 	case s.Unowned > 0 || s.Moving > 0:
 		return fmt.Errorf("%d partitions without an owner, %d moving", s.Unowned, s.Moving)
