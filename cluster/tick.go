@@ -52,7 +52,9 @@ func (n *Node) tick(rejoined *time.Time) {
 // Ready reports whether this node may decide: it has applied its log as of its start,
 // and has reached a majority since. A node that has just started and knows no other
 // must not consider itself isolated.
-func (n *Node) Ready() bool { return n.startup.replayed.Load() && n.owners.routes.Load().EverHadQuorum() }
+func (n *Node) Ready() bool {
+	return n.startup.replayed.Load() && n.owners.routes.Load().EverHadQuorum()
+}
 
 // Replayed reports whether this node has applied its log as of its start.
 func (n *Node) Replayed() bool { return n.startup.replayed.Load() }

@@ -107,6 +107,9 @@ func (c *Client) do(ctx context.Context, k kind, fill func([]byte) ([]byte, erro
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
+	if !speaks(conn.version, k) {
+		return nil, fmt.Errorf("%w: the node speaks version %d of the protocol, which has no such request", ErrNotSent, conn.version)
+	}
 	q := calls.Get().(*call)
 	id, ok := conn.register(q)
 	if !ok {
@@ -186,7 +189,7 @@ func (c *Client) dialOnce() {
 		c.failed = time.Now()
 		return
 	}
-	c.conn = &clientConn{conn: conn, out: newOutbox(conn), calls: map[uint64]*call{}}
+	c.conn = &clientConn{conn: conn, version: versionOf(conn), out: newOutbox(conn), calls: map[uint64]*call{}}
 	c.wg.Add(2)
 	go func(out *outbox) { defer c.wg.Done(); out.run() }(c.conn.out)
 	go c.read(c.conn)
@@ -216,8 +219,9 @@ func (c *Client) read(conn *clientConn) {
 }
 
 type clientConn struct {
-	conn net.Conn
-	out  *outbox
+	conn    net.Conn
+	version uint64 // of the protocol
+	out     *outbox
 
 	mu    sync.Mutex
 	last  uint64           // guarded by mu

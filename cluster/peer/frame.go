@@ -35,6 +35,15 @@ const (
 	kindFailed                 // a code (1 byte) and a text
 )
 
+// kindSince is the version of the protocol that brought each kind of request. One
+// that is newer than a connection's version is not sent on it, and ends it.
+var kindSince = [...]uint64{kindCheck: 4, kindCall: 4}
+
+// speaks reports whether a connection of the version carries a kind of request.
+func speaks(version uint64, k kind) bool {
+	return int(k) < len(kindSince) && kindSince[k] != 0 && kindSince[k] <= version
+}
+
 // The errors of a request.
 var (
 	// ErrNotSent: the request never left this node.

@@ -158,18 +158,18 @@ func TestHellosStay(t *testing.T) {
 		"peer/refused": {MagicPeer, Hello{From: "n1"}, errors.New("not from here")},
 	} {
 		w := &wire{in: bytes.NewReader(f.Bytes(name + "/answer"))}
-		if err := Greet(t.Context(), w, c.magic, c.h); (err == nil) != (c.refuse == nil) || err != nil && !strings.HasSuffix(err.Error(), ": not from here") {
+		if _, err := Greet(t.Context(), w, c.magic, c.h); (err == nil) != (c.refuse == nil) || err != nil && !strings.HasSuffix(err.Error(), ": not from here") {
 			t.Errorf("%s: %v", name, err)
 		}
 		w = &wire{in: bytes.NewReader(f.Compare(name, w.out.Bytes()))}
-		magic, err := Welcome(w, func(_ string, h Hello) error {
+		conn, err := Welcome(w, func(_ string, h Hello) error {
 			if h.Oldest != 4 || h.Newest != 4 || h.Cluster != c.h.Cluster || h.From != c.h.From {
 				t.Errorf("%s is read as %+v", name, h)
 			}
 			return c.refuse
 		})
-		if (err == nil) != (c.refuse == nil) || err == nil && magic != c.magic {
-			t.Errorf("%s: %q, %v", name, magic, err)
+		if (err == nil) != (c.refuse == nil) || err == nil && (conn.Magic != c.magic || conn.Version != 4) {
+			t.Errorf("%s: %+v, %v", name, conn, err)
 		}
 		f.Compare(name+"/answer", w.out.Bytes())
 	}

@@ -85,6 +85,7 @@ func (s *Server) Serve(conn net.Conn) {
 }
 
 func (s *Server) read(conn net.Conn, out *outbox) {
+	version := versionOf(conn)
 	in := bufio.NewReaderSize(conn, 64<<10)
 	slow := make(chan struct{}, maxSlow)
 	var buf []byte
@@ -96,6 +97,9 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 			return
 		}
 		buf = payload[:0]
+		if !speaks(version, k) {
+			return // not the protocol that both sides have agreed on
+		}
 		switch k {
 		case kindCheck:
 			route, err := decodeCheck(payload, &q)
@@ -117,8 +121,6 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 			}
 			method, arg := payload[0], append([]byte(nil), payload[1:]...)
 			s.slow(slow, out, id, func(ctx context.Context) error { return s.call(ctx, out, id, method, arg) })
-		default:
-			return // not our protocol
 		}
 	}
 }

@@ -116,13 +116,13 @@ func (m *Mux) route(raw net.Conn) {
 		m.refuse(raw, err)
 		return
 	}
-	magic, err := peer.Welcome(conn, m.admit)
+	welcomed, err := peer.Welcome(conn, m.admit)
 	if err != nil {
 		m.refuse(raw, err)
 		conn.Close()
 		return
 	}
-	switch magic {
+	switch welcomed.Magic {
 	case peer.MagicRaft:
 		held := &heldConn{Conn: conn, closed: make(chan struct{})}
 		select {
@@ -135,7 +135,7 @@ func (m *Mux) route(raw net.Conn) {
 			conn.Close()
 		}
 	default:
-		m.cfg.Server.Serve(conn)
+		m.cfg.Server.Serve(welcomed)
 	}
 }
 
@@ -242,10 +242,11 @@ func (m *Mux) dial(ctx context.Context, addr, magic string) (net.Conn, error) {
 		return nil, err
 	}
 	cluster, _ := m.cfg.Identity.Get()
-	if err := peer.Greet(ctx, conn, magic, peer.Hello{Cluster: cluster, From: m.cfg.NodeID}); err != nil {
+	greeted, err := peer.Greet(ctx, conn, magic, peer.Hello{Cluster: cluster, From: m.cfg.NodeID})
+	if err != nil {
 		return nil, err
 	}
-	return conn, nil
+	return greeted, nil
 }
 
 // advertised is a host:port as a net.Addr.
