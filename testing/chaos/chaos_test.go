@@ -1,4 +1,5 @@
-// Package chaos hurts real clusters under load and checks what that cost.
+// Package chaos injects faults into real clusters under load, and checks the bounds
+// and invariants of the whole run.
 package chaos
 
 import (
@@ -19,13 +20,13 @@ import (
 )
 
 var (
-	chaos  = flag.Bool("chaos", false, "hurt real clusters; without it nothing is done")
-	soak   = flag.Duration("soak", 0, "draw faults at random for so long, one or two at a time")
-	seed   = flag.Uint64("seed", 0, "draw the same faults again; 0: by the clock")
-	nodes  = flag.Int("nodes", 0, "how many nodes; 0: three, and five in a soak")
-	only   = flag.String("only", "", "one cluster: namespaces, processes, five, clocks or containers")
-	faults = flag.String("faults", "", "faults by name, with commas, in place of the short set")
-	page   = flag.String("report", "", "where the report goes")
+	chaos  = flag.Bool("chaos", false, "inject faults into real clusters; without it the test is skipped")
+	soak   = flag.Duration("soak", 0, "how long to draw random faults, one or two at a time")
+	seed   = flag.Uint64("seed", 0, "of the draws of faults; 0: from the clock")
+	nodes  = flag.Int("nodes", 0, "number of nodes; 0: three, or five in a soak")
+	only   = flag.String("only", "", "run one cluster: namespaces, processes, five, clocks or containers")
+	faults = flag.String("faults", "", "names of faults, with commas, instead of the short set")
+	page   = flag.String("report", "", "file for the report")
 )
 
 func TestMain(m *testing.M) {
@@ -58,13 +59,13 @@ func TestChaos(t *testing.T) {
 		case r.Skipped != "":
 			t.Skip("skipped: " + r.Skipped)
 		case !r.OK():
-			t.Errorf("the run failed; again: %s", doc.Command)
+			t.Errorf("the run failed; to repeat it: %s", doc.Command)
 		}
 	}
 	var aside []*plan
 	for _, p := range plans(t) {
 		switch {
-		// A soak is of one cluster, with as many of the faults as can be had.
+		// A soak runs one cluster: the first backend that works.
 		case *only != "" && *only != p.title, *only == "" && soaked:
 		case p.aside && *soak == 0:
 			aside = append(aside, p)
@@ -88,7 +89,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// plans are the short set, or the clusters that a soak may have.
+// plans returns the clusters of the short set, or those that a soak can use.
 func plans(t *testing.T) []*plan {
 	n := *nodes
 	if n == 0 && *soak > 0 {
@@ -134,7 +135,7 @@ func plans(t *testing.T) []*plan {
 	}
 }
 
-// write writes the page, and beside it what is worth keeping of it.
+// write writes the page, and a summary in Markdown next to it.
 func write(doc *report.Document) error {
 	if *page == "" {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"quorate/testing/chaos/failpoint"
 )
 
-// replay is the command that does it all again.
+// replay returns the command that repeats the run.
 func replay() string {
 	s := fmt.Sprintf("make chaos SEED=%d", *seed)
 	if *soak > 0 {
@@ -28,8 +28,8 @@ func replay() string {
 	return s
 }
 
-// chosen is the short set of a backend, or what was asked for; what a soak draws
-// from, all or what was asked for.
+// chosen returns the faults of the flag if it is set. Else it returns the short set of
+// a backend, or for a soak all faults.
 func chosen(t *testing.T, short ...string) []failpoint.Fault {
 	if *faults != "" {
 		short = strings.Split(*faults, ",")
@@ -43,8 +43,8 @@ func chosen(t *testing.T, short ...string) []failpoint.Fault {
 	return list
 }
 
-// draw chooses the next faults of a soak: two together, two times of three, where
-// they go together.
+// draw chooses the next faults of a soak. Two times of three it draws a second fault,
+// which is used if the two can be combined.
 func (p *plan) draw(b backend.Backend, rng *rand.Rand) []failpoint.Fault {
 	var can []failpoint.Fault
 	for _, f := range p.faults {

@@ -17,29 +17,28 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// plan is one cluster and what strikes it.
+// plan is one cluster and its faults.
 type plan struct {
 	title  string
-	aside  bool // it leaves room for another beside it
+	aside  bool // other plans may run at the same time
 	seed   uint64
 	begin  func(testing.TB) (backend.Backend, error)
 	faults []failpoint.Fault
-	// For so long faults are drawn from the list, one at a time or two together; 0:
-	// each strikes once, in order.
+	// random is how long faults are drawn from the list, one or two at a time; 0: each
+	// fault once, in order.
 	random time.Duration
 }
 
-// say writes a line of progress, at once: go test holds back what a test logs
-// until it ends.
+// say writes a line of progress at once: go test prints the log of a test only when it
+// ends.
 func say(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
-// say is say with whose progress it is.
+// say writes a line of progress of the plan.
 func (p *plan) say(format string, args ...any) {
 	say("%-10s "+format, append([]any{p.title}, args...)...)
 }
 
-// do runs a plan and returns what is to be reported. What cannot run here says
-// why; what was found is in the report.
+// do runs a plan and returns its report, which contains why a plan was skipped.
 func (p *plan) do(t *testing.T) *report.Run {
 	t.Helper()
 	out := &report.Run{Title: p.title, Seed: p.seed}
@@ -74,7 +73,7 @@ func (p *plan) do(t *testing.T) *report.Run {
 	watched := make(chan struct{})
 	go func() { hurt.Watch(watching); close(watched) }()
 
-	// What processes hold when warm, without the clients' own connections.
+	// The resources of the warm processes, without the connections of clients.
 	time.Sleep(3 * time.Second)
 	load.Hold(true)
 	idle, err := load.Resources(t.Context())
@@ -94,7 +93,7 @@ func (p *plan) do(t *testing.T) *report.Run {
 	load.Stop()
 	stopWatching()
 	<-watched
-	p.say("the clients have stopped; asking every node for all that was recorded")
+	p.say("the clients have stopped; auditing every node")
 	if err := load.Audit(t.Context()); err != nil {
 		out.Broken += fmt.Sprintf(" audit: %v", err)
 	}
@@ -123,7 +122,8 @@ func (p *plan) do(t *testing.T) *report.Run {
 	return out
 }
 
-// all strikes until the run's end, or until the cluster is not whole any more.
+// all injects faults until the end of the run, or until the cluster does not become
+// whole.
 func (p *plan) all(hurt *failpoint.Run, rng *rand.Rand, out *report.Run) (err error) {
 	if p.random > 0 {
 		for end := hurt.Rec.Now() + p.random; err == nil && hurt.Rec.Now() < end; {
@@ -139,7 +139,7 @@ func (p *plan) all(hurt *failpoint.Run, rng *rand.Rand, out *report.Run) (err er
 	return nil
 }
 
-// strike has one fault strike, or two together, and says what came of it.
+// strike injects one fault, or two together, and prints the result.
 func (p *plan) strike(hurt *failpoint.Run, rng *rand.Rand, out *report.Run, faults ...failpoint.Fault) (err error) {
 	for _, f := range faults {
 		if why := failpoint.Cannot(hurt.Backend, f); why != "" {
@@ -149,7 +149,7 @@ func (p *plan) strike(hurt *failpoint.Run, rng *rand.Rand, out *report.Run, faul
 		}
 	}
 	before, failed := len(hurt.Rec.Faults()), hurt.Rec.Failed()
-	// Children of the run's draws, so that what one fault draws changes no other.
+	// A generator for each fault, so that the draws of one do not change another.
 	own := rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
 	mark := ""
 	if len(faults) == 2 {

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// within is how long a command of the machine's may take.
+// within is how long a command may take.
 const within = 60 * time.Second
 
-// run runs a command and wants it to succeed.
+// run runs a command.
 func run(args ...string) error {
 	_, err := output(args...)
 	return err
 }
 
-// lines runs commands one after the other, whose words have no spaces.
+// lines runs commands one after the other. It splits each at spaces.
 func lines(all ...string) error {
 	for _, line := range all {
 		if err := run(strings.Fields(line)...); err != nil {
@@ -38,7 +38,7 @@ func output(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// cleanup runs a command after a run; one that fails leaves something behind.
+// cleanup runs a command at the end of a test, and logs its failure.
 func cleanup(tb testing.TB, args ...string) {
 	if err := run(args...); err != nil {
 		tb.Logf("left behind: %v", err)

@@ -26,9 +26,9 @@ type Processes struct {
 	starved map[*testcluster.Node]func() // guarded by mu
 }
 
-// Program is what nodes run.
+// Program is the binary of the nodes and its settings.
 type Program struct {
-	Path   string   // empty: the one that is tested
+	Path   string   // empty: testcluster.Binary
 	Args   []string // added to those that every node has
 	Faults []string // that a testcluster.FaultBinary injects
 	// Clocks is a directory with a file for each node, which holds by how much its
@@ -61,7 +61,7 @@ func processes(tb testing.TB, name string, c *testcluster.Cluster, program Progr
 	return p, nil
 }
 
-// equip gives a node the program, with its flags and its clock.
+// equip sets the program, flags and faults of a node.
 func (p *Processes) equip(n *testcluster.Node) {
 	n.Program = p.program.Path
 	n.Args = append(n.Args, p.program.Args...)
@@ -145,8 +145,8 @@ func (p *Processes) Wipe(n *testcluster.Node) error {
 	return nil
 }
 
-// Starve is Backend: the node runs 10 ms of each 100, as a quota of the kernel's
-// scheduler would have it, which not every machine lets be set.
+// Starve is Backend: the node runs 10 ms of each 100. Not every machine can set a quota
+// in the kernel's scheduler.
 func (p *Processes) Starve(n *testcluster.Node, yes bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -161,7 +161,7 @@ func (p *Processes) Starve(n *testcluster.Node, yes bool) error {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			_ = signal(n, syscall.SIGSTOP) // it may be gone
+			_ = signal(n, syscall.SIGSTOP) // it may have ended
 			time.Sleep(90 * time.Millisecond)
 			_ = signal(n, syscall.SIGCONT)
 			time.Sleep(10 * time.Millisecond)
@@ -179,13 +179,13 @@ func signal(n *testcluster.Node, s syscall.Signal) error {
 	return syscall.Kill(pid, s)
 }
 
-// FlipBits is Damage: some bytes in each tenth of the file, so that some are in use.
+// FlipBits is Damage: one byte in each tenth of the file, so that some are in use.
 func (p *Processes) FlipBits(n *testcluster.Node, rng *rand.Rand) error {
 	f, err := os.OpenFile(filepath.Join(n.DataDir, "raft.db"), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer f.Close() // Sync has said what there was to say
+	defer f.Close() // Sync has reported write errors
 	info, err := f.Stat()
 	if err != nil {
 		return err

@@ -7,14 +7,14 @@ import (
 	"quorate/testing/chaos/backend"
 )
 
-// Cannot says why a fault cannot be had on a backend, empty where it can.
+// Cannot returns why a backend cannot inject a fault, empty if it can.
 func Cannot(b backend.Backend, f Fault) string {
 	has := func(list []Fault) bool {
 		return slices.ContainsFunc(list, func(g Fault) bool { return g.Name == f.Name })
 	}
 	switch {
 	case f.Name == "kill-two" && len(b.Nodes()) < 5:
-		return "fewer than five nodes lose their majority with two"
+		return "fewer than five nodes have no majority without two"
 	case has(Membership):
 		if _, ok := b.(backend.Members); !ok {
 			return b.Name() + " have a fixed set of nodes"
@@ -25,23 +25,23 @@ func Cannot(b backend.Backend, f Fault) string {
 			return b.Name() + " share one loopback, whose links cannot be cut"
 		}
 		if has(Links) && !n.Directed() {
-			return b.Name() + " are cut off whole, or not at all"
+			return b.Name() + " can only be isolated as a whole"
 		}
 	case has(Delays):
 		d, ok := b.(backend.Delays)
 		if !ok {
-			return b.Name() + " send each other packets that nobody can hold up"
+			return b.Name() + " have no network whose packets can be delayed"
 		}
 		if err := d.CanDelay(); err != nil {
 			return err.Error()
 		}
 	case has(Damage):
 		if _, ok := b.(backend.Damage); !ok {
-			return b.Name() + " keep their disks to themselves"
+			return b.Name() + " have disks that the harness cannot reach"
 		}
 	case has(Clocks):
 		if c, ok := b.(backend.Clocks); !ok || !c.Clocked() {
-			return "the program goes by the machine's clock; `clocks` is where it can be set"
+			return "the program uses the machine's clock; only the cluster `clocks` can set one"
 		}
 	case has(Disks):
 		if _, ok := b.(backend.Disks); !ok {
@@ -51,7 +51,7 @@ func Cannot(b backend.Backend, f Fault) string {
 	return ""
 }
 
-// Named returns the faults of the names, in their order.
+// Named returns the faults with the given names, in that order.
 func Named(names ...string) (list []Fault, err error) {
 	all := All()
 	for _, name := range names {

@@ -10,19 +10,18 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Damage are faults that no machine should have: bytes that change on a disk, and
-// wall clocks that jump.
+// Damage lists the faults that change bytes on a disk.
 var Damage = []Fault{
 	{"bit-flips", "bytes of a stopped node's log change", bitFlips},
 }
 
-// Clocks want a program whose wall clock can be set.
+// Clocks lists the faults that need a program whose wall clock can be set.
 var Clocks = []Fault{
 	{"clock-steps", "the wall clock of each node in turn jumps by a day or less", clockSteps},
 }
 
-// bitFlips damages the log of a node that no client is at. It may refuse to start,
-// or go on and hold the same as the others; nothing else.
+// bitFlips damages the log of a node that no client uses. The node must refuse to
+// start, or run and hold the same state as the others.
 func bitFlips(e *Env) error {
 	d := e.Backend.(backend.Damage)
 	n, err := join(e, "b")
@@ -39,7 +38,7 @@ func bitFlips(e *Env) error {
 	if err := e.Backend.Start(n); err != nil {
 		return err
 	}
-	_ = until(15*time.Second, func() bool { // whole, or ended; else Settle says why not
+	_ = until(15*time.Second, func() bool { // if neither, Settle returns why
 		return e.Backend.Ended(n) || ready(n)
 	})
 	if e.Backend.Ended(n) {
@@ -64,14 +63,14 @@ func bitFlips(e *Env) error {
 	return remove(e, n, true)
 }
 
-// ready reports whether a node says that it is.
+// ready reports whether a node answers that it is ready.
 func ready(n *testcluster.Node) bool {
 	r, err := n.Do(context.Background(), "GET", "/readyz", nil)
 	return err == nil && r.Status == 200
 }
 
-// clockSteps sets the clocks wrong, one after the other, by what would forget all
-// keys if it were believed.
+// clockSteps sets one clock after the other wrong, by so much that the cluster would
+// forget all keys if it used that time.
 func clockSteps(e *Env) error {
 	c := e.Backend.(backend.Clocks)
 	if err := e.Prepare(); err != nil {

@@ -10,13 +10,13 @@ import (
 	"quorate/testing/faultnet"
 )
 
-// Delays are the faults of packets that come, but not when or as they should.
+// Delays lists the faults that delay, reorder and duplicate packets.
 var Delays = []Fault{
 	{"delay", "every packet between nodes is late, in order", delay},
 	{"jitter", "packets between nodes overtake each other, and some come twice", jitter},
 }
 
-// delay keeps the order of each link, as a long line does: what is torn apart
+// delay keeps the order of packets on each link, as a long line does: reordering
 // costs TCP far more time than the delay.
 func delay(e *Env) error {
 	cfg := faultnet.DefaultConfig()
@@ -52,7 +52,7 @@ func late(e *Env, name string, cfg faultnet.Config) error {
 	}
 	c := counts()
 	remark(f, fmt.Sprintf("%d packets", c.Read))
-	// A fault that took place otherwise than it says proves nothing.
+	// If packets were also lost, the run does not show the cost of a delay.
 	if c.Read == 0 || c.Full+c.Refused > 0 {
 		err = errors.Join(err, fmt.Errorf("%s: packets were not only delayed: %+v", name, c))
 	}

@@ -9,12 +9,12 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Disks are the faults of disks.
+// Disks lists the faults of disks.
 var Disks = []Fault{
-	{"power-loss", "a node and all that its disk was not told to keep are gone", func(e *Env) error { return powerLoss(e, "power-loss", e.Anyone()) }},
+	{"power-loss", "a node ends and its disk loses all writes that were not synced", func(e *Env) error { return powerLoss(e, "power-loss", e.Anyone()) }},
 	{"power-loss-all", "the same with all nodes at once", func(e *Env) error { return powerLoss(e, "power-loss-all", e.Up()...) }},
-	{"slow-disk", "every write to a disk waits for moments", slowDisk},
-	{"hung-disk", "every write to the leader's disk waits for many seconds", func(e *Env) error { return hungDisk(e, "hung-disk", (*Env).Leader) }},
+	{"slow-disk", "every write to a disk waits up to 0.1 s", slowDisk},
+	{"hung-disk", "every write to the leader's disk waits for 8 to 12 s", func(e *Env) error { return hungDisk(e, "hung-disk", (*Env).Leader) }},
 	{"hung-disk-follower", "the same with a node that does not lead", func(e *Env) error { return hungDisk(e, "hung-disk-follower", (*Env).Follower) }},
 	{"full-disk", "the leader's disk has no room", func(e *Env) error { return fullDisk(e, "full-disk", (*Env).Leader) }},
 	{"full-disk-follower", "the same with a node that does not lead", func(e *Env) error { return fullDisk(e, "full-disk-follower", (*Env).Follower) }},
@@ -52,7 +52,7 @@ func powerLoss(e *Env, name string, nodes ...*testcluster.Node) error {
 	return e.Settle(f)
 }
 
-// slowDisk has each write wait up to a tenth of a second, most of the time.
+// slowDisk delays most writes by up to a tenth of a second.
 func slowDisk(e *Env) error {
 	if err := e.Prepare(); err != nil {
 		return err
@@ -73,8 +73,8 @@ func slowDisk(e *Env) error {
 	return e.Settle(f)
 }
 
-// hungDisk hangs a disk for long enough that the node should give up: it cannot
-// even end before the disk is there again.
+// hungDisk hangs a disk for so long that the node should end. The process cannot exit
+// before the disk works again.
 func hungDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 	if err := e.Prepare(); err != nil {
 		return err
@@ -92,7 +92,7 @@ func hungDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 	return afterDisk(e, f, n)
 }
 
-// fullDisk leaves no room for a node's log.
+// fullDisk fills the disk of a node's log.
 func fullDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 	if err := e.Prepare(); err != nil {
 		return err
@@ -112,9 +112,9 @@ func fullDisk(e *Env, name string, choose func(*Env) *testcluster.Node) error {
 	return afterDisk(e, f, n)
 }
 
-// afterDisk starts a node again that ended by itself, as a supervisor would.
+// afterDisk restarts a node that ended by itself, as a supervisor would.
 func afterDisk(e *Env, f *model.Fault, n *testcluster.Node) error {
-	_ = until(3*time.Second, func() bool { return e.Backend.Ended(n) }) // it need not
+	_ = until(3*time.Second, func() bool { return e.Backend.Ended(n) }) // it may go on
 	if e.Backend.Ended(n) {
 		remark(f, "it ended by itself")
 		if err := e.Backend.Start(n); err != nil {

@@ -11,30 +11,29 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Env is what one fault at its work has of a run. Its methods are for one
-// goroutine.
+// Env is one fault's view of a run. Its methods are for one goroutine.
 type Env struct {
 	*Run
 	Rng      *rand.Rand
 	prepared bool
 	mine     []*testcluster.Node
-	open     []*model.Fault // that were begun and are not healed
-	hurt     []wounded      // whose clients may wait
-	instead  bool           // the node taken last is not as wanted
+	open     []*model.Fault // begun and not healed
+	hurt     []wounded      // faults whose clients may still wait
+	instead  bool           // the node that was taken last is not one that the fault asked for
 }
 
-// leave lets other faults have what this one was at.
+// leave releases the nodes that this fault used.
 func (e *Env) leave() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, n := range e.mine {
 		e.taken = slices.DeleteFunc(e.taken, func(o *testcluster.Node) bool { return o == n })
 	}
-	e.unhealed -= len(e.open) // one that could not do its work
+	e.unhealed -= len(e.open) // not healed if the fault failed
 }
 
-// take chooses a random one of the nodes that run, that no other fault is at and
-// that are wanted, for this fault; where none is wanted, any other.
+// take reserves a random running node that no other fault uses and that is wanted. If
+// there is none, it reserves any other.
 func (e *Env) take(wanted func(id, leader string) bool) *testcluster.Node {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -61,14 +60,14 @@ func (e *Env) claimLocked(n *testcluster.Node) {
 	e.taken, e.mine = append(e.taken, n), append(e.mine, n)
 }
 
-// claim keeps other faults away from a node.
+// claim reserves a node for this fault.
 func (e *Env) claim(n *testcluster.Node) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.claimLocked(n)
 }
 
-// Leader takes the node that leads, as last seen; a random one where nobody does.
+// Leader takes the leader that was last seen, or a random node if there is none.
 func (e *Env) Leader() *testcluster.Node {
 	return e.take(func(id, leader string) bool { return id == leader })
 }
@@ -83,17 +82,17 @@ func (e *Env) Follower() *testcluster.Node {
 	return e.take(func(id, leader string) bool { return id != leader })
 }
 
-// Others returns the nodes that run, but for those given.
+// Others returns the running nodes without those given.
 func (e *Env) Others(but ...*testcluster.Node) []*testcluster.Node {
 	return slices.DeleteFunc(e.Up(), func(n *testcluster.Node) bool { return slices.Contains(but, n) })
 }
 
-// Between draws a time between two, evenly on a scale of factors.
+// Between draws a duration from a log-uniform distribution.
 func (e *Env) Between(low, high time.Duration) time.Duration {
 	return time.Duration(float64(low) * math.Pow(float64(high)/float64(low), e.Rng.Float64()))
 }
 
-// Prepare has new buckets be used up, and waits until a part of each is.
+// Prepare starts the use of new buckets, and waits until a part of each is used.
 func (e *Env) Prepare() error {
 	if e.prepared {
 		return nil
@@ -107,15 +106,15 @@ func (e *Env) Prepare() error {
 	return nil
 }
 
-// Begin notes that a fault strikes now. Clients of the nodes that it hurts may
-// have to wait.
+// Begin records that a fault begins now. With hurts, clients of its nodes may have to
+// wait.
 func (e *Env) Begin(name string, kind model.Kind, note string, hurts bool, nodes ...*testcluster.Node) *model.Fault {
 	f := &model.Fault{Name: name, Kind: kind, Note: note, Start: e.Rec.Now(), Fresh: slices.Clone(e.Traffic.Fresh()), Spent: slices.Clone(e.Traffic.Spent())}
 	for _, n := range nodes {
 		f.Nodes = append(f.Nodes, n.ID)
 	}
 	if e.instead {
-		remark(f, "another had the node that was wanted")
+		remark(f, "another fault used the chosen node")
 		e.instead = false
 	}
 	if hurts {
@@ -129,7 +128,7 @@ func (e *Env) Begin(name string, kind model.Kind, note string, hurts bool, nodes
 	return f
 }
 
-// remark adds to what a person reads of a fault.
+// remark adds a text to the note of a fault.
 func remark(f *model.Fault, text string) {
 	if f.Note != "" {
 		text = f.Note + ", " + text
@@ -137,7 +136,7 @@ func remark(f *model.Fault, text string) {
 	f.Note = text
 }
 
-// Heal notes that a fault's cause is gone.
+// Heal records that a fault's cause is removed.
 func (e *Env) Heal(f *model.Fault) {
 	if f.Heal == 0 {
 		f.Heal = e.Rec.Now()

@@ -11,7 +11,7 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Network are the faults of links. Clients reach every node all the while.
+// Network lists the faults of links between nodes. Clients can reach every node.
 var Network = []Fault{
 	{"cut-off-leader", "the leader is alone, then comes back", func(e *Env) error { return cutOff(e, "cut-off-leader", (*Env).Leader, 4*time.Second, 12*time.Second) }},
 	{"cut-off-follower", "a node that does not lead is alone, then comes back", func(e *Env) error {
@@ -21,7 +21,7 @@ var Network = []Fault{
 	{"flapping", "a node is alone for moments, again and again", flapping},
 }
 
-// Links are the faults that want each direction of a link on its own.
+// Links lists the faults of one direction of a link.
 var Links = []Fault{
 	{"deaf", "nothing reaches a node from the others", func(e *Env) error { return oneWay(e, "deaf", (*Env).Anyone, true) }},
 	{"deaf-leader", "nothing reaches the leader from the others", func(e *Env) error { return oneWay(e, "deaf-leader", (*Env).Leader, true) }},
@@ -32,7 +32,7 @@ var Links = []Fault{
 	{"loss", "a part of all messages is lost", loss},
 }
 
-// during strikes, holds and mends.
+// during injects a fault, waits and removes it.
 func (e *Env) during(f *model.Fault, d time.Duration, strike func(backend.Network) error) error {
 	n := e.Backend.(backend.Network)
 	if err := strike(n); err != nil {
@@ -57,13 +57,12 @@ func cutOff(e *Env, name string, choose func(*Env) *testcluster.Node, low, high 
 	return e.during(f, d, func(net backend.Network) error { return net.Isolate(n) })
 }
 
-// cutOffLong also waits until the buckets that are asked for all the while have
-// paid back.
+// cutOffLong also waits until the buckets with constant load have paid back.
 func cutOffLong(e *Env) error {
 	if err := cutOff(e, "cut-off-long", (*Env).Anyone, 15*time.Second, 15*time.Second); err != nil {
 		return err
 	}
-	e.Hold(16 * time.Second) // what the bound allows has come back by then
+	e.Hold(16 * time.Second) // by then what the bound allows is refilled
 	return nil
 }
 
@@ -125,7 +124,7 @@ func noMajority(e *Env) error {
 	})
 }
 
-// each strikes all nodes at once.
+// each affects all nodes at once.
 func each(nodes []*testcluster.Node, do func(*testcluster.Node) error) error {
 	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup

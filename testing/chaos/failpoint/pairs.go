@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// apart is how long after the first of two faults the second strikes, at most.
+// apart is the longest time between the starts of two faults of a pair.
 const apart = 4 * time.Second
 
-// alone are the faults that do not go with another: they strike all nodes, one
-// after the other, or look at the cluster while nothing else is amiss.
+// alone lists the faults that cannot be combined: they affect all nodes, one after the
+// other, or need a cluster without other faults.
 var alone = []string{"kill-all", "power-loss-all", "rolling-restart", "no-majority", "starve-all", "clock-steps", "bit-flips"}
 
-// Together reports whether two faults may strike at the same time.
+// Together reports whether two faults may be combined.
 func Together(a, b Fault) bool {
 	in := func(list []Fault, f Fault) bool {
 		return slices.ContainsFunc(list, func(g Fault) bool { return g.Name == f.Name })
@@ -23,7 +23,7 @@ func Together(a, b Fault) bool {
 	switch {
 	case slices.Contains(alone, a.Name) || slices.Contains(alone, b.Name):
 		return false
-	case in(network, a) && in(network, b): // the end of one mends all links
+	case in(network, a) && in(network, b): // removing one restores all links
 		return false
 	}
 	// One change at a time; and what delays packets must not lose a node.
@@ -31,8 +31,8 @@ func Together(a, b Fault) bool {
 	return !in(change, a) || !in(change, b)
 }
 
-// Pair has two faults strike on nodes that differ, the second while the first may
-// last, and waits for both.
+// Pair injects two faults at different nodes, the second while the first may last, and
+// waits for both.
 func (r *Run) Pair(a, b Fault, rng *rand.Rand) error {
 	e := &Env{Run: r, Rng: rng}
 	if err := e.Prepare(); err != nil {
@@ -43,7 +43,7 @@ func (r *Run) Pair(a, b Fault, rng *rand.Rand) error {
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		defer func() { done <- err }() // whatever ends it
+		defer func() { done <- err }() // also after a panic
 		err = r.strike(a, first, true)
 	}()
 	time.Sleep(later)

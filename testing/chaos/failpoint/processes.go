@@ -11,25 +11,25 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Processes are the faults of nodes as such, which every backend knows.
+// Processes lists the faults of processes, which every backend can inject.
 var Processes = []Fault{
 	{"kill-follower", "a node is killed that does not lead", func(e *Env) error { return kill(e, "kill-follower", (*Env).Follower) }},
 	{"kill-leader", "the leader is killed", func(e *Env) error { return kill(e, "kill-leader", (*Env).Leader) }},
 	{"kill-two", "two nodes are killed at once, of five", killTwo},
 	{"kill-all", "all nodes are killed at once", killAll},
-	{"freeze-short", "a node stands still for a moment", func(e *Env) error { return freeze(e, "freeze-short", (*Env).Anyone, 100*time.Millisecond, time.Second) }},
-	{"freeze-follower", "a node that does not lead stands still for seconds", func(e *Env) error { return freeze(e, "freeze-follower", (*Env).Follower, 3*time.Second, 8*time.Second) }},
-	{"freeze-leader", "the leader stands still for seconds", func(e *Env) error { return freeze(e, "freeze-leader", (*Env).Leader, 3*time.Second, 8*time.Second) }},
+	{"freeze-short", "a node is frozen for up to 1 s", func(e *Env) error { return freeze(e, "freeze-short", (*Env).Anyone, 100*time.Millisecond, time.Second) }},
+	{"freeze-follower", "a follower is frozen for 3 to 8 s", func(e *Env) error { return freeze(e, "freeze-follower", (*Env).Follower, 3*time.Second, 8*time.Second) }},
+	{"freeze-leader", "the leader is frozen for 3 to 8 s", func(e *Env) error { return freeze(e, "freeze-leader", (*Env).Leader, 3*time.Second, 8*time.Second) }},
 	{"starve", "a node gets a tenth of a processor", func(e *Env) error { return starve(e, "starve", e.Anyone()) }},
 	{"starve-all", "every node gets a tenth of a processor", func(e *Env) error { return starve(e, "starve-all", e.Backend.Nodes()...) }},
-	{"drain", "a node hands its buckets over by order, and restarts", drain},
-	{"rolling-restart", "all nodes restart in order, one after the other", rolling},
-	{"lost-answers", "clients do not hear what became of their entries", lostAnswers},
+	{"drain", "a node is drained, and restarts", drain},
+	{"rolling-restart", "all nodes restart gracefully, one after the other", rolling},
+	{"lost-answers", "clients lose most answers to their entries", lostAnswers},
 }
 
-// Membership are the faults that are none: nodes that come, go and are replaced.
+// Membership lists planned changes: nodes that join, are removed and are replaced.
 var Membership = []Fault{
-	{"join-and-remove", "a fourth node joins, and is removed by order", joinAndRemove},
+	{"join-and-remove", "one more node joins, and is removed", joinAndRemove},
 	{"replace-wiped", "a node loses its disk and is replaced by one with a new name", replaceWiped},
 }
 
@@ -124,7 +124,7 @@ func starve(e *Env, name string, nodes ...*testcluster.Node) error {
 	return e.Settle(f)
 }
 
-// rolling restarts in order.
+// rolling restarts all nodes gracefully, one after the other.
 func rolling(e *Env) error {
 	if err := e.Prepare(); err != nil {
 		return err
@@ -137,7 +137,7 @@ func rolling(e *Env) error {
 	return nil
 }
 
-// restart restarts a node in order; its clients go elsewhere meanwhile.
+// restart restarts a node gracefully; its clients use other nodes meanwhile.
 func restart(e *Env, name string, n *testcluster.Node) error {
 	f := e.Begin(name, model.Move, "", true, n)
 	e.Traffic.Absent(n.ID, true)
@@ -153,7 +153,7 @@ func restart(e *Env, name string, n *testcluster.Node) error {
 	return e.Settle(f)
 }
 
-// drain has a node own nothing, which it does until it is started again.
+// drain makes a node own nothing until it is restarted.
 func drain(e *Env) error {
 	if err := e.Prepare(); err != nil {
 		return err
@@ -176,8 +176,8 @@ func drain(e *Env) error {
 	return restart(e, "drain: restart", n)
 }
 
-// lostAnswers has clients miss most answers to their entries for a time, and send
-// the same key again.
+// lostAnswers drops most answers to entries for a time, so that clients send the same
+// keys again.
 func lostAnswers(e *Env) error {
 	if err := e.Prepare(); err != nil {
 		return err
@@ -201,8 +201,7 @@ func joinAndRemove(e *Env) error {
 	return remove(e, n, true)
 }
 
-// join has one more node enter, which no client is at, so that the traffic goes on
-// as it was whatever becomes of it.
+// join adds a node that no client uses, so that its faults do not affect the traffic.
 func join(e *Env, prefix string) (*testcluster.Node, error) {
 	if err := e.Prepare(); err != nil {
 		return nil, err
@@ -220,7 +219,7 @@ func join(e *Env, prefix string) (*testcluster.Node, error) {
 	return n, e.Settle(f)
 }
 
-// remove removes a node by order.
+// remove removes a node by a request to the cluster.
 func remove(e *Env, n *testcluster.Node, runs bool) error {
 	f := e.Begin("remove", model.Move, "", false, n)
 	e.setUp(n, false)

@@ -1,6 +1,6 @@
-// Package failpoint hurts a cluster while it is under load. A fault says when it
-// struck, when its cause was gone and when the cluster was whole again; what it
-// may cost is validate's business.
+// Package failpoint injects faults into a cluster under load. It records when a fault
+// began, when its cause was removed and when the cluster was whole again; the package
+// validate holds what it may cost.
 package failpoint
 
 import (
@@ -15,14 +15,15 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Fault is one fault that a run can strike with.
+// Fault is one fault that a run can inject.
 type Fault struct {
 	Name string
-	What string // for a person, in a few words
+	What string // a description in a few words
 	Do   func(*Env) error
 }
 
-// Run is a cluster under load that faults strike. Its methods may overlap.
+// Run is a cluster under load, and the faults in it. Its methods may be called
+// concurrently.
 type Run struct {
 	Backend backend.Backend
 	Traffic *traffic.Traffic
@@ -30,24 +31,24 @@ type Run struct {
 
 	mu       sync.Mutex
 	up       []*testcluster.Node // that should be running; guarded by mu
-	taken    []*testcluster.Node // that a fault is at; guarded by mu
-	unhealed int                 // faults whose cause is not gone; guarded by mu
+	taken    []*testcluster.Node // that a fault uses; guarded by mu
+	unhealed int                 // faults whose cause is not removed; guarded by mu
 	leader   string              // as last seen; guarded by mu
 }
 
-// NewRun is of a cluster whose nodes all run.
+// NewRun returns the Run of a cluster whose nodes all run.
 func NewRun(b backend.Backend, t *traffic.Traffic, rec *traffic.Recorder) *Run {
 	return &Run{Backend: b, Traffic: t, Rec: rec, up: slices.Clone(b.Nodes())}
 }
 
-// Strike has a fault strike, and waits until the cluster is whole again.
+// Strike injects a fault and waits until the cluster is whole again.
 func (r *Run) Strike(f Fault, rng *rand.Rand) error { return r.strike(f, rng, false) }
 
 func (r *Run) strike(f Fault, rng *rand.Rand, prepared bool) error {
 	e := &Env{Run: r, Rng: rng, prepared: prepared}
 	defer e.leave()
 	err := f.Do(e)
-	_ = until(servedWithin, func() bool { e.serve(); return len(e.hurt) == 0 }) // else validate says so
+	_ = until(servedWithin, func() bool { e.serve(); return len(e.hurt) == 0 }) // if not, validate reports it
 	for _, w := range e.hurt {
 		w.HurtUntil = e.Rec.Now()
 	}
@@ -70,7 +71,7 @@ func (r *Run) setUp(n *testcluster.Node, up bool) {
 	}
 }
 
-// majority reports whether enough of the founders, who vote, should be running.
+// majority reports whether a majority of the founders, which vote, should be running.
 func (r *Run) majority() bool {
 	founders, up := r.Backend.Nodes(), 0
 	for _, n := range r.Up() {
@@ -81,7 +82,7 @@ func (r *Run) majority() bool {
 	return 2*up > len(founders)
 }
 
-// Watch asks the nodes who leads until ctx ends.
+// Watch asks the nodes for their leader until ctx ends.
 func (r *Run) Watch(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	// settleWithin is how long a cluster may take to be whole after a fault. It is
-	// here to end a run, not to praise one: the report has the figures.
+	// settleWithin is how long a cluster may take to be whole after a fault. It only
+	// ends a run that hangs: the report has the figures.
 	settleWithin = 60 * time.Second
 	inUseWithin  = 2 * time.Second
-	stays        = 500 * time.Millisecond // that it is whole counts when it stays so
-	afterwards   = time.Second            // what is admitted when all is over counts too
-	powerless    = 3 * time.Second        // that too few are left is held
+	stays        = 500 * time.Millisecond // a cluster counts as whole after this long
+	afterwards   = time.Second            // admissions after the fault count too
+	powerless    = 3 * time.Second        // how long a lost majority lasts
 	servedWithin = 5 * time.Second        // after all is whole
-	orderWithin  = 15 * time.Second       // each time that it is given
+	orderWithin  = 15 * time.Second       // of one request
 )
 
 // Settle waits until the cluster of all that run is whole again.
 func (e *Env) Settle(f *model.Fault) error { return e.settle(f, func() bool { return false }) }
 
-// settle also ends, without a word, once nothing more can be waited for; then it
-// is not over.
+// settle also returns nil when hopeless does: the cluster cannot become whole, and the
+// fault is not over.
 func (e *Env) settle(f *model.Fault, hopeless func() bool) error {
 	e.Heal(f)
 	e.hurt = append(e.hurt, wounded{f, e.Rec.Now()})
@@ -46,7 +46,7 @@ func (e *Env) settle(f *model.Fault, hopeless func() bool) error {
 		if hopeless() {
 			return nil
 		}
-		if e.others() { // it need not be whole before they are healed
+		if e.others() { // the cluster need not be whole before they are healed
 			deadline = time.Now().Add(settleWithin)
 		}
 		if time.Now().After(deadline) {
@@ -62,14 +62,14 @@ func (e *Env) settle(f *model.Fault, hopeless func() bool) error {
 	return nil
 }
 
-// wounded is a fault whose nodes keep their clients waiting, and since when they
-// need not: not before a check there was answered.
+// wounded is a fault whose nodes keep their clients waiting until they answer a check
+// after healed.
 type wounded struct {
 	*model.Fault
 	healed time.Duration
 }
 
-// serve notes whose nodes serve again.
+// serve records which nodes answer again.
 func (e *Env) serve() {
 	e.hurt = slices.DeleteFunc(e.hurt, func(w wounded) bool {
 		for _, n := range e.Backend.Nodes() {
@@ -82,7 +82,7 @@ func (e *Env) serve() {
 	})
 }
 
-// others reports whether the cause of another fault is not gone.
+// others reports whether the cause of another fault remains.
 func (e *Env) others() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -103,17 +103,17 @@ func (e *Env) whole() error {
 	return err
 }
 
-// Rest lets what was admitted after a fault be seen.
+// Rest waits, so that the run includes admissions after a fault.
 func (e *Env) Rest() { time.Sleep(afterwards) }
 
-// down kills a node and notes it.
+// down kills a node and records it.
 func (e *Env) down(n *testcluster.Node) error {
 	e.setUp(n, false)
 	return e.Backend.Kill(n)
 }
 
-// without waits until the cluster is whole without the nodes that are down, or for
-// a while where those that are left are no majority.
+// without waits until the cluster is whole without the nodes that are down. If the
+// rest is no majority, it waits for the time powerless.
 func (e *Env) without(f *model.Fault) error {
 	alone := time.Time{}
 	return e.settle(f, func() bool {
@@ -128,8 +128,8 @@ func (e *Env) without(f *model.Fault) error {
 	})
 }
 
-// back starts nodes again and waits until the cluster is whole. What that costs
-// is what a planned move may cost.
+// back starts nodes again and waits until the cluster is whole. It may cost what a
+// planned move may cost.
 func (e *Env) back(f *model.Fault, nodes ...*testcluster.Node) error {
 	g := e.Begin(f.Name+": back", model.Move, "", false, nodes...)
 	for _, n := range nodes {
@@ -148,7 +148,8 @@ func (e *Env) back(f *model.Fault, nodes ...*testcluster.Node) error {
 	return err
 }
 
-// order has one node after the other carry an order out, until one has.
+// order sends an administrative request to one node after the other until one
+// succeeds.
 func (e *Env) order(path string, to ...*testcluster.Node) (err error) {
 	deadline := time.Now().Add(settleWithin)
 	for i := 0; time.Now().Before(deadline); i++ {

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// WriteSummary writes what there is to keep of a run: a table of its invariants and
-// one of its faults by name, in Markdown.
+// WriteSummary writes the tables of invariants and of faults by name in Markdown.
 func (d *Document) WriteSummary(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "`%s`, %s, %s\n", d.Command, d.Version, d.Made.Format("2006-01-02"))

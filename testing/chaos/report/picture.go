@@ -11,7 +11,7 @@ import (
 	"quorate/testing/chaos/validate"
 )
 
-// What a picture measures, in pixels.
+// The sizes of a picture, in pixels.
 const (
 	width  = 1180.0
 	left   = 80.0
@@ -19,13 +19,13 @@ const (
 	lane   = 18.0
 	plot   = 90.0
 	spacer = 26.0
-	letter = 6.8 // of a label, about
+	letter = 6.8 // average of a label
 )
 
 // strip is the longest time that one picture shows.
 const strip = 5 * time.Minute
 
-// colours of nodes, in their order; far apart for most eyes.
+// colours of the nodes, in their order.
 var colours = []string{"#0b6bcb", "#d97706", "#0f8a6a", "#7c3aed", "#b3261e"}
 
 type canvas struct {
@@ -39,7 +39,7 @@ func (c *canvas) x(at time.Duration) float64 {
 	return left + (width-left-right)*float64(at)/float64(max(c.to-c.from, time.Second))
 }
 
-// shows reports whether a picture has a part of a time.
+// shows reports whether a picture shows a part of an interval.
 func (c *canvas) shows(from, to time.Duration) bool { return from < c.to && to >= c.from }
 
 func (c *canvas) add(format string, args ...any) { fmt.Fprintf(&c.Builder, format, args...) }
@@ -77,7 +77,7 @@ func (c *canvas) timeline(h *model.History) template.HTML {
 	c.series(h, "checks/s", func(s model.Second) float64 { return float64(s.Checks - s.Failed) }, "%.0f")
 	c.series(h, "slowest, ms", func(s model.Second) float64 { return min(1000, float64(s.Slowest)/float64(time.Millisecond)) }, "%.0f")
 	c.series(h, "entries/s", func(s model.Second) float64 { return float64(s.Writes) }, "%.0f")
-	for _, f := range faults { // a shadow over all that is below
+	for _, f := range faults { // a shadow over everything below
 		c.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="#b3261e" opacity="0.05"/>`, c.x(f.Start), top, max(1, c.x(f.Over)-c.x(f.Start)), c.y-top-spacer)
 	}
 	step := time.Duration(1)
@@ -92,10 +92,10 @@ func (c *canvas) timeline(h *model.History) template.HTML {
 	return c.done()
 }
 
-// taken is where a lane of the picture has something already.
+// taken is the used part of a lane.
 type taken struct{ from, to float64 }
 
-// faults draws a bar each, in as few lanes as they need for their names.
+// faults draws a bar for each fault, in as few lanes as their names need.
 func (c *canvas) faults(faults []*model.Fault) {
 	var lanes [][]taken
 	for _, f := range faults {
@@ -127,7 +127,7 @@ func (c *canvas) faults(faults []*model.Fault) {
 	c.y += float64(max(1, len(lanes)))*lane + 10
 }
 
-// leader draws who led, and marks each change of the map.
+// leader draws the leader, and marks each change of the map.
 func (c *canvas) leader(h *model.History) {
 	c.text(left-8, c.y+11, "strong", "end", "leader")
 	var first, last *model.View
@@ -166,7 +166,7 @@ func (c *canvas) leader(h *model.History) {
 	c.y += spacer + 12
 }
 
-// series draws a number of each node's over time.
+// series draws a number of each node over time.
 func (c *canvas) series(h *model.History, title string, value func(model.Second) float64, format string) {
 	most := 1.0
 	for _, list := range h.Seconds {
@@ -198,7 +198,7 @@ func (c *canvas) series(h *model.History, title string, value func(model.Second)
 	c.y += plot + spacer
 }
 
-// costs draws what each fault let through, against its bound.
+// costs draws the over-admission of each fault and its bound.
 func costs(all []validate.Cost) template.HTML {
 	c := &canvas{y: 4}
 	most := 10.0

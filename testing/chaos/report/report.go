@@ -1,5 +1,4 @@
-// Package report makes one page of a run that a person can read, and that needs
-// nothing beside itself.
+// Package report writes a run as one HTML page without other files.
 package report
 
 import (
@@ -18,30 +17,30 @@ import (
 
 // Document is a page with the runs of one command.
 type Document struct {
-	Command string    // that does it all again
-	Version string    // of what was hurt
+	Command string    // that repeats the run
+	Version string    // of the program
 	Made    time.Time //
 	Runs    []*Run
 }
 
-// Run is one cluster that was hurt.
+// Run is the run of one cluster.
 type Run struct {
 	Title, Backend string
 	Seed           uint64
 	Skipped        string // why it did not run
-	Broken         string // why it could not be brought to its end
+	Broken         string // why it was stopped
 	Skips          []Skip
 	History        *model.History
 	Report         *validate.Report
 }
 
-// Skip is a fault that the backend does not have.
+// Skip is a fault that the backend cannot inject.
 type Skip struct{ Fault, Why string }
 
 // OK reports whether the run came to its end and every invariant held.
 func (r *Run) OK() bool { return r.Broken == "" && r.Report != nil && r.Report.OK() }
 
-// OK reports whether something ran, and all that did was as promised.
+// OK reports whether something ran, and no run failed.
 func (d *Document) OK() bool {
 	ran := 0
 	for _, r := range d.Runs {
@@ -66,13 +65,14 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 // Write writes the page.
 func (d *Document) Write(w io.Writer) error { return page.Execute(w, d) }
 
-// Timeline is the run's picture.
+// Timeline draws the run.
 func (r *Run) Timeline() template.HTML { return timeline(r.History) }
 
-// few is how many faults are shown one by one; of more, each name's worst.
+// few is the most faults that are shown one by one. Of more faults the worst of each
+// name is shown.
 const few = 30
 
-// Costs is the picture of what faults cost.
+// Costs draws what the faults cost.
 func (r *Run) Costs() template.HTML {
 	all := r.Report.Cost
 	if len(all) > few {
@@ -84,7 +84,7 @@ func (r *Run) Costs() template.HTML {
 	return costs(all)
 }
 
-// Summary is a line for each fault's name.
+// Summary returns a line for each name of a fault.
 func (r *Run) Summary() []validate.Line { return validate.Summary(r.Report.Cost) }
 
 // Row is a line of the table of faults.
@@ -95,7 +95,7 @@ type Row struct {
 	Bound         string
 }
 
-// Rows are the faults.
+// Rows returns the faults.
 func (r *Run) Rows() (rows []Row) {
 	for _, c := range r.Report.Cost {
 		f := c.Fault
@@ -109,8 +109,7 @@ func (r *Run) Rows() (rows []Row) {
 	return rows
 }
 
-// Porcupine is its picture of one account's history, to be shown apart from the
-// rest of the page.
+// Porcupine returns porcupine's page of one account's history, for a frame.
 func (r *Run) Porcupine() (out struct{ Account, Page string }) {
 	account, ops := validate.Picture(r.History)
 	if len(ops) == 0 {
