@@ -108,8 +108,8 @@ func TestAnEntryThatNoVersionMeantIsPassed(t *testing.T) {
 	}
 }
 
-// TestAnEntryOfANewerVersionStopsTheMachine: nodes that know it change their
-// state by it, and this one's would differ from then on.
+// TestAnEntryOfANewerVersionStopsTheMachine: nodes that know the entry change their state
+// by it, so skipping it would make this replica differ.
 func TestAnEntryOfANewerVersionStopsTheMachine(t *testing.T) {
 	newer := []byte{0x93, 99, 0, 0x90}
 	use, err := (&ledger.Command{Ops: []ledger.Op{{Kind: ledger.OpVersion, Version: ledger.NewestVersion() + 1}}}).Encode()
@@ -137,7 +137,7 @@ func TestAnEntryOfANewerVersionStopsTheMachine(t *testing.T) {
 				t.Errorf("it says %q", err)
 			}
 		default:
-			t.Error("nobody is told")
+			t.Error("Halted delivered no error")
 		}
 	}
 }

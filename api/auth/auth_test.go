@@ -32,19 +32,19 @@ func TestAuthenticate(t *testing.T) {
 		name   string
 		tokens map[string]ledger.Scopes
 		admin  []string
-		lags   bool // the tokens may not be all there are
+		lags   bool // the node has not caught up
 		token  string
 		want   ledger.Caller
 	}{
 		{"no token in force", nil, nil, false, "", open},
 		{"no token in force, one sent", nil, nil, false, "anything", open},
-		{"not known yet", nil, nil, true, "", open}, // and not let in
+		{"not known yet", nil, nil, true, "", open}, // and not admitted
 		{"none sent", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "", none},
-		{"a right one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gate", gate},
-		{"a right one early, it may have been revoked", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "gate", early},
-		{"a wrong one early, it may have been made", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "x", early},
+		{"a valid one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gate", gate},
+		{"a valid one early: it may have been revoked", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "gate", early},
+		{"an invalid one early: it may have been created", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, true, "x", early},
 		{"the node's own early", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, []string{admin}, true, admin, node},
-		{"a wrong one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gatf", none},
+		{"an invalid one", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gatf", none},
 		{"its beginning", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, nil, false, "gat", none},
 		{"too long", nil, []string{admin}, false, strings.Repeat("a", MaxToken+1), none},
 		{"the node's own", map[string]ledger.Scopes{"gate": ledger.ScopeCheck}, []string{strings.ToUpper(admin), admin}, false, admin, node},

@@ -15,7 +15,7 @@ import (
 	"quorate/api/wire"
 )
 
-// endpoint answers everything the same and remembers what it was asked.
+// endpoint gives the same answer to every request and records the last request.
 type endpoint struct {
 	*httptest.Server
 	status int
@@ -48,7 +48,7 @@ func newEndpoint(t *testing.T, status int, body string) *endpoint {
 	return e
 }
 
-// refusing returns the URL of a port that nobody listens on.
+// refusing returns the URL of a port without a listener.
 func refusing(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -132,7 +132,7 @@ func TestTheNextEndpointIsAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// It stays with the one that answered, on one connection.
+	// The client stays with the endpoint that answered, on one connection.
 	if sick.asked.Load() != 1 || well.asked.Load() != 3 || well.conns.Load() != 1 {
 		t.Errorf("asked %d and %d times, %d connections", sick.asked.Load(), well.asked.Load(), well.conns.Load())
 	}

@@ -8,9 +8,9 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// who says which scopes, beside admin, may do what. A route that is not here
-// fails the test.
-var who = map[string]string{
+// permissions lists the scopes that each route accepts besides admin. A route that is
+// missing here fails the test.
+var permissions = map[string]string{
 	"POST /v1/check":                       "check",
 	"GET /v1/authz":                        "check",
 	"POST /v1/authz":                       "check",
@@ -39,26 +39,26 @@ var who = map[string]string{
 	"POST /v1/cluster/drain":               "",
 	"GET /v1/backup":                       "",
 	"POST /v1/restore":                     "",
-	"GET /livez":                           "everybody",
-	"GET /readyz":                          "everybody",
+	"GET /livez":                           "all",
+	"GET /readyz":                          "all",
 	"GET /metrics":                         "read",
 	"GET /openapi.yaml":                    "check ledger read",
 	"GET /nothing/here":                    "check ledger read",
-	"DELETE /v1/check":                     "check ledger read", // told that the method is wrong
+	"DELETE /v1/check":                     "check ledger read", // answered 405
 	"POST /v1/cluster":                     "check ledger read",
 	"GET /v1/accounts/{}/ledger/{}/{}":     "check ledger read",
-	"POST /v1/accounts/a%2Fledger":         "check ledger read", // no account, and not the ledger's path
+	"POST /v1/accounts/a%2Fledger":         "check ledger read", // an invalid account, not the path of the ledger
 	"POST /v1/%63heck":                     "check ledger read",
 	"POST //v1/check":                      "check ledger read",
 	"GET /v1/tokens/../accounts/{}":        "check ledger read",
-	"GET /%6Civez":                         "everybody",
-	"GET /livez?/v1/tokens":                "everybody",
+	"GET /%6Civez":                         "all",
+	"GET /livez?/v1/tokens":                "all",
 	"POST /v1/check?/livez":                "check",
 	"POST /v1/accounts/{}/ledger?livez":    "ledger",
 }
 
-// guardedServer has a token for each scope, whose secret is its name, and an
-// admin token of its own.
+// guardedServer returns a server with a token for each scope, whose secret is the name of
+// the scope, and with an admin token of its own.
 func guardedServer(t testing.TB) (*Server, *node) {
 	t.Helper()
 	s, n := newServer(t)
@@ -79,15 +79,15 @@ func TestEveryRouteWantsItsScope(t *testing.T) {
 			if r.handler(m) == nil {
 				continue
 			}
-			if _, ok := who[m+" "+r.path]; !ok {
-				t.Errorf("%s %s: nobody has said who may do that", m, r.path)
+			if _, ok := permissions[m+" "+r.path]; !ok {
+				t.Errorf("%s %s: no permissions", m, r.path)
 			}
 			if !r.open && r.scope(m) == 0 {
 				t.Errorf("%s %s has no scope", m, r.path)
 			}
 		}
 	}
-	for key, scopes := range who {
+	for key, scopes := range permissions {
 		method, path, _ := strings.Cut(key, " ")
 		path = strings.ReplaceAll(path, "{}", "x")
 		methods := []string{method}
@@ -100,7 +100,7 @@ func TestEveryRouteWantsItsScope(t *testing.T) {
 					a := ask(s, method, path, "{}", header[0], header[1])
 					want := 0 // anything else
 					switch {
-					case scopes == "everybody":
+					case scopes == "all":
 					case token == "" || token == "wrong":
 						want = 401
 					case token == "admin" || token == "own" || strings.Contains(" "+scopes+" ", " "+token+" "):
@@ -122,7 +122,7 @@ func TestEveryRouteWantsItsScope(t *testing.T) {
 					}
 					kind := "application/problem+json"
 					if strings.HasPrefix(path, "/v1/authz") {
-						kind = "application/json" // the gateway's customer reads it
+						kind = "application/json" // the gateway passes it on to its customer
 					}
 					if a.get("Content-Type") != kind || strings.Contains(a.body, "wrong") {
 						t.Errorf("%s %s: %s %s", method, path, a.get("Content-Type"), a.body)
@@ -171,7 +171,7 @@ func TestOpenWithoutTokens(t *testing.T) {
 	}
 }
 
-// A first token, one made with it, and the door shut behind both.
+// Creating the first token closes the API to callers without one.
 func TestTokensOverHTTP(t *testing.T) {
 	s, n := newServer(t)
 	for _, tt := range []struct {

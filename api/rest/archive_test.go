@@ -27,7 +27,7 @@ func post(t *testing.T, url string, body io.Reader) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
-// chunked hides a reader's length, so that it is sent in chunks.
+// chunked hides the length of a reader, so that it is sent in chunks.
 type chunked struct{ io.Reader }
 
 func TestABackupComesBackAsItWas(t *testing.T) {
@@ -35,7 +35,7 @@ func TestABackupComesBackAsItWas(t *testing.T) {
 	url := "http://" + serve(t, s)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	var ops []ledger.Op
-	for i := range 900 { // in more bytes than any other body may have
+	for i := range 900 { // more bytes than the limit of other bodies
 		ops = append(ops, ledger.Op{Kind: ledger.OpEntry, Account: fmt.Sprintf("%0128d", i), Key: "k", Type: ledger.Purchase, Amount: 1})
 	}
 	for i := range 12 {
@@ -132,8 +132,8 @@ func TestRestoreRefusals(t *testing.T) {
 			t.Errorf("%v: %d %s, want %s", err, status, got, want)
 		}
 	}
-	// Writes are refused whole while a restore is under way: their items are not
-	// at fault.
+	// During a restore, a bulk write is refused as a whole: its items are not at
+	// fault.
 	n.err = nil
 	n.state.Apply(8, &ledger.Command{Ops: []ledger.Op{{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreBegin, ID: "r"}}}})
 	status, got := post(t, url+"/v1/ledger", strings.NewReader(`{"entries":[{"account":"a","key":"k","type":"purchase","amount":"5"}]}`))

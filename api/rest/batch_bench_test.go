@@ -10,8 +10,8 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// BenchmarkBatch decides 100 checks of as many accounts in one request. Like
-// BenchmarkCheck it has no connection in it.
+// BenchmarkBatch decides 100 checks of 100 accounts in one request. Like BenchmarkCheck it
+// uses no connection.
 func BenchmarkBatch(b *testing.B) {
 	s, _ := newServer(b)
 	d := decision(bucket.OK)

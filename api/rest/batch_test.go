@@ -30,8 +30,7 @@ func TestBatchDecidesEachOnItsOwn(t *testing.T) {
 	}
 }
 
-// The checks of one account are decided in their order, whatever else is under
-// way.
+// The checks of one account are decided in order, whatever the other workers do.
 func TestBatchKeepsAnAccountsOrder(t *testing.T) {
 	s, n := newServer(t)
 	n.decision = decision(bucket.OK)

@@ -154,8 +154,8 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// hotPath returns a server whose Checker does next to nothing, and a request
-// to ask it again and again.
+// hotPath returns a server whose Checker does almost nothing, and a request that can be
+// repeated.
 func hotPath(tb testing.TB, r bucket.Reason) (*Server, *fasthttp.RequestCtx) {
 	s, _ := newServer(tb)
 	d := decision(r)

@@ -17,16 +17,15 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// How BenchmarkEngines measures.
+// The parameters of BenchmarkEngines.
 const (
 	engineRounds = 3
 	engineTime   = 2 * time.Second // of each engine in each round
 	engineConns  = 32
 )
 
-// BenchmarkEngines asks the same decision over loopback TCP of fasthttp, which
-// the Server is made of, and of a net/http server that does the same work,
-// in turns, and reports how they compare. Run it alone:
+// BenchmarkEngines compares fasthttp, which Server uses, with a net/http server that does
+// the same work. It sends the same check to both over loopback TCP, in turns. Run it alone:
 //
 //	go test ./api/rest -run xxx -bench Engines -benchtime 1x
 func BenchmarkEngines(b *testing.B) {
@@ -69,7 +68,7 @@ func BenchmarkEngines(b *testing.B) {
 	}
 }
 
-// load asks on keep-alive connections for a while and returns requests/s.
+// load sends requests on keep-alive connections for a while and returns requests/s.
 func load(b *testing.B, addr string) float64 {
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -109,8 +108,8 @@ func askUntil(addr string, end time.Time) (n int, err error) {
 	return n, nil
 }
 
-// readAnswer reads one answer of 200 with as little work as can be, because
-// the load shares the processors with what it measures.
+// readAnswer reads one answer of 200 with as little work as possible, because the load
+// generator shares the processors with the server.
 func readAnswer(r *bufio.Reader) error {
 	length := -1
 	for first := true; ; first = false {
@@ -137,9 +136,9 @@ func readAnswer(r *bufio.Reader) error {
 	return err
 }
 
-// standard answers checks as Server does, over net/http, with the same pooled
-// memory, reader and writer, and headers set without canonicalizing. It leaves
-// out what an allowed check does not need.
+// standard answers checks like Server, but over net/http, with the same pooled memory,
+// scanner and writer, and headers set without canonicalizing. It omits everything that an
+// allowed check does not need.
 type standard struct{ s *Server }
 
 func (h standard) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -15,33 +15,33 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// node is all that a Server asks, in one process and without a log: a write is
-// applied at once, at the next index.
+// node implements all interfaces of a Server in memory and without a log: it applies a
+// write at once, at the next index.
 type node struct {
 	mu       sync.Mutex
 	state    *ledger.State
 	asked    bucket.Check    // the last check
-	decision bucket.Decision // what each check is answered with
+	decision bucket.Decision // the answer to each check
 	err      error           // of Check, Propose and Metrics.Write
 	probes   []Probe
 	cluster  ClusterStatus
 	waited   uint64
-	counted  []string // what the metrics were told
+	counted  []string // calls of Metrics
 
-	restores int // done
+	restores int // completed
 
-	newest uint64 // index that a majority has
-	panics bool   // Check does
+	newest uint64 // result of ReadIndex
+	panics bool   // Check panics
 
-	settlement bucket.Settlement // the last one asked
-	settled    bucket.Settled    // what each is answered with
+	settlement bucket.Settlement // the last settlement
+	settled    bucket.Settled    // the answer to each settlement
 	settleErr  error
 
-	admin    string // this node's own token
-	starting bool   // it does not know the tokens yet
-	secrets  int    // made so far
+	admin    string // the node's own admin token
+	starting bool   // the node does not know all tokens yet
+	secrets  int    // number of secrets created
 
-	trace  bool // note every check
+	trace  bool // record every check
 	traced []bucket.Check
 }
 
@@ -52,7 +52,7 @@ func (n *node) Check(_ context.Context, c *bucket.Check, d *bucket.Decision) err
 		panic("a bug")
 	}
 	n.asked = *c
-	// Copies, as a Checker must make: the strings are the request's.
+	// Copy the strings: they point into the request.
 	n.asked.Account, n.asked.Model, n.asked.Category = string([]byte(c.Account)), string([]byte(c.Model)), string([]byte(c.Category))
 	if n.trace {
 		n.traced = append(n.traced, n.asked)
@@ -101,7 +101,7 @@ func (n *node) Audit(before uint64, limit int) ([]ledger.AuditRecord, bool) {
 	return n.state.Audit(before, limit)
 }
 
-// Who is Access.
+// Authenticate implements Access.
 func (n *node) Authenticate(token []byte) (ledger.Caller, bool) {
 	if n.admin == "" && n.state.Tokens().Len() == 0 {
 		return ledger.Caller{Name: ledger.ActorOpen, Scopes: ledger.ScopeAdmin}, !n.starting
@@ -184,8 +184,7 @@ func (n *node) note(s string) {
 	n.counted = append(n.counted, s)
 }
 
-// newServer returns a server over a node at log index 7 on which nothing has
-// happened.
+// newServer returns a server over a new node at log index 7.
 func newServer(tb testing.TB) (*Server, *node) {
 	tb.Helper()
 	st, err := ledger.NewState()
@@ -202,14 +201,14 @@ func newServer(tb testing.TB) (*Server, *node) {
 	return s, n
 }
 
-// answer is what came back.
+// answer is an answer of the server.
 type answer struct {
 	status int
 	header *fasthttp.ResponseHeader
 	body   string
 }
 
-// get returns a header. Peek would look for Ratelimit.
+// get returns a header, in any spelling. Peek would look for Ratelimit.
 func (a answer) get(name string) string {
 	for k, v := range a.header.All() {
 		if string(k) == name {

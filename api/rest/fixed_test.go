@@ -6,7 +6,7 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// fixed answers every check the same, without allocating.
+// fixed gives the same answer to every check, without allocating.
 type fixed struct{ d *bucket.Decision }
 
 func (f fixed) Check(_ context.Context, _ *bucket.Check, d *bucket.Decision) error {

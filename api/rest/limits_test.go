@@ -47,7 +47,7 @@ func TestAConnectionTooManyIsToldSo(t *testing.T) {
 	} else if _, err := io.ReadAll(resp.Body); err != nil {
 		t.Errorf("body: %v", err)
 	}
-	// Who is refused does not count, and who leaves makes room.
+	// A refused connection does not count, and a closed one makes room.
 	held[0].Close()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		got = raw(t, addr, strings.Replace(get, "Host", "Connection: close\r\nHost", 1))
@@ -60,7 +60,7 @@ func TestAConnectionTooManyIsToldSo(t *testing.T) {
 	}
 }
 
-// A large body of somebody who may not ask is not waited for.
+// The server does not wait for a large body of an unauthenticated client.
 func TestABodyOfAStrangerIsNotRead(t *testing.T) {
 	s, _ := guardedServer(t)
 	addr := serve(t, s)
@@ -78,7 +78,7 @@ func TestABodyOfAStrangerIsNotRead(t *testing.T) {
 				t.Errorf("%q and %d bytes: %q", request, len(body), got)
 			}
 		}
-		// Who may ask is read to the end.
+		// The body of an authenticated client is read to its end.
 		if strings.Contains(request, "1048576") {
 			got := raw(t, addr, request+"Authorization: Bearer own\r\nConnection: close\r\n\r\n"+strings.Repeat(" ", 1<<20))
 			if strings.HasPrefix(got, "HTTP/1.1 401 ") || !strings.HasPrefix(got, "HTTP/1.1 ") {

@@ -112,7 +112,7 @@ func TestStrongReadsWaitForWhatAMajorityHas(t *testing.T) {
 	}
 }
 
-// A bug fails its request, or its check of a batch, and not the connection.
+// A panic fails its request, or its check of a batch, not the connection.
 func TestAPanicFailsOnlyItsRequest(t *testing.T) {
 	s, n := newServer(t)
 	var log strings.Builder
@@ -137,7 +137,7 @@ func TestAPanicFailsOnlyItsRequest(t *testing.T) {
 	}
 }
 
-// The document and the routes know the same.
+// The document describes exactly the routes.
 func TestOpenAPINamesEveryRoute(t *testing.T) {
 	s, _ := newServer(t)
 	var doc struct {
@@ -171,7 +171,7 @@ func TestOpenAPINamesEveryRoute(t *testing.T) {
 			delete(named, key)
 			method, pattern, _ := strings.Cut(strings.ToUpper(m)+" "+blank.ReplaceAllString(path, "{}"), " ")
 			r, _ := find(pattern)
-			want := "[check admin]" // of the two that find does not know
+			want := "[check admin]" // for the two routes that find does not return
 			if pattern != "/v1/check" && pattern != "/v1/authz" {
 				want = fmt.Sprint((r.scope(method) | ledger.ScopeAdmin).Names())
 			}

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// fasthttp keeps the date, and its pool of workers a while.
+		// Goroutines of fasthttp: the date, and idle workers for a while.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
@@ -45,7 +45,7 @@ func serve(t *testing.T, s *Server) (addr string) {
 	return l.Addr().String()
 }
 
-// raw sends bytes and returns all that comes back until the server closes.
+// raw sends bytes and returns everything that the server sends until it closes.
 func raw(t *testing.T, addr, request string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -121,7 +121,7 @@ func TestServerAnswersHead(t *testing.T) {
 	}
 }
 
-// strip takes the date away, which may change between two answers.
+// strip removes the date, which may change between two answers.
 func strip(h string) string {
 	from := strings.Index(h, "Date: ")
 	if from < 0 {
@@ -168,7 +168,7 @@ func TestShutdownLetsARequestFinish(t *testing.T) {
 	}
 	select {
 	case err := <-stopped:
-		t.Fatalf("shut down while a request was under way: %v", err)
+		t.Fatalf("shut down during a request: %v", err)
 	default:
 	}
 	close(gate.release)
@@ -185,7 +185,7 @@ func TestShutdownLetsARequestFinish(t *testing.T) {
 	}
 }
 
-// gated holds a check until it is released.
+// gated blocks a check until it is released.
 type gated struct {
 	Checker
 	entered, release chan struct{}
@@ -212,7 +212,7 @@ func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.Shutdown(ended); err == nil {
-		t.Error("shut down although a request was under way")
+		t.Error("shut down during a request")
 	}
 	close(gate.release)
 }

@@ -9,14 +9,14 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Every pairing of what becomes of the money and of the bucket.
+// Every combination of the outcomes of the ledger entry and of the bucket.
 func TestSettle(t *testing.T) {
 	const plain, paid = `{"account":"acme","reservation":"r-1","tokens":70}`, `{"account":"acme","reservation":"r-1","tokens":70,"amount":"0.0123"}`
 	recorded := ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "r-1", Type: ledger.Usage, Amount: 12300}
 	for _, c := range []struct {
 		name    string
 		body    string
-		before  *ledger.Op // in the ledger
+		before  *ledger.Op // an earlier entry in the ledger
 		settled bucket.Settled
 		err     error
 		status  int
@@ -33,9 +33,9 @@ func TestSettle(t *testing.T) {
 		{"other tokens", paid, &recorded, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12300},
 		{"other money", `{"account":"acme","reservation":"r-1","tokens":70,"amount":"1"}`, &recorded, bucket.SettledNow, nil, 409, "reservation_settled", 12300},
 		{"settled without money before", paid, nil, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12300},
-		{"nobody answers, money recorded", paid, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 12300},
-		{"after nobody answered", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12300},
-		{"nobody answers", plain, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 0},
+		{"no node answers, usage recorded", paid, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 12300},
+		{"after no node answered", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12300},
+		{"no node answers", plain, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 0},
 	} {
 		s, n := newServer(t)
 		if c.before != nil {
@@ -60,7 +60,7 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// Money that a majority did not take must not change a bucket.
+// Usage that was not recorded must not change a bucket.
 func TestSettleAsksTheLedgerFirst(t *testing.T) {
 	s, n := newServer(t)
 	n.err = fmt.Errorf("propose: %w", ledger.ErrNoQuorum)

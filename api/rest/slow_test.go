@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Who sends slowly is not waited for longer than a request may take, whatever
-// each byte takes.
+// The server waits for a slow client no longer than a request may take, however fast
+// single bytes arrive.
 func TestSlowClientsAreLeft(t *testing.T) {
 	for name, tt := range map[string]struct {
-		first, then string // sent at once, and again and again
+		first, then string // sent once at first, then repeatedly
 		encrypted   bool
 		want        string
 	}{
@@ -58,11 +58,11 @@ func TestSlowClientsAreLeft(t *testing.T) {
 				defer close(sent)
 				_, err := io.WriteString(c, tt.first)
 				for err == nil && tt.then != "" && ended.Err() == nil {
-					time.Sleep(10 * time.Millisecond) // slowness is what is tested
+					time.Sleep(10 * time.Millisecond) // the test is about slowness
 					_, err = io.WriteString(c, tt.then)
 				}
 			}()
-			// It ends: else the deadline does, with a time-out.
+			// The connection must end before the deadline of the test.
 			got, err := io.ReadAll(c)
 			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
 				t.Error("still connected")

@@ -104,7 +104,7 @@ func TestCheckRequestRoundTrip(t *testing.T) {
 	}
 }
 
-// FuzzCheckRequest: what is accepted, encoding/json reads the same way.
+// FuzzCheckRequest checks that encoding/json reads every accepted document alike.
 func FuzzCheckRequest(f *testing.F) {
 	f.Add([]byte(`{"account":"acme","model":"m","category":"llm","requests":1,"tokens":0,"dry_run":false,"reserve":false}`))
 	f.Add([]byte(`{"account":"\u0061","model":null,"category":"llm","requests":-0}`))

@@ -94,7 +94,7 @@ func FuzzScanner(f *testing.F) {
 		if err == nil || !valid {
 			return
 		}
-		// Refused although JSON: only for what the package says it refuses.
+		// A valid document may be refused only for the documented reasons.
 		deep := strings.Count(string(doc), "[")+strings.Count(string(doc), "{") > maxDepth
 		surrogate := strings.Contains(strings.ToLower(string(doc)), `\ud`)
 		if !deep && !surrogate && utf8.Valid(doc) {

@@ -29,7 +29,7 @@ func guarded(o ledger.Op) ledger.Op {
 
 func applyOps(t testing.TB, s *ledger.State, ops ...ledger.Op) []ledger.Result {
 	t.Helper()
-	// As it goes through the log.
+	// Encoded and decoded, as in the log.
 	c, err := ledger.DecodeCommand(mustEncode(t, &ledger.Command{Time: 1_700_000_000_000 + int64(s.Index()), Ops: ops}))
 	if err != nil {
 		t.Fatal(err)
@@ -56,13 +56,13 @@ func TestTokens(t *testing.T) {
 		want error
 		left string // names
 	}{
-		{guarded(makeToken("gate", ledger.ScopeCheck)), ledger.ErrLastAdmin, ""}, // or nobody could make another
+		{guarded(makeToken("gate", ledger.ScopeCheck)), ledger.ErrLastAdmin, ""}, // otherwise no token could create others
 		{guarded(makeToken("root", ledger.ScopeAdmin)), nil, "root"},
 		{guarded(makeToken("gate", ledger.ScopeCheck|ledger.ScopeRead)), nil, "gate root"},
 		{makeToken("gate", ledger.ScopeAdmin), ledger.ErrTokenExists, "gate root"},
 		{guarded(revoke("root")), ledger.ErrLastAdmin, "gate root"},
 		{revoke("nobody"), ledger.ErrUnknownToken, "gate root"},
-		{revoke("root"), nil, "gate"}, // where a node has an admin token of its own
+		{revoke("root"), nil, "gate"}, // on a node with an admin token of its own
 		{guarded(revoke("gate")), nil, ""},
 		{makeToken("gate", ledger.ScopeCheck), nil, "gate"},
 	} {
@@ -128,7 +128,7 @@ func TestAudit(t *testing.T) {
 		makeToken("gate", ledger.ScopeCheck|ledger.ScopeRead), makeToken("gate", ledger.ScopeCheck), revoke("gate"), revoke("gate"),
 		ledger.Op{Kind: ledger.OpNote, By: ledger.ActorNode, Note: &ledger.Note{Action: "node.remove", Target: "n3", Detail: "voter"}},
 	)
-	// Only what was applied is there, the newest first.
+	// The audit contains only applied operations, newest first.
 	var got []string
 	records, more := s.Audit(0, 100)
 	for _, r := range records {
@@ -152,7 +152,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// The audit forgets its oldest, and nothing that was read changes.
+// The audit forgets its oldest records, and a list that was read does not change.
 func TestAuditIsBounded(t *testing.T) {
 	s := mustState(t)
 	note := ledger.Op{Kind: ledger.OpNote, Note: &ledger.Note{Action: "node.join", Target: "n1"}}
@@ -175,7 +175,7 @@ func TestAuditIsBounded(t *testing.T) {
 	if first[0].ID != 500 || first[499].ID != 1 {
 		t.Errorf("what was read has become %d to %d", first[0].ID, first[499].ID)
 	}
-	// A state that was read back goes on alike.
+	// A state that was read back continues alike.
 	b := snapshotOf(t, s)
 	other, err := ledger.ReadState(bytes.NewReader(b))
 	if err != nil {
@@ -214,7 +214,7 @@ func TestSnapshotKeepsAccess(t *testing.T) {
 	}
 }
 
-// Replicas that hold other tokens notice it by their running hash.
+// Replicas with different tokens have different running hashes.
 func TestHashCoversAccess(t *testing.T) {
 	sums := map[uint64]string{}
 	for name, ops := range map[string][]ledger.Op{
@@ -235,7 +235,7 @@ func TestHashCoversAccess(t *testing.T) {
 	}
 }
 
-// A restore brings back the tokens of the backup; the audit goes on.
+// A restore restores the tokens of the backup; the audit continues.
 func TestRestoreReplacesTokens(t *testing.T) {
 	s := mustState(t)
 	applyOps(t, s, makeToken("root", ledger.ScopeAdmin), makeToken("old", ledger.ScopeRead))
@@ -256,7 +256,7 @@ func TestRestoreReplacesTokens(t *testing.T) {
 		return step(ledger.RestoreStep{Kind: ledger.RestoreBlock, Seq: seq, Block: block})
 	})
 	if refused := applyOps(t, s, makeToken("lost", ledger.ScopeRead))[0].Err; !errors.Is(refused, ledger.ErrRestoring) {
-		t.Errorf("a token while a restore is under way: %v", refused)
+		t.Errorf("a token during a restore: %v", refused)
 	}
 	commit := ledger.RestoreStep{Kind: ledger.RestoreCommit, Seq: seq, Sum: sum}
 	if err := errors.Join(err, read, step(commit), step(commit)); err != nil {

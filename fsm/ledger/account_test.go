@@ -10,7 +10,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// usd reads dollars; the tests' own amounts are never wrong.
+// usd parses an amount in dollars, which must be valid.
 func usd(s string) ledger.Micros {
 	m, err := ledger.ParseMoney(s)
 	if err != nil {
@@ -99,8 +99,8 @@ func TestChargeRefusesWhatOverflows(t *testing.T) {
 	}
 }
 
-// TestNoMoneyIsMadeOrLost: what came in, free or paid, is held or was used;
-// what was used beyond it is the bill.
+// TestNoMoneyIsMadeOrLost checks that credits and payments equal the balances plus usage,
+// and that usage beyond them equals the open bill.
 func TestNoMoneyIsMadeOrLost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := ledger.NewAccount("acme")

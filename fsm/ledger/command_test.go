@@ -16,7 +16,7 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
-// places returns an ownership of everything, spread over n members.
+// places spreads all partitions over n members.
 func places(n int) [][3]uint16 {
 	p := make([][3]uint16, ledger.Partitions)
 	for i := range p {
@@ -125,7 +125,7 @@ func TestResultsRoundTrip(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	// A wrapped error keeps its kind, and one that has no code is never success.
+	// A wrapped error keeps its code, and an error without a code is never a success.
 	for in, out := range map[error]error{
 		fmt.Errorf("charge: %w", ledger.ErrOverflow): ledger.ErrOverflow,
 		errors.New("something else"):                 ledger.ErrUnknownCommand,
@@ -178,7 +178,7 @@ func TestCommandsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestFieldsOutOfBoundsAreRefused changes one field of a good command each.
+// TestFieldsOutOfBoundsAreRefused makes one field of a valid command invalid at a time.
 func TestFieldsOutOfBoundsAreRefused(t *testing.T) {
 	command := func(op ledger.Op) []byte { return mustEncode(t, &ledger.Command{Ops: []ledger.Op{op}}) }
 	patch := command(ledger.Op{Kind: ledger.OpPatch, Account: "a", Patch: ledger.Patch{
@@ -232,8 +232,7 @@ func TestFieldsOutOfBoundsAreRefused(t *testing.T) {
 	}
 }
 
-// TestMapRoundTrip sends maps of all sizes through a command and asks both
-// copies who owns what.
+// TestMapRoundTrip encodes and decodes maps of all sizes and compares their owners.
 func TestMapRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var ids []string
@@ -299,7 +298,7 @@ func FuzzCommand(f *testing.F) {
 		if err != nil || !reflect.DeepEqual(again, c) {
 			t.Fatalf("read %+v, then %+v, %v", c, again, err)
 		}
-		// Whatever decodes must apply without panic.
+		// Applying a decoded command must not panic.
 		s, err := ledger.NewState()
 		if err != nil {
 			t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// The last step of an explanation is what the ruling says.
+// The last step of an explanation agrees with the ruling.
 func TestExplainAgreesWithRule(t *testing.T) {
 	table, err := ledger.Compile(1, ledger.DefaultPolicy())
 	if err != nil {
@@ -32,7 +32,7 @@ func TestExplainAgreesWithRule(t *testing.T) {
 		check   bucket.Check
 		last    ledger.Step
 	}{
-		{"never seen", nil, llm, ledger.Step{Rule: "min_tier", Outcome: "denied", Detail: "$5.00 more"}},
+		{"unknown account", nil, llm, ledger.Step{Rule: "min_tier", Outcome: "denied", Detail: "$5.00 more"}},
 		{"tier 1", paid(5, nil), llm, ledger.Step{Rule: "limits", Outcome: "tier", Detail: "tier 1's limits for llm"}},
 		{"needs tier 2", paid(5, nil), pro, ledger.Step{Rule: "min_tier", Outcome: "denied", Detail: "tier 2 is needed"}},
 		{"has tier 2", paid(50, nil), pro, ledger.Step{Rule: "limits", Outcome: "tier", Detail: "unlimited"}},
@@ -53,8 +53,8 @@ func TestExplainAgreesWithRule(t *testing.T) {
 	}
 }
 
-// Whatever the policy, the account and the check are, an explanation is denied
-// by the rule that denies, and names where the limits come from.
+// For any policy, account and check, the explanation is denied by the rule that denies the
+// check, and names the source of the limits.
 func TestExplainAgreesWithRuleOnAnything(t *testing.T) {
 	const policy = `{schema: 1, categories: {llm: {}, image: {min_tier: 2}, free: {min_tier: 0}, closed: {min_tier: 2}}, tiers: [
 		{level: 1, spend: "5", limits: {llm: [{unit: requests, limit: 10, window: 1m}]}},

@@ -1,4 +1,4 @@
 package ledger
 
-// KeepKeys bounds the idempotency keys to fewer than MaxKeys, for tests.
+// KeepKeys sets the maximum number of idempotency keys, for tests.
 func (s *State) KeepKeys(n int) { s.keys.max = n }

@@ -13,7 +13,7 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// policies are the documents that commands carry, good and bad, by text.
+// policies maps the documents in commands, valid and invalid, to the model's policies.
 var policies = func() map[string]plainPolicy {
 	write := func(valid bool, need int, spends, limits []int64) plainPolicy {
 		doc := fmt.Sprintf("schema: 1\ncategories: {llm: {min_tier: %d}}\ntiers:\n", need)
@@ -36,7 +36,7 @@ var policies = func() map[string]plainPolicy {
 	return out
 }()
 
-// docs are the keys of policies in an order that does not change.
+// docs lists the keys of policies in a fixed order.
 var docs = func() (docs []string) {
 	for doc := range policies {
 		docs = append(docs, doc)
@@ -45,20 +45,19 @@ var docs = func() (docs []string) {
 	return docs
 }()
 
-// theDefault is the built-in policy, of which only llm is asked.
+// theDefault is the default policy, of which the test uses only llm.
 var theDefault = plainPolicy{valid: true, need: 1, spends: []int64{5, 50, 100, 250, 1000}, limits: []int64{600, 1800, 3000, 4500, 6000}}
 
-// replicas are three states that must stay one, and what they should be.
+// replicas holds three states that must stay equal, and the model.
 type replicas struct {
 	*plain
 	states [3]*ledger.State
 	frozen *ledger.Frozen // of the second replica
-	was    []byte         // what frozen wrote when it was taken
+	was    []byte         // the snapshot of frozen at its creation
 }
 
-// TestReplicasFollowTheModel drives three replicas and the model by the same
-// random log. Each replica may be written out and read back between any two
-// commands.
+// TestReplicasFollowTheModel applies the same random log to three replicas and the model.
+// Each replica may be written out and read back between any two commands.
 func TestReplicasFollowTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := &replicas{plain: newPlain(theDefault)}
@@ -102,7 +101,7 @@ func (r *replicas) keepKeys(n int) {
 	}
 }
 
-// whale brings an account to the edge of what fits into its numbers.
+// whale brings the amounts of an account close to overflow.
 func (r *replicas) whale(t *rapid.T) {
 	r.keepKeys(5)
 	c := &ledger.Command{Time: 1}
@@ -115,9 +114,8 @@ func (r *replicas) whale(t *rapid.T) {
 	}
 }
 
-// crowd gives more accounts overrides that end together than one command may
-// take them from, and replaces some of them, once in a replica's life before a
-// snapshot.
+// crowd gives overrides with the same expiry to more accounts than one command expires,
+// and replaces some of them before a snapshot.
 func (r *replicas) crowd(t *rapid.T) {
 	rules := []ledger.OverrideRule{{Category: "llm", MinTier: ptr(0), ExpiresAt: 1000}, {Category: "image", ExpiresAt: 2000}}
 	for round := range 2 {
@@ -146,7 +144,8 @@ func overriding(t fataler, account string, rules []ledger.OverrideRule) ledger.O
 	return ledger.Op{Kind: ledger.OpPatch, Account: account, Patch: ledger.Patch{Overrides: o}}
 }
 
-// command draws a command: few accounts, keys and amounts, so that they meet.
+// command draws a random command from few accounts, keys and amounts, so that they
+// collide.
 func (r *replicas) command(t *rapid.T) *ledger.Command {
 	step := rapid.SampledFrom([]int64{-30 * hour, -1, 0, 0, 1, 1, 2, hour, 23 * hour, 24*hour - 1, 24 * hour, 30 * hour}).Draw(t, "time")
 	c := &ledger.Command{Time: max(0, r.now+step)}
@@ -217,8 +216,8 @@ func (r *replicas) overrides(t *rapid.T) (rules []ledger.OverrideRule) {
 	return rules
 }
 
-// apply applies a command to all. The first replica gets it as it is, the
-// others as the log carries it.
+// apply applies a command to all. The first replica gets the command itself, the others
+// its decoded encoding.
 func (r *replicas) apply(t *rapid.T, c *ledger.Command) {
 	index := r.index + 1
 	want := r.plain.apply(index, c)
@@ -242,7 +241,7 @@ func (r *replicas) apply(t *rapid.T, c *ledger.Command) {
 	r.sameHash(t)
 }
 
-// outcomeOf writes a result in the words of the model.
+// outcomeOf converts a result to the form of the model.
 func outcomeOf(got *ledger.Result) outcome {
 	o := outcome{replayed: got.Replayed, entry: got.Entry, revision: got.Revision}
 	if got.Account.ID != "" {
@@ -259,8 +258,7 @@ func outcomeOf(got *ledger.Result) outcome {
 	return o
 }
 
-// nonsense is an entry of the log that no version can read: every replica
-// passes it over.
+// nonsense applies a log entry that is invalid in every version: every replica skips it.
 func (r *replicas) nonsense(t *rapid.T) {
 	b := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "bytes")
 	if _, err := ledger.DecodeCommand(b); err == nil {
@@ -273,8 +271,7 @@ func (r *replicas) nonsense(t *rapid.T) {
 	r.sameHash(t)
 }
 
-// freeze wants what was frozen before to be as it was, whatever was applied
-// since, and freezes anew.
+// freeze checks that the last frozen state has not changed, and freezes again.
 func (r *replicas) freeze(t *rapid.T) {
 	var buf bytes.Buffer
 	if r.frozen != nil {
@@ -306,7 +303,7 @@ func (r *replicas) sameHash(t *rapid.T) {
 	}
 }
 
-// compare holds everything that can be asked of a replica against the model.
+// compare compares everything that a replica returns with the model.
 func (r *replicas) compare(t *rapid.T, i int) {
 	s := r.states[i]
 	if s.Now() != r.now || s.KeysSince() != r.keysSince() || s.NextExpiry() != r.nextExpiry() || s.ClusterID() != r.clusterID ||

@@ -73,8 +73,8 @@ func TestMoneyRoundTrip(t *testing.T) {
 	})
 }
 
-// FuzzMoney: what parses is what the contract's pattern matches, up to the
-// largest amount.
+// FuzzMoney checks that a string parses exactly if it matches the documented pattern, up to
+// the largest amount.
 func FuzzMoney(f *testing.F) {
 	for _, s := range []string{"5.00", "0", "1000000000", "1000000000.000001", "05", "5."} {
 		f.Add(s)

@@ -9,16 +9,16 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// plain is the ledger as its users are told that it works, written down anew:
-// maps, loops and big numbers, with no regard to speed. It shares no code with
-// State but the words of commands.
+// plain is a second, simple implementation of the documented ledger: maps, loops and big
+// numbers, without regard to speed. It shares no code with State except the types of
+// commands.
 type plain struct {
 	index     uint64
 	now       int64
-	forgot    int64 // time of the latest key that was forgotten
+	forgot    int64 // time of the newest forgotten key
 	mostKeys  int
 	accounts  map[string]plainAccount
-	keys      map[string]plainKey // by account, a zero byte and key
+	keys      map[string]plainKey // by account, zero byte and key
 	order     []string            // of the keys, oldest first
 	policy    plainPolicy
 	revision  uint64
@@ -44,7 +44,7 @@ type plainKey struct {
 	time   int64
 }
 
-// plainPolicy is a document with a limit of llm a tier, as numbers.
+// plainPolicy is a policy with one limit of llm per tier.
 type plainPolicy struct {
 	doc    string
 	valid  bool
@@ -53,7 +53,7 @@ type plainPolicy struct {
 	need   int // min_tier of llm
 }
 
-// outcome is a result in the words of both sides.
+// outcome is a result in a form that both sides have.
 type outcome struct {
 	err      error
 	replayed bool
@@ -91,8 +91,8 @@ func (p *plain) apply(index uint64, c *ledger.Command) []outcome {
 	return out
 }
 
-// expire ends the overrides of at most 1000 accounts: those due first, of one
-// instant in the order of their ids.
+// expire removes expired overrides, of at most 1000 accounts: in the order of their expiry,
+// and for equal times of their ids.
 func (p *plain) expire() {
 	type due struct {
 		at int64
@@ -120,7 +120,7 @@ func (p *plain) expire() {
 	}
 }
 
-// firstExpiry returns when the account's next override ends, 0 for never.
+// firstExpiry returns the time at which the account's next override expires, 0 for never.
 func firstExpiry(a plainAccount) (at int64) {
 	for _, o := range a.overrides {
 		if o.ExpiresAt != 0 && (at == 0 || o.ExpiresAt < at) {
@@ -130,7 +130,7 @@ func firstExpiry(a plainAccount) (at int64) {
 	return at
 }
 
-// nextExpiry is firstExpiry of all accounts.
+// nextExpiry is the earliest firstExpiry of all accounts.
 func (p *plain) nextExpiry() (at int64) {
 	for _, a := range p.accounts {
 		if e := firstExpiry(a); e != 0 && (at == 0 || e < at) {
@@ -186,7 +186,7 @@ func (p *plain) one(index uint64, o ledger.Op) outcome {
 }
 
 func (p *plain) entry(index uint64, o ledger.Op) outcome {
-	// First at most 8 keys that nobody needs are forgotten.
+	// First forget at most 8 keys that are too old or too many.
 	for range 8 {
 		if len(p.order) == 0 {
 			break
@@ -220,7 +220,7 @@ func (p *plain) entry(index uint64, o ledger.Op) outcome {
 	return outcome{entry: ledger.Entry{Key: o.Key, Type: o.Type, Amount: o.Amount, Index: index}, account: describe(o.Account, next)}
 }
 
-// keysSince: every key of an entry from then on is remembered.
+// keysSince returns the time since which all keys are remembered.
 func (p *plain) keysSince() int64 {
 	if p.now == 0 {
 		return 0
@@ -228,7 +228,7 @@ func (p *plain) keysSince() int64 {
 	return max(0, p.now-24*hour, p.forgot+1)
 }
 
-// charge follows the table of entry types line by line.
+// charge implements the documented table of entry types, line by line.
 func charge(a plainAccount, typ string, amount *big.Int) (plainAccount, error) {
 	plus := func(x, y *big.Int) *big.Int { return new(big.Int).Add(x, y) }
 	minus := func(x, y *big.Int) *big.Int { return new(big.Int).Sub(x, y) }
@@ -299,7 +299,7 @@ func (p *plain) patch(o ledger.Op) outcome {
 	return outcome{account: describe(o.Account, a)}
 }
 
-// tier returns the level that a lifetime spend has reached.
+// tier returns the level that a lifetime spend reaches.
 func (p *plain) tier(a plainAccount) (level int) {
 	for i, dollars := range p.policy.spends {
 		if a.lifetime.Cmp(new(big.Int).Mul(big.NewInt(dollars), big.NewInt(1e6))) >= 0 {
@@ -313,8 +313,8 @@ func (a *plainAccount) blocked() bool {
 	return a.limit != nil && a.free.Sign() == 0 && a.purchased.Sign() == 0 && a.bill.Cmp(a.limit) >= 0
 }
 
-// llm says what a check of the category llm meets before any bucket: the
-// reason, and the limit where that is ok; -1 is none.
+// llm returns the ruling of a check of the category llm: the reason, and the limit if the
+// reason is ok; -1 means no limit.
 func (p *plain) llm(a plainAccount) (reason string, limit int64) {
 	tier := p.tier(a)
 	need, limit, own := p.policy.need, int64(0), false
@@ -338,7 +338,7 @@ func (p *plain) llm(a plainAccount) (reason string, limit int64) {
 			}
 		}
 	}
-	// Tier 0 names no limit of llm while others do: no access but by an override.
+	// Tier 0 has no limit of llm while others have: access only by an override.
 	access := a.plan != "build" || tier >= need && (tier > 0 || own)
 	switch {
 	case a.suspended:
@@ -353,7 +353,7 @@ func (p *plain) llm(a plainAccount) (reason string, limit int64) {
 	return "ok", limit
 }
 
-// sortedIDs are the accounts that a list with the given tier shows, -1 for all.
+// sortedIDs returns the sorted ids of the accounts in a tier, -1 for all.
 func (p *plain) sortedIDs(tier int) (ids []string) {
 	for id, a := range p.accounts {
 		if tier < 0 || p.tier(a) == tier {

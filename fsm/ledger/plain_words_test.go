@@ -8,8 +8,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// describe writes an account so that two can be compared, and a difference
-// read.
+// describe formats an account for comparison and for messages.
 func describe(id string, a plainAccount) string {
 	limit := "none"
 	if a.limit != nil {
@@ -34,7 +33,7 @@ func describeOverrides(rules []ledger.OverrideRule) string {
 	return strings.Join(lines, "")
 }
 
-// asPlain reads an account of a state as the model would hold it.
+// asPlain converts an account of a state to the form of the model.
 func asPlain(a *ledger.Account) plainAccount {
 	if a == nil {
 		return fresh()
@@ -50,7 +49,7 @@ func asPlain(a *ledger.Account) plainAccount {
 	return p
 }
 
-// asRules writes overrides as users do.
+// asRules converts overrides to the form of the API.
 func asRules(o *ledger.Overrides) (rules []ledger.OverrideRule) {
 	if o == nil {
 		return nil

@@ -43,7 +43,7 @@ func paying(spend string) *ledger.Account {
 	return &a
 }
 
-// Each fault alone is refused with its path.
+// Each single fault is reported with its path.
 func TestBadPoliciesNameThePath(t *testing.T) {
 	for _, c := range []struct{ from, to, path string }{
 		{"schema: 1", "schema: 2", "schema"},

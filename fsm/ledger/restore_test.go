@@ -10,7 +10,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// blocksOf returns the blocks of a backup and what it is of.
+// blocksOf returns the blocks and the description of a backup.
 func blocksOf(t testing.TB, backup []byte) ([][]byte, ledger.Backup) {
 	t.Helper()
 	var blocks [][]byte
@@ -34,7 +34,7 @@ func backupOf(t testing.TB, s *ledger.State) ([]byte, ledger.Backup) {
 	return buf.Bytes(), info
 }
 
-// steps are all the steps of a restore.
+// steps returns all steps of a restore.
 func steps(t testing.TB, id string, backup []byte) (ops []ledger.Op) {
 	t.Helper()
 	add := func(s ledger.RestoreStep) {
@@ -124,8 +124,8 @@ func TestABackupRestoresIntoAFreshCluster(t *testing.T) {
 	}
 }
 
-// TestStepsOfARestoreMayBeRepeated, as after an outcome that is not known, but
-// not left out or mixed.
+// TestStepsOfARestoreMayBeRepeated: steps may be repeated, as after an unknown outcome, but
+// not omitted or mixed.
 func TestStepsOfARestoreMayBeRepeated(t *testing.T) {
 	backup, was := backupOf(t, rich(t, 3000))
 	ops := steps(t, "r1", backup)
@@ -215,8 +215,8 @@ func TestARestoreThatStopsChangesNothing(t *testing.T) {
 	}
 }
 
-// TestASnapshotHoldsARestoreUnderWay: a replica that starts from it goes on with
-// the next block like the others.
+// TestASnapshotHoldsARestoreUnderWay: a replica that starts from a snapshot during a restore
+// continues with the next block.
 func TestASnapshotHoldsARestoreUnderWay(t *testing.T) {
 	backup, was := backupOf(t, rich(t, 3000))
 	ops := steps(t, "r1", backup)
@@ -237,7 +237,7 @@ func TestASnapshotHoldsARestoreUnderWay(t *testing.T) {
 		if _, now := backupOf(t, two); now.Content != was.Content {
 			t.Errorf("a replica that started after step %d has content %s, want %s", cut, now.Content, was.Content)
 		}
-		// A repeated commit is known to have been done.
+		// A repeated commit succeeds.
 		if r := apply(two, 1000, 1, ops[len(ops)-1]); r.Err != nil {
 			t.Errorf("the commit again: %v", r.Err)
 		}
@@ -259,7 +259,7 @@ func TestARevisionNamesOneDocument(t *testing.T) {
 	}
 }
 
-// TestDamagedBackups flips and cuts a backup everywhere.
+// TestDamagedBackups flips bits and truncates a backup at every position.
 func TestDamagedBackups(t *testing.T) {
 	backup, _ := backupOf(t, rich(t, 50))
 	if _, err := ledger.ReadBackup(bytes.NewReader(backup), nil); err != nil {

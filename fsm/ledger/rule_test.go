@@ -20,14 +20,14 @@ func mustTable(t testing.TB) *ledger.Table {
 	return table
 }
 
-// spent returns an account that has bought credits for so much.
+// spent returns an account that has purchased credits of the amount.
 func spent(amount ledger.Micros) *ledger.Account {
 	a := ledger.NewAccount("acme")
 	a.Lifetime, a.Purchased = amount, amount
 	return &a
 }
 
-// tiers is the table of the tier document, line by line.
+// tiers is the documented table of tiers, line by line.
 var tiers = []struct {
 	level                   int
 	name, spend             string
@@ -113,7 +113,7 @@ func TestNextTier(t *testing.T) {
 		}
 	}
 	if s := table.Standing(nil); s.Tier != 0 || s.TierName != "Free" || s.Next != 1 || s.NextNeeded != usd("5") || len(s.Limits) != 0 {
-		t.Errorf("an account never seen: %+v", s)
+		t.Errorf("an unknown account: %+v", s)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestModelsNeedTheirTier(t *testing.T) {
 						want.SpendNeeded -= int64(at.a.Lifetime)
 					}
 				}
-				// A caller cannot talk itself into another category.
+				// A caller cannot choose another category for a known model.
 				for _, category := range []string{"", "llm"} {
 					got := table.Rule(at.a, &bucket.Check{Account: "acme", Model: m.model, Category: category, Requests: 1})
 					if fmt.Sprint(got) != fmt.Sprint(want) {

@@ -91,7 +91,7 @@ func TestKeys(t *testing.T) {
 	if r := apply(s, 5, 2, purchase("acme2", "k", "5")); r.Replayed || r.Err != nil {
 		t.Errorf("another account's key of the same name: %+v", r)
 	}
-	// Account and key are told apart by more than their joined bytes.
+	// The boundary between account and key counts.
 	apply(s, 6, 2, purchase("a", "bc", "1"))
 	if r := apply(s, 7, 2, purchase("ab", "c", "1")); r.Replayed || r.Err != nil {
 		t.Errorf("account ab, key c after account a, key bc: %+v", r)
@@ -126,7 +126,7 @@ func TestKeysAreForgottenAfterTheWindow(t *testing.T) {
 	if since := s.KeysSince(); since != start+1 {
 		t.Errorf("keys are remembered since %d, want %d", since, start+1)
 	}
-	// Time never falls: a proposer with a slow clock brings no key back or away.
+	// Time never falls: a proposer with a slow clock neither remembers nor forgets keys.
 	apply(s, 4, start, purchase("acme", "late", "1"))
 	if since := s.KeysSince(); since != start+1 {
 		t.Errorf("after an entry from the past: since %d, want %d", since, start+1)
@@ -136,8 +136,8 @@ func TestKeysAreForgottenAfterTheWindow(t *testing.T) {
 	}
 }
 
-// TestForgettingIsSpread: a day's keys that expire together are forgotten a
-// few an operation, and none before its time.
+// TestForgettingIsSpread: keys that expire together are forgotten a few per operation, and
+// none early.
 func TestForgettingIsSpread(t *testing.T) {
 	s := mustState(t)
 	var ops []ledger.Op
@@ -215,8 +215,8 @@ func TestTheClusterIDIsSetOnce(t *testing.T) {
 	}
 }
 
-// TestRemovedNodesAreRemembered: so that nobody takes an id up again, after a
-// snapshot neither.
+// TestRemovedNodesAreRemembered: no node can use the id of a removed node again, also after
+// a snapshot.
 func TestRemovedNodesAreRemembered(t *testing.T) {
 	s := mustState(t)
 	remove := func(id string) { apply(s, 1, 1, ledger.Op{Kind: ledger.OpRemove, Node: id}) }
@@ -235,7 +235,7 @@ func TestRemovedNodesAreRemembered(t *testing.T) {
 	}
 }
 
-// TestEachOperationStandsAlone: a refusal in a command stops nothing after it.
+// TestEachOperationStandsAlone: operations after a refused one are applied.
 func TestEachOperationStandsAlone(t *testing.T) {
 	s := mustState(t)
 	got := s.Apply(9, &ledger.Command{Time: 1, Ops: []ledger.Op{
@@ -256,8 +256,8 @@ func TestEachOperationStandsAlone(t *testing.T) {
 	}
 }
 
-// commands draws a log: few accounts, keys and amounts, so that they collide,
-// and times that jump both ways over the key window.
+// commands draws a random log: few accounts, keys and amounts, so that they collide, and
+// times that jump forwards and backwards by more than the key window.
 var commands = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *ledger.Command {
 	c := &ledger.Command{Time: rapid.Int64Range(0, 100*hour).Draw(t, "time")}
 	for range rapid.IntRange(0, 12).Draw(t, "operations") {
@@ -283,9 +283,9 @@ var commands = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *ledger.Command {
 	return c
 }), 1, 20)
 
-// TestReplicasAgree applies one log to a replica as it is, to a second after
-// its encoding, and to a third that starts from a snapshot in the middle: same
-// results, same bytes.
+// TestReplicasAgree applies one log to one replica, its decoded encoding to a second, and
+// its second half to a third that starts from a snapshot: their results and bytes are
+// equal.
 func TestReplicasAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		log := commands.Draw(t, "log")
@@ -396,8 +396,8 @@ func TestAFrozenStateDoesNotMove(t *testing.T) {
 	}
 }
 
-// TestDamagedSnapshots flips, and cuts at, every byte of a snapshot's start and
-// end and some between.
+// TestDamagedSnapshots flips every byte at the start and the end of a snapshot and some in
+// between, and truncates it there.
 func TestDamagedSnapshots(t *testing.T) {
 	good := written(t, busyState(t))
 	try := func(what string, b []byte) {
