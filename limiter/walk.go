@@ -17,8 +17,7 @@ const (
 	AsRelay    = bucket.AsRelay
 )
 
-// How long a node waits for the answer of another node. The longest walk is that of a
-// check whose account's owner and both successors are asked in vain.
+// How long a node waits for the answer of another node.
 const (
 	ownerHop  = 80 * time.Millisecond
 	relayHop  = 60 * time.Millisecond
@@ -33,6 +32,17 @@ const (
 	indexWait = 2 * time.Second
 )
 
+// How long all hops of a walk may take together; then the node decides in the owner's
+// place, or refuses. An answer that comes after the asking node has given up is lost,
+// and the units that it took with it: so a fallback and a relay take less than the hop in
+// which they are asked.
+const (
+	entryFor    = 400 * time.Millisecond // what a client waits
+	fallbackFor = 90 * time.Millisecond  // under firstHop and secondHop
+	relayFor    = 55 * time.Millisecond  // under relayHop
+	leastHop    = 5 * time.Millisecond   // a hop with less time left is not made
+)
+
 // How long a check waits at a node, and how often the node tries again meanwhile. The
 // retries are for lost messages and for leases, whose arrival wakes no check.
 const (
@@ -44,6 +54,9 @@ const (
 
 	settleEvery = 20 * time.Millisecond // how often a settlement is tried again, for arriveFor
 )
+
+// ownFor is the longest that an Attempt takes.
+const ownFor = arriveFor + coverFor
 
 // late is how much longer than its deadline a hop takes only if this node itself stood
 // still: a timer of a process that runs is not that late. The other node then had no
@@ -160,13 +173,15 @@ type Walk struct {
 	members Membership
 	kind    walkKind
 	noWait  bool
-	indexed bool // each node waits for an index of the log first
+	index   time.Duration // how much longer each hop may take: the node waits for an index of the log first
 
 	hops     [maxHops]hop
 	n, at    int
 	plans    int           // how often it was planned
 	epoch    uint64        // of the map that the plan follows; before, of the map to wait for
 	began    time.Duration // when the wait or the hop under way began
+	max      time.Duration // how long it may take, without index
+	spent    time.Duration // by the waits and hops before
 	waits    bool          // for the map
 	repeated bool          // a hop was repeated
 	unready  bool          // the last hop was skipped: this node is not ready
@@ -181,6 +196,9 @@ const (
 	relayWalk
 )
 
+// budget is how long the hops of a walk of each kind may take together.
+var budget = [...]time.Duration{entryWalk: entryFor, ownerWalk: adoptFor + ownFor, fallbackWalk: fallbackFor, relayWalk: relayFor}
+
 // hop is one hop of a plan.
 type hop struct {
 	do   Action
@@ -191,13 +209,13 @@ type hop struct {
 
 // NewWalk returns the walk of a check that a client asked node self for.
 func NewWalk(self string, members Membership, c *bucket.Check) Walk {
-	return Walk{self: self, members: members, indexed: c.MinIndex > 0}
+	return Walk{self: self, members: members, index: indexTime(c)}
 }
 
 // ServeWalk returns the walk of a check that another node asked node self for. With
 // noWait it ends with AnswerWouldWait instead of asking another node or waiting.
 func ServeWalk(self string, members Membership, r bucket.Route, c *bucket.Check, noWait bool) Walk {
-	w := Walk{self: self, members: members, indexed: c.MinIndex > 0, noWait: noWait, epoch: r.Epoch}
+	w := Walk{self: self, members: members, index: indexTime(c), noWait: noWait, epoch: r.Epoch}
 	switch r.Role {
 	case AsOwner:
 		w.kind = ownerWalk
@@ -207,6 +225,13 @@ func ServeWalk(self string, members Membership, r bucket.Route, c *bucket.Check,
 		w.kind = relayWalk
 	}
 	return w
+}
+
+func indexTime(c *bucket.Check) time.Duration {
+	if c.MinIndex > 0 {
+		return indexWait
+	}
+	return 0
 }
 
 // Next returns the next step, given the time, the map in force (its epoch and the part of
@@ -238,41 +263,54 @@ func (w *Walk) await(now time.Duration, epoch uint64) (s Step, waits bool) {
 		return Step{Do: AnswerWouldWait}, true
 	}
 	if !w.waits {
-		w.waits, w.began = true, now
+		w.waits, w.began, w.max = true, now, adoptFor
 	}
 	if left := adoptFor - (now - w.began); older && left > 0 {
 		return Step{Do: AwaitMap, Epoch: w.epoch, For: left}, true
 	}
+	w.spend(now)
 	return s, false
 }
 
 // advance chooses the next hop after one that failed.
 func (w *Walk) advance(now time.Duration, epoch uint64, part *Part) {
-	h := &w.hops[w.at]
+	slept := now-w.began > w.max+w.index+late
 	switch {
 	// A refusal carries the map of the refusing node. A fallback keeps to its plan: the
 	// node that asked it makes a new one.
 	case w.kind == entryWalk && epoch > w.epoch && w.plans < maxPlans:
+		w.spend(now)
 		w.plan(epoch, part)
-	case h.do == AskNode && w.kind != relayWalk && !w.repeated && now-w.began > h.max+late:
+	case slept && w.hops[w.at].do == AskNode && w.kind != relayWalk && !w.repeated:
 		w.repeated = true
 	default:
+		w.spend(now)
 		w.at++
 	}
 }
 
+// spend takes the time of a wait or a hop from the walk's. The time that this node stood
+// still is not the walk's.
+func (w *Walk) spend(now time.Duration) { w.spent += min(now-w.began, w.max) }
+
 // hop returns the step of the hop at hand. A hop that this node may not make is one that
 // failed.
 func (w *Walk) hop(now time.Duration, epoch uint64, part *Part) Step {
-	for w.unready = false; w.at < w.n; {
+	for w.unready = false; w.at < w.n; w.at++ {
 		h := &w.hops[w.at]
-		if h.do != AskNode && !w.members.Ready() {
+		left := budget[w.kind] - w.spent
+		switch {
+		case h.do != AskNode && !w.members.Ready():
 			w.unready = true
-			w.advance(now, epoch, part)
+			continue
+		case h.do == AskNode && left < leastHop:
 			continue
 		}
-		w.began = now
-		return Step{Do: h.do, Role: h.role, Node: h.node, Epoch: epoch, For: h.max}
+		w.began, w.max = now, h.max
+		if h.do == AskNode {
+			w.max = min(h.max, left)
+		}
+		return Step{Do: h.do, Role: h.role, Node: h.node, Epoch: epoch, For: w.max + w.index}
 	}
 	switch {
 	case w.unready:
@@ -291,7 +329,7 @@ func (w *Walk) plan(epoch uint64, part *Part) {
 	case entryWalk:
 		w.planEntry(part)
 	case ownerWalk:
-		w.add(hop{do: DecideAsOwner})
+		w.add(hop{do: DecideAsOwner, max: ownFor})
 	case fallbackWalk:
 		w.planFallback(part)
 	case relayWalk:
@@ -350,7 +388,7 @@ func (w *Walk) planRelay(part *Part) {
 func (w *Walk) owner(id string, max time.Duration) {
 	switch {
 	case id == w.self:
-		w.add(hop{do: DecideAsOwner})
+		w.add(hop{do: DecideAsOwner, max: ownFor})
 	case id != "" && w.members.Reachable(id):
 		w.ask(id, AsOwner, max)
 	}
@@ -370,9 +408,6 @@ func (w *Walk) relay(owner string) {
 }
 
 func (w *Walk) ask(id string, role AskRole, max time.Duration) {
-	if w.indexed {
-		max += indexWait
-	}
 	w.add(hop{AskNode, role, id, max})
 }
 

@@ -93,7 +93,7 @@ func TestAWalkGoesOnFromStepToStep(t *testing.T) {
 			"ask n4 as relay for 60ms", "fall back", "unavailable"}},
 		"asked as fallback, and the owner": {"fallback", holders4("n1", "n2", "n3"), around{}, []string{"own", "fall back", "unavailable"}},
 		"asked as fallback, and it moves": {"fallback", moving("n2", "n3", "n1"), around{relays: map[string]string{"n3": "n4"}}, []string{
-			"ask n2 as owner for 60ms", "ask n3 as owner for 200ms", "ask n4 as relay for 60ms", "fall back", "unavailable"}},
+			"ask n2 as owner for 60ms", "ask n3 as owner for 90ms", "ask n4 as relay for 60ms", "fall back", "unavailable"}},
 		"asked as fallback, and it moves here": {"fallback", moving("n2", "n1", "n3"), around{}, []string{
 			"ask n2 as owner for 60ms", "fall back", "unavailable"}},
 		"asked as fallback and not ready": {"fallback", holders4("n2", "n1", "n3"), around{unready: true}, []string{
@@ -152,6 +152,48 @@ func TestEveryOutcomeOfEveryStep(t *testing.T) {
 				}
 			}
 			longest(t, kind, begin, part)
+		}
+	}
+}
+
+// All hops of a walk take no longer than the client, or the asking node, waits: each fails
+// at its deadline, and at any of them there may be a newer map.
+func TestAllHopsOfAWalkTakeNoLongerThanTheClientWaits(t *testing.T) {
+	moved := moving("n2", "n3", "n4")
+	parts := []Part{
+		{}, holders4("n2", "n3", "n4"), holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3"), holders4("n2", "n3", "n1"),
+		moved, moving("n1", "n2", "n3"), moving("n2", "n1", "n3"), moving("n2", "n3", "n1"),
+	}
+	if firstHop < fallbackFor || secondHop < fallbackFor || relayHop < relayFor || arriveFor > moveHop {
+		t.Error("an answer comes when nobody waits for it")
+	}
+	for _, index := range []uint64{0, 7} {
+		for kind, begin := range walks(&around{relays: map[string]string{"n2": "n5", "n3": "n6"}}, &bucket.Check{MinIndex: index}) {
+			most := map[string]time.Duration{"entry": 400 * time.Millisecond, "owner": 350 * time.Millisecond, "fallback": 90 * time.Millisecond, "relay": 55 * time.Millisecond}[kind]
+			for _, part := range parts {
+				for newer := range maxHops {
+					w, now, epoch, took := begin(), time.Duration(0), uint64(0), time.Duration(0)
+					for s, hop := w.Next(now, epoch, &part, Pending), 0; !s.Ends(); hop++ {
+						now += s.For
+						out := Failed
+						switch {
+						case s.Do == AwaitMap:
+							out = Pending
+							took += s.For
+						case s.Do != DecideAsOwner || kind != "fallback": // an owner answers when it can
+							took += s.For - w.index
+						}
+						next := part
+						if hop == newer {
+							epoch, next = 2, moved
+						}
+						s = w.Next(now, epoch, &next, out)
+					}
+					if took > most {
+						t.Errorf("%s, %v, index %d: %s", kind, part, index, took)
+					}
+				}
+			}
 		}
 	}
 }
@@ -235,8 +277,8 @@ func TestAServedWalkWaitsForTheMap(t *testing.T) {
 	}{
 		"the map is known":                  {AsOwner, false, []uint64{5}, []string{"own"}},
 		"it comes":                          {AsOwner, false, []uint64{4, 5}, []string{"await map 5 for 50ms", "own"}},
-		"a later one comes":                 {AsRelay, false, []uint64{4, 6}, []string{"await map 5 for 50ms", "ask n2 as owner for 50ms"}},
-		"it does not come":                  {AsFallback, false, []uint64{3, 4, 4}, []string{"await map 5 for 50ms", "await map 5 for 20ms", "ask n2 as owner for 60ms"}},
+		"a later one comes":                 {AsRelay, false, []uint64{4, 6}, []string{"await map 5 for 50ms", "ask n2 as owner for 25ms"}},
+		"it does not come":                  {AsFallback, false, []uint64{3, 4, 4}, []string{"await map 5 for 50ms", "await map 5 for 20ms", "ask n2 as owner for 40ms"}},
 		"it may not wait, and need not":     {AsOwner, true, []uint64{5}, []string{"own"}},
 		"it may not wait for the map":       {AsOwner, true, []uint64{4}, []string{"would wait"}},
 		"it may not ask as a fallback":      {AsFallback, true, []uint64{5}, []string{"would wait"}},
