@@ -15,10 +15,10 @@ import (
 // Limiter is this node's buckets, as the map and other nodes reach them. Calls
 // may overlap, but not those of Adopt.
 type Limiter interface {
-	// Check decides for another node; with once it answers peer.ErrWouldWait
+	// Check decides for another node; with noWait it returns peer.ErrWouldWait
 	// instead of waiting. It returns peer.ErrNotOwner if the decision is not for
 	// this node to make.
-	Check(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, once bool) error
+	Check(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, noWait bool) error
 	// Settle settles a reservation of this node's own.
 	Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error)
 	// Exchange serves a message of another node's limiter.

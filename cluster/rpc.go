@@ -40,13 +40,13 @@ func (n *Node) remote(id string) (*remote, error) {
 type handler struct{ n *Node }
 
 // Check is peer.Handler.
-func (h handler) Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error {
+func (h handler) Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, noWait bool) error {
 	l := h.n.owners.limiter.Load()
 	if l == nil {
 		return errStarting
 	}
 	h.n.noteEpoch(route.Epoch)
-	err := (*l).Check(ctx, route, q, d, once)
+	err := (*l).Check(ctx, route, q, d, noWait)
 	if errors.Is(err, peer.ErrNotOwner) {
 		return &peer.NotOwnerError{Epoch: h.n.epoch()}
 	}

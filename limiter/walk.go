@@ -46,17 +46,17 @@ const (
 // How long a check waits at a node, and how often the node tries again meanwhile. The
 // retries are for lost messages and for leases, whose arrival wakes no check.
 const (
-	coverFor   = 100 * time.Millisecond // for a copy to acknowledge; then the owner decides as a fallback
-	coverEvery = 35 * time.Millisecond  // each try states the bucket again: the statement before may be lost
-	arriveFor  = 200 * time.Millisecond // for a partition that moves here, or the lease on a new one
-	arriveEach = 5 * time.Millisecond
-	adoptFor   = 50 * time.Millisecond // for a map that the asking node has adopted already
+	replicateFor   = 100 * time.Millisecond // for a copy to acknowledge; then the owner decides as a fallback
+	replicateEvery = 35 * time.Millisecond  // each try states the bucket again: the statement before may be lost
+	arriveFor      = 200 * time.Millisecond // for a partition that moves here, or the lease on a new one
+	arriveEvery    = 5 * time.Millisecond
+	adoptFor       = 50 * time.Millisecond // for a map that the asking node has adopted already
 
 	settleEvery = 20 * time.Millisecond // how often a settlement is tried again, for arriveFor
 )
 
 // ownFor is the longest that an Attempt takes.
-const ownFor = arriveFor + coverFor
+const ownFor = arriveFor + replicateFor
 
 // late is how much longer than its deadline a hop takes only if this node itself stood
 // still: a timer of a process that runs is not that late. The other node then had no
@@ -319,151 +319,4 @@ func (w *Walk) hop(now time.Duration, epoch uint64, part *Part) Step {
 		return Step{Do: AnswerUnavailable}
 	}
 	return Step{Do: AnswerNotOwner}
-}
-
-// plan lists the hops by a map.
-func (w *Walk) plan(epoch uint64, part *Part) {
-	w.epoch, w.n, w.at = epoch, 0, 0
-	w.plans++
-	switch w.kind {
-	case entryWalk:
-		w.planEntry(part)
-	case ownerWalk:
-		w.add(hop{do: DecideAsOwner, max: ownFor})
-	case fallbackWalk:
-		w.planFallback(part)
-	case relayWalk:
-		w.planRelay(part)
-	}
-}
-
-func (w *Walk) planEntry(part *Part) {
-	w.owner(part.Holders[0], ownerHop)
-	if part.Moving {
-		w.owner(part.Holders[1], moveHop)
-	}
-	max := firstHop
-	for _, id := range part.Holders[1:] {
-		switch {
-		case id == w.self:
-			// The fallback is this node itself: it asks by a relay first, like any. While
-			// a link is cut the leader may not hear of a handover, so the node that the
-			// partition has moved to is asked too.
-			w.relay(part.Holders[0])
-			if part.Moving && part.Holders[1] != w.self {
-				w.relay(part.Holders[1])
-			}
-			w.add(hop{do: DecideAsFallback})
-			return
-		case id != "" && w.members.Reachable(id):
-			w.ask(id, AsFallback, max)
-		}
-		max = secondHop
-	}
-	w.add(hop{do: DecideAsFallback})
-}
-
-func (w *Walk) planFallback(part *Part) {
-	if w.owner(part.Holders[0], relayHop); w.n == 0 {
-		w.relay(part.Holders[0])
-	}
-	if part.Moving && part.Holders[1] != w.self {
-		w.owner(part.Holders[1], moveHop)
-		w.relay(part.Holders[1])
-	}
-	w.add(hop{do: DecideAsFallback})
-}
-
-// planRelay asks without looking whether the node is reachable: the asking node knows
-// from this one that it was a moment ago.
-func (w *Walk) planRelay(part *Part) {
-	for i, id := range part.Holders[:2] {
-		if id != "" && id != w.self && (i == 0 || part.Moving) {
-			w.ask(id, AsOwner, relayedHop)
-		}
-	}
-}
-
-// owner adds a node that may decide as the owner.
-func (w *Walk) owner(id string, max time.Duration) {
-	switch {
-	case id == w.self:
-		w.add(hop{do: DecideAsOwner, max: ownFor})
-	case id != "" && w.members.Reachable(id):
-		w.ask(id, AsOwner, max)
-	}
-}
-
-// relay adds a node that can still reach the owner, if one is known. Where a partition
-// moves a relay asks both nodes anyway, so the same relay is asked once.
-func (w *Walk) relay(owner string) {
-	if owner == "" {
-		return
-	}
-	id := w.members.Relay(owner)
-	if last := w.n - 1; id == "" || last >= 0 && w.hops[last].role == AsRelay && w.hops[last].node == id {
-		return
-	}
-	w.ask(id, AsRelay, relayHop)
-}
-
-func (w *Walk) ask(id string, role AskRole, max time.Duration) {
-	w.add(hop{AskNode, role, id, max})
-}
-
-func (w *Walk) add(h hop) {
-	w.hops[w.n] = h
-	w.n++
-}
-
-// Standing is what a node that may not decide on a partition as its owner can expect.
-type Standing uint8
-
-// The standings.
-const (
-	Elsewhere  Standing = iota // another node owns it, or this node has lost its lease
-	Recovering                 // this node owns it and still fetches what others know of it
-	Arriving                   // the partition or the lease on it may arrive at any moment
-)
-
-// Attempt is how one node decides one check as the owner of its account, waiting for
-// what may come. Like Walk it is a value that a driver drives: each try's outcome is
-// given to Next.
-type Attempt struct {
-	noWait       bool
-	unreplicated bool
-	began        time.Duration
-	since        time.Duration // when it was unreplicated first
-}
-
-// NewAttempt returns an attempt that begins now. With noWait it ends with
-// AnswerWouldWait instead of waiting.
-func NewAttempt(now time.Duration, noWait bool) Attempt { return Attempt{noWait: noWait, began: now} }
-
-// Next returns the next step after a try: a wait, after which the driver tries again,
-// DecideAsFallback, or an end. standing counts only after NotOwner.
-func (a *Attempt) Next(now time.Duration, out Outcome, standing Standing) (s Step) {
-	switch {
-	case out == Decided:
-		return Step{Do: Answer}
-	case out == NotOwner && standing == Recovering:
-		// Not all is known yet: the owner decides as one of many, not blindly.
-		return Step{Do: DecideAsFallback}
-	case out == NotOwner && standing == Arriving && now-a.began < arriveFor:
-		s = Step{Do: AwaitPartition, For: arriveEach}
-	case out == NotOwner:
-		return Step{Do: AnswerNotOwner}
-	default:
-		if !a.unreplicated { // the wait for a copy begins here, not with the wait for the partition
-			a.unreplicated, a.since = true, now
-		}
-		if now-a.since >= coverFor {
-			return Step{Do: DecideAsFallback} // no copy answers
-		}
-		s = Step{Do: AwaitCopy, For: coverEvery}
-	}
-	if a.noWait {
-		return Step{Do: AnswerWouldWait}
-	}
-	return s
 }

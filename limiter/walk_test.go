@@ -312,7 +312,7 @@ func TestAnAttemptWaitsForWhatMayCome(t *testing.T) {
 		"another node owns it":    {false, []try{{0, NotOwner, Elsewhere, "not owner"}}},
 		"not all is known yet":    {false, []try{{0, NotOwner, Recovering, "fall back"}}},
 		"a copy answers":          {false, []try{{0, Unreplicated, Elsewhere, "await copy for 35ms"}, {35 * ms, Unreplicated, Elsewhere, "await copy for 35ms"}, {40 * ms, Decided, Elsewhere, "answer"}}},
-		"no copy answers":         {false, []try{{0, Unreplicated, Elsewhere, "await copy for 35ms"}, {coverFor - 1, Unreplicated, Elsewhere, "await copy for 35ms"}, {coverFor, Unreplicated, Elsewhere, "fall back"}}},
+		"no copy answers":         {false, []try{{0, Unreplicated, Elsewhere, "await copy for 35ms"}, {replicateFor - 1, Unreplicated, Elsewhere, "await copy for 35ms"}, {replicateFor, Unreplicated, Elsewhere, "fall back"}}},
 		"the partition arrives":   {false, []try{{0, NotOwner, Arriving, "await partition for 5ms"}, {5 * ms, Decided, Elsewhere, "answer"}}},
 		"it does not":             {false, []try{{0, NotOwner, Arriving, "await partition for 5ms"}, {arriveFor - 1, NotOwner, Arriving, "await partition for 5ms"}, {arriveFor, NotOwner, Arriving, "not owner"}}},
 		"it goes elsewhere":       {false, []try{{0, NotOwner, Arriving, "await partition for 5ms"}, {5 * ms, NotOwner, Elsewhere, "not owner"}}},

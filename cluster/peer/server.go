@@ -16,11 +16,11 @@ import (
 
 // Handler answers peers. Calls may overlap.
 type Handler interface {
-	// Check decides as it is asked. With once it answers ErrWouldWait instead
+	// Check decides as it is asked. With noWait it returns ErrWouldWait instead
 	// of waiting, and is called again on a goroutine of its own. An error that
 	// wraps ErrBehind or is a NotOwnerError reaches the caller as such, any other
 	// as ErrRefused.
-	Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error
+	Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, noWait bool) error
 	// Call runs a method.
 	Call(ctx context.Context, method byte, arg []byte) ([]byte, error)
 }
@@ -157,8 +157,8 @@ func decodeCheck(b []byte, q *bucket.Check) (route bucket.Route, err error) {
 	return route, codec.Unmarshal(b[9:], q)
 }
 
-func (s *Server) check(ctx context.Context, out *outbox, id uint64, route bucket.Route, q *bucket.Check, d *bucket.Decision, once bool) error {
-	if err := s.handler.Check(ctx, route, q, d, once); err != nil {
+func (s *Server) check(ctx context.Context, out *outbox, id uint64, route bucket.Route, q *bucket.Check, d *bucket.Decision, noWait bool) error {
+	if err := s.handler.Check(ctx, route, q, d, noWait); err != nil {
 		return err
 	}
 	// An error means that the connection has ended; its reader sees it too.

@@ -19,8 +19,8 @@ type port struct {
 }
 
 // Check is cluster.Limiter.
-func (p port) Check(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, once bool) error {
-	err := p.router.Serve(ctx, route, c, d, once)
+func (p port) Check(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, noWait bool) error {
+	err := p.router.Serve(ctx, route, c, d, noWait)
 	switch {
 	case errors.Is(err, limiter.ErrWouldWait):
 		return peer.ErrWouldWait
