@@ -18,17 +18,21 @@ const (
 type Attempt struct {
 	noWait       bool
 	unreplicated bool
+	begun        bool
 	began        time.Duration
 	since        time.Duration // when it was unreplicated first
 }
 
-// NewAttempt returns an attempt that begins now. With noWait it ends with
+// NewAttempt returns an attempt that begins with its first try. With noWait it ends with
 // AnswerWouldWait instead of waiting.
-func NewAttempt(now time.Duration, noWait bool) Attempt { return Attempt{noWait: noWait, began: now} }
+func NewAttempt(noWait bool) Attempt { return Attempt{noWait: noWait} }
 
 // Next returns the next step after a try: a wait, after which the driver tries again,
 // DecideAsFallback, or an end. standing counts only after NotOwner.
 func (a *Attempt) Next(now time.Duration, out Outcome, standing Standing) (s Step) {
+	if !a.begun {
+		a.begun, a.began = true, now
+	}
 	switch {
 	case out == Decided:
 		return Step{Do: Answer}

@@ -29,7 +29,7 @@ func (l *Local) Own(ctx context.Context, c *bucket.Check, d *bucket.Decision, no
 	if !open {
 		return err
 	}
-	a := NewAttempt(l.now(), noWait)
+	a := NewAttempt(noWait)
 	for {
 		s, wake := l.Attempt(&a, c, &r, d)
 		if s.Ends() {
@@ -50,6 +50,9 @@ func (l *Local) Attempt(a *Attempt, c *bucket.Check, r *bucket.Ruling, d *bucket
 		changed = l.RoleChanged()
 	}
 	out, wake := l.Try(c, r, d)
+	if out == Decided {
+		return Step{Do: Answer}, nil
+	}
 	var standing Standing
 	if out == NotOwner {
 		standing = l.Standing(l.cfg.Partition(c.Account))

@@ -49,7 +49,8 @@ func (r *Router) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision)
 			return err
 		}
 	}
-	w := NewWalk(r.node, r.members, c)
+	var w Walk
+	w.Enter(r.node, r.members, c)
 	err := r.walk(ctx, &w, c, d)
 	switch {
 	case errors.Is(err, r.behind):
@@ -65,7 +66,8 @@ func (r *Router) Check(ctx context.Context, c *bucket.Check, d *bucket.Decision)
 // Serve decides a check that another node asks for. With noWait it returns
 // ErrWouldWait instead of waiting or asking a node.
 func (r *Router) Serve(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, noWait bool) error {
-	w := ServeWalk(r.node, r.members, route, c, noWait)
+	var w Walk
+	w.Serve(r.node, r.members, route, c, noWait)
 	return r.walk(ctx, &w, c, d)
 }
 
@@ -78,7 +80,7 @@ func (r *Router) walk(ctx context.Context, w *Walk, c *bucket.Check, d *bucket.D
 	out, partition := Pending, r.local.cfg.Partition(c.Account)
 	for {
 		part, epoch := r.local.Placement(partition)
-		switch s := w.Next(r.local.now(), epoch, &part, out); s.Do {
+		switch s := w.Next(r.local.now(), epoch, part, out); s.Do {
 		case AskNode:
 			err = r.ask(ctx, &s, c, d)
 		case DecideAsOwner:
@@ -92,6 +94,9 @@ func (r *Router) walk(ctx context.Context, w *Walk, c *bucket.Check, d *bucket.D
 			continue
 		default:
 			return s.Err(err)
+		}
+		if err == nil {
+			return nil // Decided ends any walk
 		}
 		out = OutcomeOf(err, r.behind)
 	}

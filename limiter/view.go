@@ -332,15 +332,16 @@ func (l *Local) Part(p int) Part {
 	return part
 }
 
+// unplaced is a partition before any map. It is not changed.
+var unplaced Part
+
 // Placement returns the holders of a partition by the map adopted last, and the epoch of
-// that map.
-func (l *Local) Placement(p int) (Part, uint64) {
-	v := l.view.Load()
-	if v == nil {
-		return Part{}, 0
+// that map. The Part must not be changed.
+func (l *Local) Placement(p int) (*Part, uint64) {
+	if v := l.view.Load(); v != nil && p < len(v.Parts) {
+		return &v.Parts[p], v.Epoch
 	}
-	part, _, _ := v.part(p)
-	return part, v.Epoch
+	return &unplaced, 0
 }
 
 // Epoch returns that of the map adopted last, 0 before any.

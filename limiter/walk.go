@@ -162,7 +162,7 @@ func OutcomeOf(err, behind error) Outcome {
 // Walk is one check's way through the cluster as one node makes it: which nodes it
 // asks, in which order and for how long, and when it decides by itself. It is a value
 // without goroutines, clock or I/O: Next returns the next step, and the driver makes
-// it and reports the outcome.
+// it and reports the outcome. Enter or Serve begins a zero Walk.
 //
 // A node that a client asked tries the owner, then the fallbacks, then decides in the
 // owner's place. A node that was asked as a fallback tries the owner, directly or by a
@@ -207,15 +207,19 @@ type hop struct {
 	max  time.Duration
 }
 
-// NewWalk returns the walk of a check that a client asked node self for.
-func NewWalk(self string, members Membership, c *bucket.Check) Walk {
-	return Walk{self: self, members: members, index: indexTime(c)}
+// Enter begins the walk of a check that a client asked node self for.
+func (w *Walk) Enter(self string, members Membership, c *bucket.Check) {
+	w.self, w.members = self, members
+	if c.MinIndex > 0 {
+		w.index = indexWait
+	}
 }
 
-// ServeWalk returns the walk of a check that another node asked node self for. With
-// noWait it ends with AnswerWouldWait instead of asking another node or waiting.
-func ServeWalk(self string, members Membership, r bucket.Route, c *bucket.Check, noWait bool) Walk {
-	w := Walk{self: self, members: members, index: indexTime(c), noWait: noWait, epoch: r.Epoch}
+// Serve begins the walk of a check that another node asked node self for. With noWait
+// it ends with AnswerWouldWait instead of asking another node or waiting.
+func (w *Walk) Serve(self string, members Membership, r bucket.Route, c *bucket.Check, noWait bool) {
+	w.Enter(self, members, c)
+	w.noWait, w.epoch = noWait, r.Epoch
 	switch r.Role {
 	case AsOwner:
 		w.kind = ownerWalk
@@ -224,14 +228,6 @@ func ServeWalk(self string, members Membership, r bucket.Route, c *bucket.Check,
 	default:
 		w.kind = relayWalk
 	}
-	return w
-}
-
-func indexTime(c *bucket.Check) time.Duration {
-	if c.MinIndex > 0 {
-		return indexWait
-	}
-	return 0
 }
 
 // Next returns the next step, given the time, the map in force (its epoch and the part of

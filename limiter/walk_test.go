@@ -42,13 +42,23 @@ func (s Step) String() string {
 	}[s.Do]
 }
 
+func enterWalk(m Membership, c *bucket.Check) (w Walk) {
+	w.Enter("n1", m, c)
+	return w
+}
+
+func serveWalk(m Membership, r bucket.Route, c *bucket.Check, noWait bool) (w Walk) {
+	w.Serve("n1", m, r, c, noWait)
+	return w
+}
+
 // walks returns a walk of each kind of node n1.
 func walks(a *around, c *bucket.Check) map[string]func() Walk {
 	served := func(role AskRole) func() Walk {
-		return func() Walk { return ServeWalk("n1", a, bucket.Route{Role: role, Epoch: 1}, c, false) }
+		return func() Walk { return serveWalk(a, bucket.Route{Role: role, Epoch: 1}, c, false) }
 	}
 	return map[string]func() Walk{
-		"entry": func() Walk { return NewWalk("n1", a, c) }, "owner": served(AsOwner), "fallback": served(AsFallback), "relay": served(AsRelay),
+		"entry": func() Walk { return enterWalk(a, c) }, "owner": served(AsOwner), "fallback": served(AsFallback), "relay": served(AsRelay),
 	}
 }
 
@@ -221,7 +231,7 @@ func longest(t *testing.T, kind string, begin func() Walk, part Part) {
 func TestAWalkIsPlannedAnewByANewerMap(t *testing.T) {
 	c := &bucket.Check{}
 	first, second := holders4("n2", "n3", "n4"), holders4("n3", "n4", "n2")
-	w := NewWalk("n1", &around{}, c)
+	w := enterWalk(&around{}, c)
 	s := w.Next(0, 1, &first, Pending)
 	for epoch, want := range []string{"ask n2 as owner for 80ms", "ask n3 as owner for 80ms", "ask n3 as owner for 80ms", "ask n3 as owner for 80ms", "ask n4 as fallback for 150ms"} {
 		if s.String() != want || s.Epoch != uint64(epoch+1) {
@@ -229,7 +239,7 @@ func TestAWalkIsPlannedAnewByANewerMap(t *testing.T) {
 		}
 		s = w.Next(0, uint64(epoch+2), &second, NotOwner)
 	}
-	w = ServeWalk("n1", &around{}, bucket.Route{Role: AsFallback}, c, false)
+	w = serveWalk(&around{}, bucket.Route{Role: AsFallback}, c, false)
 	w.Next(0, 1, &first, Pending)
 	if s := w.Next(0, 2, &second, Failed); s.Do != DecideAsFallback {
 		t.Errorf("a fallback's second step by a newer map: %q", s)
@@ -253,7 +263,7 @@ func TestAHopThatThisNodeSleptThroughIsRepeated(t *testing.T) {
 		"in time, with all its time":  {5, ownerHop + indexWait + late, false},
 		"late, with an index as well": {5, ownerHop + indexWait + late + 1, true},
 	} {
-		w := NewWalk("n1", &around{}, &bucket.Check{MinIndex: c.index})
+		w := enterWalk(&around{}, &bucket.Check{MinIndex: c.index})
 		first := w.Next(0, 1, &part, Pending)
 		s := w.Next(c.took, 1, &part, Failed)
 		if again := s == first; again != c.again {
@@ -286,7 +296,7 @@ func TestAServedWalkWaitsForTheMap(t *testing.T) {
 		"it may not do either of the two":   {AsRelay, true, []uint64{4}, []string{"would wait"}},
 		"a node that knows a later map yet": {AsOwner, false, []uint64{6}, []string{"own"}},
 	} {
-		w := ServeWalk("n1", &around{}, bucket.Route{Role: c.role, Epoch: 5}, &bucket.Check{}, c.noWait)
+		w := serveWalk(&around{}, bucket.Route{Role: c.role, Epoch: 5}, &bucket.Check{}, c.noWait)
 		for i, want := range c.want {
 			if s := w.Next(time.Hour+time.Duration(i)*30*time.Millisecond, c.epochs[i], &part, Pending); s.String() != want {
 				t.Errorf("%s: %q, want %q", name, s, want)
@@ -326,7 +336,7 @@ func TestAnAttemptWaitsForWhatMayCome(t *testing.T) {
 		"at once, unreplicated":   {true, []try{{0, Unreplicated, Elsewhere, "would wait"}}},
 	} {
 		const began = time.Hour
-		a := NewAttempt(began, c.noWait)
+		a := NewAttempt(c.noWait)
 		for i, try := range c.tries {
 			if s := a.Next(began+try.at, try.out, try.standing); s.String() != try.want {
 				t.Errorf("%s: try %d: %q, want %q", name, i, s, try.want)
@@ -338,7 +348,8 @@ func TestAnAttemptWaitsForWhatMayCome(t *testing.T) {
 func TestAWalkAllocatesNothing(t *testing.T) {
 	part, members, c := moving("n2", "n3", "n4"), &around{}, &bucket.Check{}
 	if n := testing.AllocsPerRun(100, func() {
-		w := NewWalk("n1", members, c)
+		var w Walk
+		w.Enter("n1", members, c)
 		for s := w.Next(0, 1, &part, Pending); !s.Ends(); {
 			s = w.Next(0, 1, &part, Failed)
 		}

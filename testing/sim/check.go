@@ -20,23 +20,27 @@ type answer func(d bucket.Decision, err error)
 
 // enter decides a check as the node that a client asked.
 func (n *node) enter(c *bucket.Check, done func(bucket.Decision, bool)) {
-	n.walk(limiter.NewWalk(n.id, n, c), c, func(d bucket.Decision, err error) { done(d, err == nil) })
+	w := new(limiter.Walk)
+	w.Enter(n.id, n, c)
+	n.walk(w, c, func(d bucket.Decision, err error) { done(d, err == nil) })
 }
 
 // serve decides a check as another node asked for it.
 func (n *node) serve(r bucket.Route, c *bucket.Check, done answer) {
 	n.post(n.ownership.Heard(r.Epoch, n.clock()))
-	n.walk(limiter.ServeWalk(n.id, n, r, c, false), c, done)
+	w := new(limiter.Walk)
+	w.Serve(n.id, n, r, c, false)
+	n.walk(w, c, done)
 }
 
 // walk makes the steps of a walk.
-func (n *node) walk(w limiter.Walk, c *bucket.Check, done answer) {
+func (n *node) walk(w *limiter.Walk, c *bucket.Check, done answer) {
 	var decided bucket.Decision
 	var took answer
 	var next func(out limiter.Outcome, err error)
 	next = func(out limiter.Outcome, err error) {
 		part, epoch := n.local.Placement(partition(c.Account))
-		switch s := w.Next(n.clock(), epoch, &part, out); s.Do {
+		switch s := w.Next(n.clock(), epoch, part, out); s.Do {
 		case limiter.AskNode:
 			n.ask(s, c, took)
 		case limiter.DecideAsOwner:
@@ -59,7 +63,7 @@ func (n *node) walk(w limiter.Walk, c *bucket.Check, done answer) {
 func (n *node) own(c *bucket.Check, done answer) {
 	d := bucket.Decision{Hit: -1, DecidedBy: n.id}
 	r := rules{n.w}.Rule(c)
-	a := limiter.NewAttempt(n.clock(), false)
+	a := limiter.NewAttempt(false)
 	var try func()
 	try = func() {
 		s, wake := n.local.Attempt(&a, c, &r, &d)
