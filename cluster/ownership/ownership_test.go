@@ -313,3 +313,18 @@ func TestAViewLeavesOutEarlierBoots(t *testing.T) {
 		}
 	}
 }
+
+// TestChecksReadWithoutAllocation: the snapshots are read at every check.
+func TestChecksReadWithoutAllocation(t *testing.T) {
+	n := node()
+	n.Adopt(mapOf(2, []bool{true}))
+	answer(n, "b", 0, Pong{Reaches: []string{"c"}, AppliedEpoch: 2})
+	held, routes := n.Held(), n.Routes()
+	if got := testing.AllocsPerRun(100, func() {
+		_ = held.Valid(0, 1)
+		_ = routes.Reachable("b") && routes.Majority() && routes.EverHadQuorum()
+		_ = routes.Relay("c")
+	}); got != 0 {
+		t.Errorf("%v allocations", got)
+	}
+}

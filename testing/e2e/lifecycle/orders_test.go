@@ -84,7 +84,7 @@ func TestOrders(t *testing.T) {
 	began = time.Now()
 	n1.MustVerb(t, "cluster", "remove", "n3")
 	took := time.Since(began)
-	waitExpelled(t, c.Nodes[2], 1)
+	waitRemoved(t, c.Nodes[2], 1)
 	t.Logf("removed in %.2f s, its process ended %.2f s after the order", took.Seconds(), time.Since(began).Seconds())
 	c.Nodes = c.Nodes[:2]
 	c.WaitReady()
@@ -103,8 +103,8 @@ func TestOrders(t *testing.T) {
 	n1.Purchase(t, "alone", "k", "5")
 }
 
-// waitExpelled waits until a process has ended and said why, so many times.
-func waitExpelled(t *testing.T, n *testcluster.Node, times int) {
+// waitRemoved waits until a process has ended and said why, so many times.
+func waitRemoved(t *testing.T, n *testcluster.Node, times int) {
 	t.Helper()
 	n.WaitEnd(t)
 	if log := n.LogTail(50); strings.Count(log, "quorate: node "+n.ID+" failed: this node was removed from the cluster by order; to take part again") != times {
@@ -130,7 +130,7 @@ func TestARemovedNodeStaysOut(t *testing.T) {
 	c.WaitReady()
 	for life := range 2 {
 		c.StartNode(gone)
-		waitExpelled(t, gone, life+1)
+		waitRemoved(t, gone, life+1)
 	}
 	c.WaitReady()
 	for _, n := range rest {

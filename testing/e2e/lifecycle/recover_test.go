@@ -103,7 +103,7 @@ func TestTheLostComeBack(t *testing.T) {
 		c.StartNode(n)
 	}
 	for _, n := range lost {
-		waitExpelled(t, n, 1)
+		waitRemoved(t, n, 1)
 	}
 	c.WaitReady()
 	if a := left.Account(t, "since"); a.LifetimeSpend != "5.00" {
