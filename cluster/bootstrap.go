@@ -48,6 +48,20 @@ func decodeBootstrap(b []byte) (f proposal, err error) {
 // Each founder notes the cluster on its disk, once, before there is a cluster: so
 // two different views of the nodes cannot form two clusters that share a node.
 func (n *Node) bootstrap(members map[string]member, ids []string) error {
+	// Before this node agrees to its own proposal: gossip sees a node one beat before it
+	// can be asked, and a proposal that only its proposer has agreed to stands in the way
+	// of every other once more nodes are seen.
+	others := map[string]*remote{}
+	for _, id := range ids {
+		if id == n.cfg.NodeID {
+			continue
+		}
+		r, err := n.remote(id)
+		if err != nil {
+			return err
+		}
+		others[id] = r
+	}
 	f := proposal{cluster: n.identity.ClusterID(), ids: ids}
 	if f.cluster == "" {
 		var id [16]byte
@@ -64,13 +78,9 @@ func (n *Node) bootstrap(members map[string]member, ids []string) error {
 	}
 	var c raft.Configuration
 	for i, id := range ids {
-		if id != n.cfg.NodeID {
-			r, err := n.remote(id)
-			if err != nil {
-				return err
-			}
+		if r := others[id]; r != nil {
 			ctx, cancel := context.WithTimeout(n.ctx, askFor)
-			_, err = r.client.Call(ctx, methodBootstrap, arg)
+			_, err := r.client.Call(ctx, methodBootstrap, arg)
 			cancel()
 			if err != nil {
 				return fmt.Errorf("node %s does not agree: %w", id, err)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
+	"quorate/cluster/peer"
 	"quorate/cluster/storage"
 )
 
@@ -76,5 +78,19 @@ func TestANodeAgreesToOneClusterOnly(t *testing.T) {
 	n.startup.formed.Store(true)
 	if err := propose("c1", "n1", "n2", "n3"); err == nil {
 		t.Error("it agreed with data of its own")
+	}
+}
+
+// TestAProposalNeedsNodesThatCanBeAsked: a node that gossip has just seen cannot be
+// asked before the next beat. The proposer agrees to nothing until then: it would
+// refuse the proposal of another node that sees more.
+func TestAProposalNeedsNodesThatCanBeAsked(t *testing.T) {
+	n, _ := freshNode(t, "n2", 3)
+	members := map[string]member{"n2": {}, "n4": {}, "n5": {}}
+	if err := n.bootstrap(members, []string{"n2", "n4", "n5"}); !errors.Is(err, peer.ErrNotSent) {
+		t.Errorf("%v", err)
+	}
+	if id := n.identity.ClusterID(); id != "" {
+		t.Errorf("the proposer has agreed to cluster %s", id)
 	}
 }
