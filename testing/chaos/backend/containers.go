@@ -15,16 +15,16 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Containers are nodes in containers of an image that holds nothing but the
-// binary. Each is on two networks: nodes reach each other over one, clients reach
-// them over the other, so that a node that is cut off keeps its clients.
+// Containers runs nodes in containers of an image that contains only the binary. Nodes
+// reach each other over one network, and clients reach them over another, so that an
+// isolated node keeps its clients.
 type Containers struct {
 	id    string
 	nodes []*testcluster.Node
 
 	mu    sync.Mutex
 	cut   map[*testcluster.Node]bool // guarded by mu
-	ended map[*testcluster.Node]bool // from here; guarded by mu
+	ended map[*testcluster.Node]bool // by this process; guarded by mu
 }
 
 // NewContainers builds the image and starts n nodes. Nothing is pulled.
@@ -75,7 +75,7 @@ func NewContainers(tb testing.TB, n int) (*Containers, error) {
 	return b, nil
 }
 
-// build makes the image of a binary that wants no library.
+// build makes the image of a static binary.
 func (b *Containers) build(tb testing.TB) error {
 	root, err := output("go", "env", "GOMOD")
 	if err != nil {
@@ -166,7 +166,7 @@ func (b *Containers) Ended(n *testcluster.Node) bool {
 	return err == nil && running == "false" && !b.ended[n]
 }
 
-// end notes whether the end of a node is from here.
+// end records whether this process ended a node.
 func (b *Containers) end(n *testcluster.Node, yes bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -185,7 +185,7 @@ func (b *Containers) Log(n *testcluster.Node, lines int) string {
 // Directed is Network.
 func (b *Containers) Directed() bool { return false }
 
-// Isolate is Network: the network of the nodes is unplugged.
+// Isolate is Network: it disconnects the node from the nodes' network.
 func (b *Containers) Isolate(n *testcluster.Node) error {
 	b.mu.Lock()
 	b.cut[n] = true
@@ -193,7 +193,7 @@ func (b *Containers) Isolate(n *testcluster.Node) error {
 	return run("docker", "network", "disconnect", b.peers(), b.name(n))
 }
 
-// Mend is Network: the node gets the address back that it had.
+// Mend is Network: nodes get their old addresses back.
 func (b *Containers) Mend() (err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 // CanDelay is Delays.
 func (b *Namespaces) CanDelay() error { return b.canDelay() }
 
-// Delay is Delays. Nodes that come later are not delayed.
+// Delay is Delays. It does not affect nodes that are added later.
 func (b *Namespaces) Delay(cfg faultnet.Config) (func() faultnet.Counts, error) {
 	var places []faultnet.Place
 	for _, m := range b.all() {
@@ -44,7 +44,7 @@ func (b *Namespaces) undelay() error {
 	return late.Close()
 }
 
-// late is a machine for who delays packets.
+// late returns a machine as faultnet describes it.
 func (m *machine) late() (faultnet.Place, error) {
 	a, err := netip.ParseAddr(m.host)
 	return faultnet.Place{Space: m.space, Address: a}, err

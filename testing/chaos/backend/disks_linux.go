@@ -15,7 +15,7 @@ import (
 // mount is a file system in a file.
 type mount struct{ dir, image string }
 
-// diskSize leaves room for the log of a long run, and little to fill.
+// diskSize is enough for the log of a long run, and quick to fill.
 const diskSize = 512 << 20
 
 // The calls of the file system, from linux/fs.h and ext4.h.
@@ -26,9 +26,8 @@ const (
 	withoutFlush = 2
 )
 
-// PowerLoss is Disks: the file system stops at once, without writing what it
-// holds in memory, then the process is ended and the file system is mounted
-// again as after a crash.
+// PowerLoss is Disks: it shuts the file system down without writing dirty pages, ends the
+// process, and mounts the file system again as after a crash.
 func (b *Namespaces) PowerLoss(n *testcluster.Node) error {
 	m := b.home(n).disk
 	flags := uint32(withoutFlush)
@@ -41,8 +40,8 @@ func (b *Namespaces) PowerLoss(n *testcluster.Node) error {
 	if err := run("umount", m.dir); err != nil {
 		return err
 	}
-	// Mounted again while somebody holds on to it, it would be the one that was
-	// stopped.
+	// While a process still uses the file system, a mount would return the one that was
+	// shut down.
 	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
 		devices, err := output("losetup", "--associated", m.image)
 		if err != nil {
@@ -70,13 +69,13 @@ func (b *Namespaces) Fill(n *testcluster.Node) error {
 	if err := syscall.Statfs(m.dir, &fs); err != nil {
 		return err
 	}
-	// What root may use beyond the rest goes too; the last blocks in small steps.
+	// This also uses the blocks that are reserved for root, the last ones in small steps.
 	path := filepath.Join(m.dir, "filler")
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close() // what matters is the room that it takes
+	defer f.Close() // only its size matters
 	at := int64(0)
 	for step := int64(fs.Bfree) * fs.Bsize; step >= 4096; {
 		if err := syscall.Fallocate(int(f.Fd()), 0, at, step); err != nil {
@@ -120,7 +119,7 @@ func (m mount) ioctl(call, arg uintptr) error {
 	return nil
 }
 
-// cannot marks what a machine does not allow, such as loop devices.
+// cannot wraps ErrCannot, for what a machine does not allow, such as loop devices.
 func cannot(err error) error {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", err, ErrCannot)

@@ -15,35 +15,35 @@ import (
 	"quorate/testing/testcluster"
 )
 
-// Namespaces are nodes with an address and a disk each: network namespaces on
-// one bridge, and file systems on loop devices. It wants root, ip, nft, nsenter
-// and mkfs.ext4.
+// Namespaces runs nodes with an address and a disk each: network namespaces on one
+// bridge, and file systems on loop devices. It needs root, ip, nft, nsenter and
+// mkfs.ext4.
 type Namespaces struct {
 	*Processes
 	tb  testing.TB
 	id  int
 	dir string // of the disks
 
-	links sync.RWMutex // held for writing while there are more of them or fewer
+	links sync.RWMutex // held for writing while links are added or removed
 
 	homesMu  sync.Mutex
 	made     int                            // machines so far; guarded by homesMu
-	machines []*machine                     // that there are; guarded by homesMu
+	machines []*machine                     // existing ones; guarded by homesMu
 	homes    map[*testcluster.Node]*machine // guarded by homesMu
 	late     *faultnet.Net                  // while packets are delayed; guarded by homesMu
 
-	canDelay func() error // looked at once
+	canDelay func() error // computed once
 }
 
-// machine is what a node lives on.
+// machine is the network namespace and the disk of a node.
 type machine struct {
-	number int // from 1, never used again
+	number int // from 1, never reused
 	space  string
 	host   string
 	disk   mount
 }
 
-// prefix begins the names of all namespaces here, which end with the id of the
+// prefix starts the names of all namespaces of the harness, which contain the id of the
 // process that made them.
 const prefix = "qch"
 
@@ -74,7 +74,7 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	if err := b.makeSwitch(tb); err != nil {
 		return nil, err
 	}
-	// After the processes are gone, so before they are started.
+	// Cleanups run in reverse order: this one after the processes have ended.
 	tb.Cleanup(func() {
 		for _, m := range b.all() {
 			b.demolish(m)
@@ -94,7 +94,7 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	}
 	var err error
 	b.Processes, err = processes(tb, "namespaces", c, program)
-	// Before the processes are killed: one that waits for a disk cannot end.
+	// Before the processes are killed: a process that waits for a disk cannot end.
 	tb.Cleanup(func() {
 		for _, m := range b.all() {
 			_ = m.disk.thaw() // it may not be frozen
@@ -106,18 +106,17 @@ func NewNamespaces(tb testing.TB, n int, program Program) (*Namespaces, error) {
 	return b, err
 }
 
-// disksOf is where the disks of a process's machines are.
+// disksOf returns the directory of the disks of a process.
 func disksOf(pid int) string { return filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d", prefix, pid)) }
 
-// removeStale removes what processes left behind that were ended before they
-// could.
+// removeStale removes the namespaces and disks of processes that were killed.
 func removeStale(tb testing.TB) {
 	gone := func(name, pattern string) (is bool) {
 		var pid int
-		n, _ := fmt.Sscanf(name, pattern, &pid) // 0 where it is something else
+		n, _ := fmt.Sscanf(name, pattern, &pid) // 0 if the name has another form
 		return n == 1 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 	}
-	spaces, _ := filepath.Glob("/run/netns/" + prefix + "*") // the pattern is right
+	spaces, _ := filepath.Glob("/run/netns/" + prefix + "*") // the pattern is valid
 	for _, path := range spaces {
 		if name := filepath.Base(path); gone(name, prefix+"n-%d") || gone(name, prefix+"s-%d") {
 			cleanup(tb, "ip", "netns", "del", name)
@@ -131,7 +130,7 @@ func removeStale(tb testing.TB) {
 		mounts, _ := filepath.Glob(filepath.Join(dir, "disk*"))
 		for _, m := range mounts {
 			if info, err := os.Stat(m); err != nil || !info.IsDir() {
-				continue // what it is made of
+				continue // the image of a disk
 			}
 			_ = mount{dir: m}.thaw() // it may not be frozen
 			_ = run("umount", m)     // it may not be mounted
@@ -140,7 +139,7 @@ func removeStale(tb testing.TB) {
 	}
 }
 
-// build makes a machine for one more node.
+// build makes a machine.
 func (b *Namespaces) build() (*machine, error) {
 	b.homesMu.Lock()
 	b.made++
@@ -166,7 +165,7 @@ func (b *Namespaces) build() (*machine, error) {
 	return m, nil
 }
 
-// demolish takes a machine away on which nothing runs.
+// demolish removes a machine without processes.
 func (b *Namespaces) demolish(m *machine) {
 	b.links.Lock()
 	defer b.links.Unlock()
@@ -190,18 +189,18 @@ func (m *machine) place() testcluster.Place {
 	}
 }
 
-// net is what nsenter wants. ip netns exec would do too, but holds on to all file
-// systems that are mounted when it begins, and so to one that is to lose its power.
+// net returns the argument of nsenter. "ip netns exec" would keep all file systems in
+// use that are mounted when it starts, also those that lose their power later.
 func (m *machine) net() string { return "--net=/run/netns/" + m.space }
 
-// home is the machine of a node.
+// home returns the machine of a node.
 func (b *Namespaces) home(n *testcluster.Node) *machine {
 	b.homesMu.Lock()
 	defer b.homesMu.Unlock()
 	return b.homes[n]
 }
 
-// all are the machines there are.
+// all returns the existing machines.
 func (b *Namespaces) all() []*machine {
 	b.homesMu.Lock()
 	defer b.homesMu.Unlock()
@@ -233,12 +232,12 @@ func (b *Namespaces) Forget(n *testcluster.Node) error {
 	return nil
 }
 
-// host is an address of 10.213.0.0/16: a third byte by the process, so that runs
-// side by side do not meet.
+// host returns an address of 10.213.0.0/16. Its third byte depends on the process, so
+// that concurrent runs have different addresses.
 func (b *Namespaces) host(i int) string { return fmt.Sprintf("10.213.%d.%d", b.id%250, i) }
 
-// makeSwitch makes a bridge in a namespace of its own, where no rule of the
-// machine's firewall sees what passes, and joins this process's namespace to it.
+// makeSwitch makes a bridge in a namespace of its own, to which the machine's firewall
+// rules do not apply, and connects this process's namespace to it.
 func (b *Namespaces) makeSwitch(tb testing.TB) error {
 	name, veth := b.hub(), fmt.Sprintf("%s%dr", prefix, b.id)
 	if err := run("ip", "netns", "add", name); err != nil {
@@ -255,10 +254,10 @@ func (b *Namespaces) makeSwitch(tb testing.TB) error {
 	)
 }
 
-// hub is the name of the namespace with the bridge.
+// hub returns the name of the namespace with the bridge.
 func (b *Namespaces) hub() string { return fmt.Sprintf("%ss-%d", prefix, b.id) }
 
-// space makes a network namespace with a firewall that lets all pass.
+// space makes a network namespace with a firewall that accepts all packets.
 func (b *Namespaces) space(m *machine) error {
 	name, veth, enter := m.space, fmt.Sprintf("v%d", m.number), "nsenter "+m.net()
 	return lines(

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// Namespaces are for Linux.
+// Namespaces exists only on Linux.
 type Namespaces struct{ *Processes }
 
-// NewNamespaces says so.
+// NewNamespaces returns ErrCannot.
 func NewNamespaces(testing.TB, int, Program) (*Namespaces, error) {
 	return nil, fmt.Errorf("namespaces: not on Linux: %w", ErrCannot)
 }

@@ -13,7 +13,7 @@ import (
 // Directed is Network.
 func (b *Namespaces) Directed() bool { return true }
 
-// Cut is Network: the receiver drops.
+// Cut is Network: the receiver drops the packets.
 func (b *Namespaces) Cut(from, to *testcluster.Node) error {
 	b.links.RLock()
 	defer b.links.RUnlock()
@@ -51,12 +51,12 @@ func (b *Namespaces) Mend() error {
 	return errors.Join(err, b.undelay())
 }
 
-// but are the machines there are without one.
+// but returns the existing machines without one.
 func (b *Namespaces) but(m *machine) []*machine {
 	return slices.DeleteFunc(b.all(), func(o *machine) bool { return o == m })
 }
 
-// drop has what comes from other machines be dropped, where it matches.
+// drop drops the packets from other machines that match.
 func (m *machine) drop(from []*machine, match ...string) error {
 	var hosts []string
 	for _, f := range from {
@@ -66,7 +66,7 @@ func (m *machine) drop(from []*machine, match ...string) error {
 	return run(slices.Concat(rule, match, []string{"drop"})...)
 }
 
-// atOnce runs a command on each of the machines, so that a fault strikes all links
+// atOnce runs a command for each machine concurrently, so that a fault affects all links
 // at nearly the same time.
 func atOnce(all []*machine, do func(*machine) error) error {
 	errs := make([]error, len(all))

@@ -1,8 +1,8 @@
-// Package model holds what is recorded of a run, and the account that each
-// answer of the ledger is held against. It knows nothing of how a run is made.
+// Package model holds the history of a run, and the model of an account that answers
+// of the ledger are checked against. It knows nothing of how a run is made.
 //
-// All times are since the run's start, by the monotonic clock of the one process
-// that asks.
+// All times are since the start of the run, by the monotonic clock of the clients'
+// process.
 package model
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Kind is what a fault does, as far as it matters for what it may cost.
+// Kind is the class of a fault, which decides what it may cost.
 type Kind string
 
 // The kinds. Each has a row in validate's table of bounds.
@@ -20,73 +20,73 @@ const (
 	Kill       Kind = "kill"        // one node, at once
 	KillTwo    Kind = "kill-two"    // an owner and a successor together
 	KillAll    Kind = "kill-all"    // every node
-	Freeze     Kind = "freeze"      // a node stands still and goes on
+	Freeze     Kind = "freeze"      // a node stops and resumes
 	Starve     Kind = "starve"      // a node gets a tenth of a processor
 	Move       Kind = "move"        // planned: join, drain, restart in order
 	CutOff     Kind = "cut-off"     // nodes without a majority
-	OneWay     Kind = "one-way"     // a node that only hears, or is only heard
-	OneLink    Kind = "one-link"    // two nodes that do not hear each other
+	OneWay     Kind = "one-way"     // a node that only receives, or only sends
+	OneLink    Kind = "one-link"    // two nodes without a link
 	Flapping   Kind = "flapping"    // a node cut off again and again
-	NoMajority Kind = "no-majority" // everybody alone
+	NoMajority Kind = "no-majority" // every node alone
 	Loss       Kind = "loss"        // messages lost or late
 	Disk       Kind = "disk"        // a slow disk: the ledger waits, checks do not
-	DiskStop   Kind = "disk-stop"   // a disk that makes a node end or stand still
+	DiskStop   Kind = "disk-stop"   // a disk that makes a node end or stop
 	Clock      Kind = "clock"       // a wall clock that is wrong
-	None       Kind = "none"        // nothing: what the traffic does without faults
+	None       Kind = "none"        // nothing: the traffic without faults
 )
 
 // Fault is one fault of a run.
 type Fault struct {
 	Name  string
 	Kind  Kind
-	Nodes []string // that it strikes
-	Hurt  []string // whose own clients it may keep waiting: dead or frozen nodes
+	Nodes []string // that it affects
+	Hurt  []string // dead or frozen nodes, whose clients may wait
 	Start time.Duration
-	Heal  time.Duration // when its cause was gone
+	Heal  time.Duration // when its cause was removed
 	Over  time.Duration // when the cluster was whole again
-	Note  string        // a person reads it
-	Fresh []string      // buckets that were being used up when it struck
+	Note  string        // for the report
+	Fresh []string      // buckets that were being used up when it began
 	Spent []string      // buckets that were used up before
 
-	// Between Struck and Mending it was in force in full: links are cut and mended
-	// one by one. Zero: from Start, until Heal.
+	// From Struck until Mending the fault was complete: links are cut and restored one by
+	// one. Zero: from Start, until Heal.
 	Struck, Mending time.Duration
 
-	// HurtUntil is when clients of the nodes hurt were served again.
+	// HurtUntil is when clients of the nodes in Hurt got answers again.
 	HurtUntil time.Duration
 
-	// Unsettled is why the cluster was not whole in the time it had, else empty.
+	// Unsettled is why the cluster did not become whole in time, else empty.
 	Unsettled string
 }
 
-// Admission is one check that was allowed: it was decided somewhere between its
-// request and its answer.
+// Admission is one check that was allowed. It was decided between its request and its
+// answer.
 type Admission struct {
 	Asked, Answered time.Duration
 	Units           int64
-	By              string // who decided
+	By              string // the node that decided
 	Degraded        bool   // not as owner
 }
 
-// Bucket is one limit of one account and what it admitted.
+// Bucket is one limit of one account, and its admissions.
 type Bucket struct {
 	Account string
-	Burst   float64       // of a sliding one its limit
+	Burst   float64       // of a sliding window: its limit
 	Rate    float64       // units a second
-	Window  time.Duration // in any of which a sliding one admits its limit; zero: it does not slide
+	Window  time.Duration // length of a sliding window; zero: a token bucket
 	Admits  []Admission
 	Denials []time.Duration // the last answer of each run of denials by the owner
-	Owners  []Owner         // by who decided as owner, in time
+	Owners  []Owner         // the nodes that decided as owner, in order
 }
 
-// Owner is from when on somebody was seen to decide as owner.
+// Owner is a node and when it was first seen to decide as owner.
 type Owner struct {
 	Node string
 	From time.Duration
 }
 
-// OwnerAt returns who was last seen to own the bucket before an instant, empty
-// when nobody was.
+// OwnerAt returns the last node that was seen to own the bucket before an instant, empty
+// if there was none.
 func (b *Bucket) OwnerAt(at time.Duration) (node string) {
 	for _, o := range b.Owners {
 		if o.From > at {
@@ -104,31 +104,30 @@ type Failure struct {
 	What            string
 }
 
-// Gap is a time in which no check at a node was answered though there were
-// clients that asked.
+// Gap is a time in which a node answered no check although clients had asked.
 type Gap struct {
 	Node     string
 	From, To time.Duration
 }
 
-// Second is what a node's clients saw in one second.
+// Second is what the clients of a node got in one second.
 type Second struct {
 	Checks, Failed, Degraded int
-	Beyond                   int // of those that failed: not among the failures
+	Beyond                   int // of those that failed: not in History.Failures
 	Slowest                  time.Duration
 	Sum                      time.Duration // of all checks' times
 	Writes                   int           // acknowledged entries, by the node that answered
 }
 
-// View is what the nodes said of the cluster at an instant.
+// View is the state of the cluster at an instant, as its nodes reported it.
 type View struct {
 	At     time.Duration
-	Leader string // empty: nobody knows one
+	Leader string // empty: no node knows one
 	Term   uint64
 	Epoch  uint64
 }
 
-// Resources are what a node's process holds.
+// Resources lists the resources of a node's process.
 type Resources struct {
 	Node       string
 	Goroutines float64
@@ -137,8 +136,8 @@ type Resources struct {
 	Resident   float64 // bytes
 }
 
-// History is all that was recorded of a run. Its fields are for one goroutine
-// once the traffic has stopped.
+// History is the record of a run. Its fields may be read after the traffic has stopped,
+// by one goroutine.
 type History struct {
 	Nodes    []string
 	Buckets  []*Bucket
@@ -146,15 +145,15 @@ type History struct {
 	Gaps     []Gap
 	Seconds  map[string][]Second // by node
 	Views    []View
-	Stalls   []Gap // of the harness itself: then nobody asked
+	Stalls   []Gap // of the harness itself, in which no client ran
 	Ops      []Op
 	Final    []FinalAccount
 	Looked   map[string]map[int]uint64 // by account and number of the key: the index it was applied at
-	Content  map[string]string         // by node: what its state holds, at one index
+	Content  map[string]string         // by node: the hash of its state, at one index
 	Idle     []Resources               // before the first fault, without load
 	End      []Resources               // after the last one, without load
 	Length   time.Duration
-	Audited  bool // Final, Looked and Content are all there is
+	Audited  bool // Final, Looked and Content are complete
 
 	mu     sync.Mutex
 	faults []*Fault // guarded by mu
@@ -174,14 +173,14 @@ func (h *History) Faults() []*Fault {
 	return slices.Clone(h.faults)
 }
 
-// During reports whether a fault lasts at some instant of an interval.
+// During reports whether a fault meets an interval.
 func (f *Fault) During(from, to time.Duration) bool {
 	return f.Start <= to && (f.Over == 0 || f.Over >= from)
 }
 
-// Recovery is how long the cluster was not whole after a fault's cause was gone. Until
-// the cause of another was gone too it does not count, unless the cluster was whole
-// before that.
+// Recovery is how long the cluster was not whole after the cause of a fault was removed.
+// The time until the cause of another fault was removed does not count, unless the
+// cluster was whole before that.
 func (f *Fault) Recovery(all []*Fault) (took time.Duration) {
 	others := slices.SortedFunc(slices.Values(all), func(a, b *Fault) int { return cmp.Compare(a.Start, b.Start) })
 	at := f.Heal
@@ -195,13 +194,12 @@ func (f *Fault) Recovery(all []*Fault) (took time.Duration) {
 	return took + max(0, f.Over-at)
 }
 
-// Hurts reports whether a fault may keep a node's clients waiting at some instant
-// of an interval.
+// Hurts reports whether clients of a node may have to wait for a fault in an interval.
 func (f *Fault) Hurts(node string, from, to time.Duration) bool {
 	return slices.Contains(f.Hurt, node) && f.Start <= to && (f.HurtUntil == 0 || f.HurtUntil >= from)
 }
 
-// Bucket returns an account's bucket, nil where there is none.
+// Bucket returns the bucket of an account, nil if there is none.
 func (h *History) Bucket(account string) *Bucket {
 	for _, b := range h.Buckets {
 		if b.Account == account {

@@ -7,8 +7,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Keys is how many idempotency keys an account's history may use: a state of
-// the model keeps one bit for each.
+// Keys is the most idempotency keys that the history of an account may use: the model's
+// state has one bit for each.
 const Keys = 64
 
 // Type is what an operation on the ledger is.
@@ -24,10 +24,10 @@ const (
 	Read       Type = "read"
 )
 
-// Outcome is what a client knows of an operation of its own.
+// Outcome is the result of an operation, as far as the client knows it.
 type Outcome string
 
-// The outcomes. What is Unknown may have been applied or be applied later.
+// The outcomes. An Unknown operation may have been applied or may be applied later.
 const (
 	Applied Outcome = "applied"
 	Refused Outcome = "refused" // for lack of credits
@@ -63,8 +63,8 @@ type FinalAccount struct {
 	Balances      Balances
 }
 
-// Account is the state of the model: the contract's table of entries, and
-// nothing else.
+// Account is the state of the model, which follows the table of entries in the API's
+// contract.
 type Account struct {
 	Balances
 	Keys uint64
@@ -113,7 +113,7 @@ func Step(a Account, op Op) (bool, Account) {
 		case Unknown:
 			return true, a
 		}
-		return false, a // a refused entry uses up no key, and an applied one is replayed
+		return false, a // a refused entry uses no key, and an applied one is replayed
 	}
 	next, refused := a.Apply(op.Type, op.Amount)
 	if refused {
@@ -126,8 +126,8 @@ func Step(a Account, op Op) (bool, Account) {
 	case Refused:
 		return false, a
 	}
-	// One that was sent again may have been applied by a try whose answer was lost:
-	// then what it shows is the account as it was later.
+	// An entry that was sent again may have been applied by a try whose answer was lost.
+	// Its balances are then those of a later state.
 	if op.Replayed {
 		return op.Tries > 1, next
 	}
@@ -158,8 +158,8 @@ var Ledger = porcupine.Model{
 	},
 }
 
-// Operations are the operations for porcupine. Those of unknown outcome stay
-// open to the end: they may be applied at any time after they were asked.
+// Operations returns the operations for porcupine. Those of unknown outcome stay open to
+// the end, because they may be applied at any time after the request.
 func Operations(ops []Op) []porcupine.Operation {
 	end := time.Duration(0)
 	for _, op := range ops {

@@ -20,8 +20,8 @@ const (
 	auditWithin = 10 * time.Minute // of an hour's entries
 )
 
-// Audit asks every node for all that was recorded: each account's balances, each
-// key, and what its whole state hashes to. The traffic has stopped.
+// Audit reads from every node what the run recorded: the balances of each account, each
+// key, and the hash of the whole state. It must be called after Stop.
 func (t *Traffic) Audit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, auditWithin)
 	defer cancel()
@@ -49,7 +49,7 @@ func (t *Traffic) Audit(ctx context.Context) error {
 			for j := range jobs {
 				if err := t.audit(ctx, j.account, j.keys, index, &mu); err != nil {
 					mu.Lock()
-					if failed == nil { // one says enough
+					if failed == nil { // the first is enough
 						failed = err
 					}
 					mu.Unlock()
@@ -69,7 +69,7 @@ func (t *Traffic) Audit(ctx context.Context) error {
 	return failed
 }
 
-// audit reads one account everywhere, and its keys at one node, linearizably.
+// audit reads one account at every node, and its keys at one node, linearizably.
 func (t *Traffic) audit(ctx context.Context, account string, keys map[int]bool, index uint64, mu *sync.Mutex) error {
 	path := "/v1/accounts/" + url.PathEscape(account)
 	for _, n := range t.cfg.Nodes {
@@ -78,7 +78,7 @@ func (t *Traffic) audit(ctx context.Context, account string, keys map[int]bool, 
 			return err
 		}
 		if r.Status == 404 {
-			continue // no entry of it was applied; validate knows whether that is right
+			continue // no entry of it was applied; validate checks that
 		}
 		if r.Status != 200 {
 			return fmt.Errorf("account %s at %s: %s", account, n.ID, r)
@@ -127,8 +127,8 @@ func (t *Traffic) audit(ctx context.Context, account string, keys map[int]bool, 
 	return nil
 }
 
-// contents has each node back up what it holds, until all hold the same or time
-// is up: then validate says so.
+// contents backs up each node until all hold the same. If they do not in time, validate
+// reports it.
 func (t *Traffic) contents(ctx context.Context) error {
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		same := true
@@ -147,7 +147,7 @@ func (t *Traffic) contents(ctx context.Context) error {
 	}
 }
 
-// Same reports nodes that do not hold the same in time, while all clients wait.
+// Same returns an error if nodes do not hold the same in time. All clients must wait.
 func (t *Traffic) Same(ctx context.Context, nodes []*testcluster.Node) error {
 	for deadline := time.Now().Add(20 * time.Second); ; pause(ctx, 200*time.Millisecond) {
 		held := map[string][]string{}
@@ -190,8 +190,8 @@ func content(ctx context.Context, n *testcluster.Node) (string, error) {
 	return c.Content, nil
 }
 
-// Resources asks what the nodes' processes hold. Connections that nobody uses are
-// closed first: they are the clients'.
+// Resources reads the resources of the nodes' processes. It first closes the clients'
+// idle connections.
 func (t *Traffic) Resources(ctx context.Context) (all []model.Resources, err error) {
 	testcluster.CloseIdle()
 	for _, n := range t.cfg.Nodes {
@@ -208,7 +208,7 @@ func (t *Traffic) Resources(ctx context.Context) (all []model.Resources, err err
 	return all, nil
 }
 
-// KeepIdle records what the nodes hold before the first fault, KeepEnd at the end.
+// KeepIdle records the resources before the first fault, KeepEnd those at the end.
 func (t *Traffic) KeepIdle(all []model.Resources) { t.rec.history.Idle = all }
 
 // KeepEnd is described with KeepIdle.

@@ -20,8 +20,8 @@ const (
 	Rate  = 10.0 // a second
 )
 
-// keptBurst is the burst of the few accounts that are asked for all the while, at
-// the same rate: small, so that what was let through is soon paid back.
+// keptBurst is the burst of the few accounts with constant load, at the same rate. It is
+// small, so that excess admissions are paid back soon.
 const keptBurst = 60
 
 // A few more have a sliding window.
@@ -34,22 +34,22 @@ const (
 type Config struct {
 	Seed    uint64
 	Nodes   []*testcluster.Node
-	Workers int           // that check, a node
+	Workers int           // of checks, for each node
 	Pause   time.Duration // the longest between two checks of a worker
-	Cold    int           // accounts that nobody uses up
-	Hot     int           // buckets that are being used up, and as many that were
-	Kept    int           // buckets that are asked for all the while
+	Cold    int           // accounts far below their limits
+	Hot     int           // buckets that are being used up, and as many that are used up
+	Kept    int           // buckets with constant load
 	Sliding int           // windows likewise
-	Writers int           // that make entries, on as many accounts as a third of them
+	Writers int           // of entries; three share an account
 	Between time.Duration // the longest between two entries of a writer
 }
 
-// DefaultConfig is right for two cores.
+// DefaultConfig suits two cores.
 func DefaultConfig() Config {
 	return Config{Workers: 4, Pause: 6 * time.Millisecond, Cold: 2000, Hot: 8, Kept: 4, Sliding: 2, Writers: 9, Between: 80 * time.Millisecond}
 }
 
-// Traffic are clients that ask until they are stopped.
+// Traffic is a set of clients that run until Stop.
 type Traffic struct {
 	cfg  Config
 	rec  *Recorder
@@ -57,22 +57,22 @@ type Traffic struct {
 	kept []string
 
 	hot     atomic.Pointer[[]string] // asked half of the time
-	fresh   []string                 // of them, those of the last Rotate; for the one goroutine that rotates
+	fresh   []string                 // those of the last Rotate; only for the goroutine that rotates
 	pool    []string
 	made    int
-	refused sync.Map // nodes whose clients go elsewhere, by id
+	refused sync.Map // nodes that are Absent, by id
 
-	deaf   atomic.Bool  // writers miss answers
-	missed atomic.Int64 // so many
+	deaf   atomic.Bool  // writers drop answers
+	missed atomic.Int64 // dropped answers
 
-	gate sync.RWMutex // held for writing while all wait
+	gate sync.RWMutex // held for writing by Hold
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 	work *works
 }
 
-// Start makes accounts, and then asks every node.
+// Start makes accounts and starts the clients of every node.
 func Start(ctx context.Context, cfg Config, rec *Recorder) (*Traffic, error) {
 	t := &Traffic{cfg: cfg, rec: rec}
 	var err error
@@ -123,8 +123,8 @@ func (t *Traffic) Stop() {
 	t.wg.Wait()
 }
 
-// Hold has all clients wait, until they are let go again, and returns when none is
-// asking any more.
+// Hold pauses all clients, or with false resumes them. It returns when no request is
+// open.
 func (t *Traffic) Hold(yes bool) {
 	if yes {
 		t.gate.Lock()
@@ -134,8 +134,8 @@ func (t *Traffic) Hold(yes bool) {
 	t.gate.Unlock()
 }
 
-// Absent sends a node's clients to the others, as a balancer does with a node
-// that is being restarted on purpose; with false they come back.
+// Absent stops the clients of a node, as a load balancer does before a planned restart;
+// with false they come back.
 func (t *Traffic) Absent(id string, away bool) {
 	if away {
 		t.refused.Store(id, true)
@@ -144,7 +144,7 @@ func (t *Traffic) Absent(id string, away bool) {
 	t.refused.Delete(id)
 }
 
-// Rotate has new buckets be used up, beside those of the last time.
+// Rotate starts the use of new buckets, in addition to those of the last Rotate.
 func (t *Traffic) Rotate(ctx context.Context) error {
 	if len(t.pool) < t.cfg.Hot {
 		t.made++
@@ -165,14 +165,14 @@ func (t *Traffic) Rotate(ctx context.Context) error {
 	return nil
 }
 
-// Fresh are the buckets of the last Rotate.
+// Fresh returns the buckets of the last Rotate.
 func (t *Traffic) Fresh() []string { return t.fresh }
 
-// Spent are those of the one before, and those that are asked for all the while.
+// Spent returns the buckets of the Rotate before, and those with constant load.
 func (t *Traffic) Spent() []string { return (*t.hot.Load())[len(t.fresh):] }
 
-// InUse waits until half of the fresh buckets have admitted so many units, at
-// most for a time.
+// InUse waits until half of the fresh buckets have admitted the given units, or for the
+// given time.
 func (t *Traffic) InUse(ctx context.Context, units int64, within time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -211,7 +211,7 @@ func (t *Traffic) ask(ctx context.Context, n *testcluster.Node, account string) 
 	d, err := n.Decide(context.WithoutCancel(ctx), testcluster.Check{Account: account, Category: "llm"})
 	a.answered = t.rec.Now()
 	if err != nil {
-		// Whoever is sent elsewhere while he waits for an answer asks there.
+		// The client was sent to another node while it waited.
 		if _, away := t.refused.Load(n.ID); away {
 			return
 		}
@@ -225,8 +225,8 @@ func (t *Traffic) ask(ctx context.Context, n *testcluster.Node, account string) 
 	t.rec.check(a)
 }
 
-// watchOneself notes when this process did not get to run: then nobody asked,
-// and a gap says nothing of the cluster.
+// watchOneself records when this process did not run. Gaps in those times are not the
+// cluster's.
 func (t *Traffic) watchOneself(ctx context.Context) {
 	const beat = 10 * time.Millisecond
 	tick := time.NewTicker(beat)
@@ -241,8 +241,8 @@ func (t *Traffic) watchOneself(ctx context.Context) {
 	}
 }
 
-// accounts buys into tier 1 for so many new accounts, in bulk, and waits until
-// every node that answers knows of it.
+// accounts makes new accounts of tier 1 in bulk, and waits until every node that answers
+// has applied that.
 func (t *Traffic) accounts(ctx context.Context, prefix string, count int) (names []string, err error) {
 	var entries []testcluster.Entry
 	for i := range count {
@@ -257,13 +257,13 @@ func (t *Traffic) accounts(ctx context.Context, prefix string, count int) (names
 		}
 		entries = nil
 		for _, n := range t.cfg.Nodes {
-			_, _ = n.Do(ctx, "GET", "/v1/cluster", nil, testcluster.MinIndex(index)) // one that is down learns of it later
+			_, _ = n.Do(ctx, "GET", "/v1/cluster", nil, testcluster.MinIndex(index)) // a node that is down applies it later
 		}
 	}
 	return names, nil
 }
 
-// limit gives an account a limit of its own, and waits until every node knows of it.
+// limit gives an account a limit of its own, and waits until every node has applied it.
 func (t *Traffic) limit(ctx context.Context, account, limit string) error {
 	limits := `{"overrides":[{"category":"llm","limits":[{"unit":"requests",` + limit + `}]}]}`
 	r, err := t.cfg.Nodes[0].Do(ctx, "PATCH", "/v1/accounts/"+account, limits)

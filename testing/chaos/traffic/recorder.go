@@ -1,5 +1,5 @@
-// Package traffic asks a cluster for checks and makes entries of its ledger, and
-// records what it was answered.
+// Package traffic sends checks and entries of the ledger to a cluster, and records the
+// answers.
 package traffic
 
 import (
@@ -17,7 +17,8 @@ const (
 	keptStall    = 50 * time.Millisecond
 )
 
-// Recorder gathers what clients saw. Its methods may overlap.
+// Recorder collects the answers that clients get. Its methods may be called
+// concurrently.
 type Recorder struct {
 	began time.Time
 
@@ -28,7 +29,7 @@ type Recorder struct {
 	denied  map[string]bool          // the bucket's last answer was a denial of the owner's; guarded by mu
 }
 
-// NewRecorder begins a run of the nodes named.
+// NewRecorder starts the history of a run of the named nodes.
 func NewRecorder(nodes []string) *Recorder {
 	r := &Recorder{
 		began:   time.Now(),
@@ -40,10 +41,10 @@ func NewRecorder(nodes []string) *Recorder {
 	return r
 }
 
-// Now is the time since the start.
+// Now returns the time since the start.
 func (r *Recorder) Now() time.Duration { return time.Since(r.began) }
 
-// History ends the run. No method may be called after it.
+// History returns the history. No method may be called after it.
 func (r *Recorder) History() *model.History {
 	r.history.Length = r.Now()
 	return r.history
@@ -55,7 +56,7 @@ func (r *Recorder) AddFault(f *model.Fault) { r.history.AddFault(f) }
 // Faults returns the faults so far.
 func (r *Recorder) Faults() []*model.Fault { return r.history.Faults() }
 
-// Failed returns the checks without a decision so far, as far as they are kept.
+// Failed returns the checks without a decision so far that are kept.
 func (r *Recorder) Failed() []model.Failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,14 +80,14 @@ func (r *Recorder) used(account string) (n int64) {
 	return n
 }
 
-// OwnerOf returns who was last seen to decide on a bucket as owner.
+// OwnerOf returns the last node that was seen to decide on a bucket as its owner.
 func (r *Recorder) OwnerOf(account string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.buckets[account].OwnerAt(r.Now())
 }
 
-// second returns a node's numbers of the second of an instant.
+// second returns the numbers of a node for the second that contains an instant.
 func (r *Recorder) second(node string, at time.Duration) *model.Second {
 	list := r.history.Seconds[node]
 	for len(list) <= int(at/time.Second) {
@@ -96,7 +97,7 @@ func (r *Recorder) second(node string, at time.Duration) *model.Second {
 	return &list[at/time.Second]
 }
 
-// answer is what a check came to.
+// answer is the result of a check.
 type answer struct {
 	node, account   string
 	asked, answered time.Duration
@@ -114,7 +115,7 @@ func (r *Recorder) check(a answer) {
 	s.Sum += a.answered - a.asked
 	s.Slowest = max(s.Slowest, a.answered-a.asked)
 	if a.failed != "" {
-		// Of those at a dead node, which are many, a few; of all others each.
+		// A dead node has many failures, of which a few are kept; of other nodes all are.
 		if s.Failed++; s.Failed > keptFailures {
 			s.Beyond++
 			return
@@ -150,7 +151,7 @@ func (r *Recorder) check(a answer) {
 	}
 }
 
-// closeGap notes an answer of a node, and the time since the one before.
+// closeGap records an answer of a node, and the time since the one before.
 func (r *Recorder) closeGap(node string, at time.Duration) {
 	if last, ok := r.last[node]; ok && at-last >= keptGap {
 		r.history.Gaps = append(r.history.Gaps, model.Gap{Node: node, From: last, To: at})
@@ -158,8 +159,8 @@ func (r *Recorder) closeGap(node string, at time.Duration) {
 	r.last[node] = max(at, r.last[node])
 }
 
-// Answered returns when a check at a node was last answered, at all times where
-// nobody asks there.
+// Answered returns when a check at a node was last answered. If the node has no clients,
+// it returns the latest time.
 func (r *Recorder) Answered(node string) time.Duration {
 	if !slices.Contains(r.history.Nodes, node) {
 		return r.Now()
@@ -169,7 +170,7 @@ func (r *Recorder) Answered(node string) time.Duration {
 	return r.last[node]
 }
 
-// forgetGaps begins anew: nobody has asked for a while.
+// forgetGaps starts the measurement of gaps anew, because clients were paused.
 func (r *Recorder) forgetGaps() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -60,7 +60,7 @@ func (w *works) next(group int, rng *rand.Rand) (on *work, op model.Op) {
 	case p < 20 && on.keys > 0:
 		op.Type = model.Read
 		return on, op
-	case p < 32 && on.keys > 0: // a client that does not know that it has sent this
+	case p < 32 && on.keys > 0: // a client that repeats an entry
 		op.Key = rng.IntN(on.keys)
 		op.Type, op.Amount = on.sent[op.Key].t, on.sent[op.Key].amount
 		return on, op
@@ -82,8 +82,8 @@ func (w *works) next(group int, rng *rand.Rand) (on *work, op model.Op) {
 	return on, op
 }
 
-// client numbers the operations of unknown outcome apart: one that is open does
-// not keep its client from going on.
+// client numbers operations of unknown outcome separately: they stay open while their
+// client goes on.
 func (w *works) client(on *work) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -113,9 +113,8 @@ func (t *Traffic) write(ctx context.Context, id int, rng *rand.Rand) {
 	}
 }
 
-// do tries an operation at one node after the other until one answers; false
-// where there is nothing to record: a read that nobody answered, or an entry that
-// certainly nobody was sent.
+// do tries an operation at one node after the other until one answers. It returns false
+// if there is nothing to record: a read without an answer, or an entry that was not sent.
 func (t *Traffic) do(ctx context.Context, op *model.Op, at int) bool {
 	t.gate.RLock()
 	defer t.gate.RUnlock()
@@ -140,10 +139,10 @@ func (t *Traffic) do(ctx context.Context, op *model.Op, at int) bool {
 		op.Answered, op.Node = t.rec.Now(), n.ID
 		switch {
 		case err != nil:
-			maybe = true // even where it was refused: a later one is as good
+			maybe = true // even if it was refused: a later read is as good
 		case r.Status == 200:
 			if op.Type == model.Read {
-				op.Asked = asked // the tries before are none of its business
+				op.Asked = asked // earlier tries do not matter
 			}
 			if err := read(r, op); err != nil {
 				op.Outcome, op.Node = model.Unknown, n.ID
@@ -155,8 +154,8 @@ func (t *Traffic) do(ctx context.Context, op *model.Op, at int) bool {
 			op.Asked, op.Outcome = asked, model.Applied
 			return true
 		case r.Status == 422:
-			// A refused entry uses up no key: an earlier try of which nothing is known
-			// may be applied yet.
+			// A refused entry uses no key: an earlier try without an answer may still be
+			// applied.
 			if !maybe {
 				op.Outcome = model.Refused
 			}
@@ -171,11 +170,11 @@ func (t *Traffic) do(ctx context.Context, op *model.Op, at int) bool {
 	return op.Type != model.Read && maybe
 }
 
-// errMissed is an answer that the client did not hear.
+// errMissed stands for an answer that was dropped.
 var errMissed = errors.New("the answer was lost")
 
-// Deafen has writers miss three of four answers, as where a connection breaks after
-// the request; Missed counts them.
+// Deafen drops three of four answers to writers, as if the connection broke after the
+// request; Missed counts them.
 func (t *Traffic) Deafen(yes bool) { t.deaf.Store(yes) }
 
 // Missed is described with Deafen.
@@ -191,7 +190,7 @@ func send(ctx context.Context, n *testcluster.Node, op model.Op) (*testcluster.R
 	return n.Do(ctx, "POST", path+"/ledger", testcluster.Entry{Key: Key(op.Key), Type: string(op.Type), Amount: money(op.Amount)})
 }
 
-// read takes what an answer says.
+// read reads an answer.
 func read(r *testcluster.Reply, op *model.Op) error {
 	if op.Type == model.Read {
 		var a testcluster.Account
@@ -220,7 +219,7 @@ func balances(a *testcluster.Account, out *model.Balances) (err error) {
 	return nil
 }
 
-// Key is the idempotency key of a number.
+// Key returns the idempotency key of a number.
 func Key(n int) string { return "k" + strconv.Itoa(n) }
 
 func money(micros int64) string { return fmt.Sprintf("%d.%06d", micros/1e6, micros%1e6) }

@@ -8,9 +8,9 @@ import (
 	"quorate/testing/chaos/model"
 )
 
-// allowance is what the faults of a run may have cost one bucket, for intervals
-// that are looked at one after the other: those that begin alike by their ends. An
-// hour has more of them than each could be looked at on its own.
+// allowance computes what the faults of a run may have cost one bucket. Intervals must
+// be passed in the order of their starts, and those with one start in the order of
+// their ends: an hour has too many intervals to compute each on its own.
 type allowance struct {
 	burst  float64
 	items  []item
@@ -25,7 +25,7 @@ type allowance struct {
 	latest   int // of the faults met
 }
 
-// item is what one fault may have cost.
+// item is the cost of one fault.
 type item struct {
 	start, over   time.Duration
 	full, reduced float64 // before and after it has been paid back
@@ -38,7 +38,7 @@ type event struct {
 	what change
 }
 
-// change is what becomes of a fault.
+// change is a change of the state of a fault.
 type change int
 
 const (
@@ -67,8 +67,8 @@ func newAllowance(h *model.History, b *model.Bucket, faults []*model.Fault) *all
 	return a
 }
 
-// of returns what may have been admitted in an interval above its ideal. peak is the
-// most by which the bucket was above its ideal at any time of it.
+// of returns the over-admission that is allowed in an interval. peak is the most that
+// the bucket was above its ideal at any time in it.
 func (a *allowance) of(from, to time.Duration, peak float64) float64 {
 	if from != a.from {
 		a.from, a.next, a.sum, a.peak, a.forgiven, a.meets, a.latest = from, 0, 0, 0, 0, 0, -1
@@ -86,7 +86,7 @@ func (a *allowance) of(from, to time.Duration, peak float64) float64 {
 			it.peak = a.peak
 		case from < it.start:
 			a.sum += it.reduced - it.full
-			// At a heal a bucket owes two bursts at most: what was above is forgiven.
+			// After a heal a bucket owes two bursts at most: the rest is forgiven.
 			a.forgiven = max(a.forgiven, it.peak-a.burst)
 		}
 	}
@@ -94,8 +94,8 @@ func (a *allowance) of(from, to time.Duration, peak float64) float64 {
 	return a.sum + a.forgiven
 }
 
-// only is the position of the one fault that the interval meets that was last asked
-// for, else -1.
+// only returns the position of the fault that the last interval meets if there is just
+// one, else -1.
 func (a *allowance) only() int {
 	if a.meets != 1 {
 		return -1
@@ -103,9 +103,8 @@ func (a *allowance) only() int {
 	return a.latest
 }
 
-// together is what a fault may cost beyond its own bound because others last while
-// it does: copies that a takeover would go by may be gone, or their holder cut off,
-// and so may those that judge in an owner's place, or a majority.
+// together returns what a fault may cost beyond its own bound because of others at the
+// same time: the replicas for a takeover, the fallback nodes or a majority may be gone.
 func together(h *model.History, b *model.Bucket, faults []*model.Fault, i int) (more float64) {
 	f, struck := faults[i], map[string]bool{}
 	if !disturbs(f) {
@@ -145,14 +144,14 @@ func together(h *model.History, b *model.Bucket, faults []*model.Fault, i int) (
 			left--
 		}
 	}
-	if 2*left <= len(h.Nodes) { // each of those left may be alone
+	if 2*left <= len(h.Nodes) { // each of the rest may be alone
 		more += (n - 1) * interim
 	}
 	return more
 }
 
-// disturbs reports whether a fault hurts nodes or links: what was planned, and what
-// only the ledger feels, do not.
+// disturbs reports whether a fault affects nodes or links. Planned changes, and faults
+// that affect only the ledger, do not.
 func disturbs(f *model.Fault) bool {
 	switch f.Kind {
 	case model.Move, model.None, model.Clock, model.Disk:
@@ -161,8 +160,7 @@ func disturbs(f *model.Fault) bool {
 	return true
 }
 
-// strikes reports whether a fault takes its nodes away, and not only what they say
-// to each other.
+// strikes reports whether a fault stops its nodes, and not only their links.
 func strikes(f *model.Fault) bool { return f.Kind != model.Loss && f.Kind != model.OneLink }
 
 // payable reports whether what a fault let through is paid back, in an interval that
@@ -182,16 +180,16 @@ func payable(faults []*model.Fault, f *model.Fault) bool {
 	return true
 }
 
-// unstated is what may stay unpaid: what stand-ins admitted beside an owner whose
-// lease had not ended, of a bucket that was never stated, and the slack.
+// unstated returns what may stay unpaid: what fallback nodes admitted while the owner
+// still had its lease, of a bucket that was never published, and the slack.
 func unstated(h *model.History, b *model.Bucket) float64 {
 	const lease = 2 * 1.25 // seconds, with what a grantor adds
 	return max(1, b.Burst/20) + max(1, b.Burst/10) + b.Rate/float64(len(h.Nodes))*lease
 }
 
-// Bound is what one fault may cost a bucket, in units above its ideal. T is the
-// time until the cluster was whole, S the slack of the default policy, I what a
-// stand-in may admit, a share what a node without a majority may.
+// Bound returns the over-admission that one fault may cause in a bucket, in units. T is
+// the time until the cluster was whole, S the slack of the default policy, I what a
+// fallback node may admit, a share what a node without a majority may admit.
 func Bound(h *model.History, b *model.Bucket, f *model.Fault) float64 {
 	n := float64(len(h.Nodes))
 	t := (f.Over - f.Start).Seconds()
@@ -215,7 +213,7 @@ func Bound(h *model.History, b *model.Bucket, f *model.Fault) float64 {
 			return 0
 		}
 		return slack + interim
-	case model.DiskStop: // the node ends, or stands still first
+	case model.DiskStop: // the node ends, or is stopped first
 		if !owner {
 			return 0
 		}
@@ -227,19 +225,19 @@ func Bound(h *model.History, b *model.Bucket, f *model.Fault) float64 {
 	case model.NoMajority:
 		return slack + (n-1)*interim
 	case model.Loss:
-		// Nobody can tell a slow owner from a dead one within a hop's time-out, so
-		// stand-ins judge beside it. Who should has one budget, all others together
-		// another.
+		// Within the timeout of a hop a slow owner looks like a dead one, so fallback
+		// nodes decide at the same time. The first successor has one budget, all others
+		// together have another.
 		return 2 * interim
 	case model.Move:
-		// Exact, but where neither who hands over nor who takes answers within a hop's
-		// time a stand-in judges beside them.
+		// Exact, unless neither node of the handoff answers within the timeout of a hop:
+		// then a fallback node decides at the same time.
 		return min(interim, inPlace(b, f))
 	}
 	return 0 // one link, a slow disk, wrong clocks, nothing at all
 }
 
-// inPlace is what was admitted in the owner's place while a fault lasted.
+// inPlace returns what fallback nodes admitted while a fault lasted.
 func inPlace(b *model.Bucket, f *model.Fault) (units float64) {
 	for _, a := range b.Admits {
 		if a.Degraded && f.During(a.Asked, a.Answered) {
@@ -249,15 +247,14 @@ func inPlace(b *model.Bucket, f *model.Fault) (units float64) {
 	return units
 }
 
-// strikesOwner reports whether a fault strikes the bucket's owner, as far as is
-// known.
+// strikesOwner reports whether a fault affects the owner of the bucket, if it is known.
 func strikesOwner(b *model.Bucket, f *model.Fault) bool {
 	owner := b.OwnerAt(f.Start)
 	return owner == "" || slices.Contains(f.Nodes, owner)
 }
 
-// exhausted reports whether the owner was denying by a tenth of a second before
-// an instant, so that its copies know.
+// exhausted reports whether the owner had denied for a tenth of a second before an
+// instant, so that its replicas know.
 func exhausted(b *model.Bucket, at time.Duration) bool {
 	for _, d := range b.Denials {
 		if d >= at-2*time.Second && d <= at-100*time.Millisecond {

@@ -10,11 +10,11 @@ import (
 	"quorate/testing/chaos/model"
 )
 
-// patience with the history of one account.
+// patience is the longest check of the history of one account.
 const patience = 30 * time.Second
 
-// Linearizable has porcupine look for an order of the operations of each account
-// that explains all answers.
+// Linearizable checks with porcupine that an order of the operations of each account
+// explains all answers.
 func Linearizable(h *model.History) Result {
 	r := Result{Invariant: "linearizable ledger", OK: true, Bound: "every account's answers have an order that explains them"}
 	unknown := 0
@@ -39,8 +39,8 @@ func Linearizable(h *model.History) Result {
 	return r
 }
 
-// Picture returns the operations of the account that is most worth a picture:
-// one that is not linearizable, else the one with the most unknown outcomes.
+// Picture returns the operations of the account for the report: one that is not
+// linearizable, else the one with the most unknown outcomes.
 func Picture(h *model.History) (account string, ops []model.Op) {
 	by, names := accounts(h.Ops)
 	most := -1
@@ -72,9 +72,8 @@ func accounts(ops []model.Op) (by map[string][]model.Op, names []string) {
 	return by, names
 }
 
-// ExactlyOnce checks that each acknowledged key is there at the end with the
-// index that was acknowledged, and that the balances, on every node, are the sum
-// of the keys that are there, each counted once.
+// ExactlyOnce checks that each acknowledged key has its acknowledged index at the end,
+// and that the balances on every node are the sum of the keys, each counted once.
 func ExactlyOnce(h *model.History) Result {
 	r := Result{Invariant: "each entry exactly once", OK: true, Bound: "no acknowledged key lost, none twice, balances exact on every node"}
 	if !h.Audited {

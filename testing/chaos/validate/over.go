@@ -48,25 +48,25 @@ func intervals(all []model.Admission, burst, rate float64, longest time.Duration
 	}
 }
 
-// Cost is what a fault cost the bucket that it cost most, in intervals that meet
+// Cost is the largest over-admission of a bucket during a fault, in intervals that meet
 // no other fault.
 type Cost struct {
 	Fault   *model.Fault
 	Account string
 	Over    float64 // at most 0: nothing
-	Bound   float64 // of that bucket; where there was nothing, the highest of all
+	Bound   float64 // of that bucket; without over-admission the highest of all buckets
 
-	// Measured: there were intervals that meet this fault and no other.
+	// Measured reports whether an interval meets this fault and no other.
 	Measured bool
 
-	// Recovery is how long the cluster took to be whole after it.
+	// Recovery is the time until the cluster was whole after the fault.
 	Recovery time.Duration
 
-	// Still is the longest time in the fault without an entry of the ledger.
+	// Still is the longest time without an entry of the ledger during the fault.
 	Still time.Duration
 }
 
-// rounding is what the arithmetic here may be off by.
+// rounding is the error of the arithmetic.
 const rounding = 1e-6
 
 // OverAdmission checks every interval of every bucket against its ideal and the
@@ -124,7 +124,8 @@ func OverAdmission(h *model.History) (Result, []Cost) {
 	return r, costs
 }
 
-// deciders says who admitted what in an interval, in the order in which they began.
+// deciders lists the nodes that admitted in an interval, in the order in which they
+// began.
 func deciders(b *model.Bucket, from, to time.Duration) string {
 	type decider struct {
 		by       string
@@ -166,7 +167,7 @@ func name(f *model.Fault) string {
 	return fmt.Sprintf("after %s of %v at %.1f s", f.Name, f.Nodes, f.Start.Seconds())
 }
 
-// last is the last fault that had struck by an instant.
+// last returns the last fault that had begun by an instant.
 func last(faults []*model.Fault, at time.Duration) (f *model.Fault) {
 	for _, g := range faults {
 		if g.Start <= at {
@@ -176,8 +177,8 @@ func last(faults []*model.Fault, at time.Duration) (f *model.Fault) {
 	return f
 }
 
-// lease is how long a node may go on as owner that no majority hears: the length
-// of a lease, what a grantor adds, and a beat.
+// lease is how long a node without a majority may decide as owner: the length of a lease,
+// the drift that a grantor adds, and a beat.
 const lease = 3 * time.Second
 
 // OneOwner checks that nodes without a majority stop deciding as owners when

@@ -1,5 +1,5 @@
-// Package validate holds a run's history against what was promised. It is pure:
-// what it finds depends on the history alone.
+// Package validate checks the history of a run against the bounds and invariants. It is
+// pure: its result depends only on the history.
 package validate
 
 import (
@@ -8,7 +8,7 @@ import (
 	"quorate/testing/chaos/model"
 )
 
-// Result is what became of one invariant.
+// Result is the result of one invariant.
 type Result struct {
 	Invariant string
 	OK        bool
@@ -26,7 +26,7 @@ func (r *Result) fail(format string, args ...any) {
 	}
 }
 
-// Report is all that was found.
+// Report holds all results.
 type Report struct {
 	Results []Result
 	Cost    []Cost // of each fault, in their order
@@ -42,7 +42,7 @@ func (r *Report) OK() bool {
 	return true
 }
 
-// All checks everything.
+// All checks all invariants.
 func All(h *model.History) *Report {
 	over, cost := OverAdmission(h)
 	writes, still := Writes(h)
@@ -55,8 +55,8 @@ func All(h *model.History) *Report {
 	}
 }
 
-// SoFar says what is certain to fail already, of the checks without a decision
-// since a round began, when failed was what there was of them.
+// SoFar returns failures of Service that are certain while a run goes on: checks in now,
+// but not in failed, that no fault explains.
 func SoFar(faults []*model.Fault, failed, now []model.Failure) (lines []string) {
 	for _, f := range now[len(failed):] {
 		if !anyHurts(faults, f.Node, f.Asked, f.Answered) {

@@ -8,13 +8,13 @@ import (
 	"quorate/testing/chaos/model"
 )
 
-// longestGap is how long the clients of a living node may be without an answer,
-// beyond the time in which the asking process itself stood still. The promise is
-// half a second for one check; the rest is for machines that do other things too.
+// longestGap is the longest time without an answer from a living node, without the time
+// in which the clients' process did not run. The bound for one check is half a second;
+// the rest allows for a busy machine.
 const longestGap = time.Second
 
-// Service checks that no check failed at a node that was not hurt, and that none
-// of those nodes was silent for long.
+// Service checks that at nodes without a fault no check failed, and that those nodes had
+// no long gap.
 func Service(h *model.History) Result {
 	r := Result{Invariant: "service", OK: true, Bound: fmt.Sprintf("no failed check at living nodes, no gap over %s", longestGap)}
 	checks, failed := 0, 0
@@ -107,8 +107,8 @@ const (
 	moreMemory     = 256 << 20
 )
 
-// Leaks compares what processes hold at the end with what they held before the
-// first fault.
+// Leaks compares the resources of processes at the end with those before the first
+// fault.
 func Leaks(h *model.History) Result {
 	r := Result{Invariant: "no leaks", OK: true, Bound: fmt.Sprintf("at most %d goroutines, %d files and %d MiB more than before", moreGoroutines, moreFiles, moreMemory>>20)}
 	before := map[string]model.Resources{}

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Line is what became of all faults of one name in a run.
+// Line summarizes the faults of one name in a run.
 type Line struct {
 	Name   string
 	Times  int
-	Worst  Cost          // the one that came closest to its bound, or went beyond it
-	Median time.Duration // how long the cluster took to be whole after them
+	Worst  Cost          // the fault that came closest to its bound or exceeded it
+	Median time.Duration // of the time until the cluster was whole
 	Most   time.Duration // likewise
 	Still  time.Duration // the longest without an entry of the ledger
 }
@@ -41,7 +41,7 @@ func Summary(costs []Cost) (lines []Line) {
 	return lines
 }
 
-// Seen is what was admitted above the ideal of what was promised, in words.
+// Seen returns the over-admission and its bound as text.
 func (c Cost) Seen() string {
 	switch {
 	case !c.Measured:

@@ -129,24 +129,24 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			admit(h, 30, 4*time.Second)
 			admit(h, burst+1, 70*time.Second)
 		}},
-		{"what a stand-in admitted while a handover took long", "", func(h *model.History) {
+		{"what a fallback node admitted while a handoff took long", "", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 2, 2500*time.Millisecond)
 			standIn(h, 2)
 			admit(h, 30, 4*time.Second)
 		}},
-		{"more than a stand-in admitted in a handover", "over-admission", func(h *model.History) {
+		{"more than a fallback node admitted in a handoff", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 2, 2500*time.Millisecond)
 			standIn(h, 2)
 			admit(h, 31, 4*time.Second)
 		}},
-		{"more than a stand-in may in a handover", "over-admission", func(h *model.History) {
+		{"more than a fallback node may in a handoff", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 20+60+5, 3*time.Second-time.Millisecond)
 			standIn(h, 20+60+5)
 		}},
-		{"what a stand-in admitted after a handover", "over-admission", func(h *model.History) {
+		{"what a fallback node admitted after a handoff", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 32, 4*time.Second)
 			standIn(h, 2)
@@ -209,11 +209,11 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			fault(h, model.Kill, 5*time.Second, 6*time.Second, "n1")
 			admit(h, 600, 6*time.Second)
 		}},
-		{"the budgets of two stand-ins, while messages are late", "", func(h *model.History) {
+		{"the budgets of two fallback nodes, while messages are late", "", func(h *model.History) {
 			fault(h, model.Loss, 2*time.Second, 5*time.Second, "n1", "n2", "n3")
 			admit(h, 30+2*(60+10), 4*time.Second)
 		}},
-		{"more than two stand-ins may admit", "over-admission", func(h *model.History) {
+		{"more than two fallback nodes may admit", "over-admission", func(h *model.History) {
 			fault(h, model.Loss, 2*time.Second, 5*time.Second, "n1", "n2", "n3")
 			admit(h, 30+2*(60+10)+1, 4*time.Second)
 		}},
@@ -231,7 +231,7 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 			h.Faults()[0].Mending = 6500 * time.Millisecond
 			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1"})
 		}},
-		{"a stand-in without a majority", "", func(h *model.History) {
+		{"a fallback node without a majority", "", func(h *model.History) {
 			fault(h, model.CutOff, 2*time.Second, 12*time.Second, "n1")
 			h.Buckets[0].Admits = append(h.Buckets[0].Admits, model.Admission{Asked: 6 * time.Second, Answered: 7 * time.Second, Units: 1, By: "n1", Degraded: true})
 		}},

@@ -8,17 +8,16 @@ import (
 	"quorate/testing/chaos/model"
 )
 
-// silence is how long no entry may be made while a majority is there: what an
-// election and clients that wait for a dead node take, or a disk that hangs before it
-// is given up, and much for machines that do other things too. Two faults together
-// may cost two elections.
+// silence is the longest time without an entry while there is a majority: an election,
+// clients that wait for a dead node, a disk that hangs before its node ends, and time for
+// a busy machine. Two faults together may cause two elections.
 const (
 	silence     = 15 * time.Second
 	silenceBoth = 20 * time.Second
 )
 
-// Writes checks that entries go on whenever faults leave a majority, and that one cut
-// link does not make nodes elect again and again.
+// Writes checks that entries continue while there is a majority, and that one cut link
+// does not cause repeated elections.
 func Writes(h *model.History) (Result, map[*model.Fault]time.Duration) {
 	r := Result{Invariant: "entries go on", OK: true, Bound: fmt.Sprintf("where a majority is left, none for %s at most, %s in two faults; one term more at most where one link is cut", silence, silenceBoth)}
 	var made []time.Duration
@@ -50,9 +49,8 @@ func Writes(h *model.History) (Result, map[*model.Fault]time.Duration) {
 	return r, still
 }
 
-// majorityLeft reports whether more than half of the nodes are untouched by a fault,
-// and by those that last while it does, or hear each other all the same; and whether
-// there are no others.
+// majorityLeft reports whether more than half of the nodes are unaffected by a fault and
+// those at the same time, or can still reach each other, and whether all nodes can.
 func majorityLeft(h *model.History, faults []*model.Fault, at int) (left, alone bool) {
 	f := faults[at]
 	touched := map[string]bool{}
@@ -62,7 +60,7 @@ func majorityLeft(h *model.History, faults []*model.Fault, at int) (left, alone 
 			continue
 		}
 		alone = alone && i == at
-		if g.Kind == model.Loss { // what is lost is a matter of luck
+		if g.Kind == model.Loss { // which packets are lost is random
 			return false, alone
 		}
 		if hinders(g) {
@@ -77,7 +75,7 @@ func majorityLeft(h *model.History, faults []*model.Fault, at int) (left, alone 
 	return 2*len(touched) < len(h.Nodes), alone
 }
 
-// hinders reports whether a fault may keep nodes from agreeing.
+// hinders reports whether a fault may prevent agreement.
 func hinders(f *model.Fault) bool {
 	switch f.Kind {
 	case model.Clock, model.Move, model.None:
@@ -86,7 +84,7 @@ func hinders(f *model.Fault) bool {
 	return true
 }
 
-// pause is the longest time between two instants, as far as it lies in an interval.
+// pause returns the longest time between two instants within an interval.
 func pause(at []time.Duration, from, to time.Duration) (longest time.Duration) {
 	i, _ := slices.BinarySearch(at, from)
 	last := from
@@ -96,7 +94,7 @@ func pause(at []time.Duration, from, to time.Duration) (longest time.Duration) {
 	return max(longest, to-last)
 }
 
-// terms is how many terms began in an interval.
+// terms returns how many terms began in an interval.
 func terms(h *model.History, from, to time.Duration) (n uint64) {
 	var first, last uint64
 	for _, v := range h.Views {

@@ -47,13 +47,13 @@ func (a *account) admitted() (n int64) {
 // load is a set of clients that check. Its results are read after Stop.
 type load struct {
 	*testcluster.Load
-	nodes  []*testcluster.Node
-	hot    []*account
-	cold   []string
-	asked  atomic.Int64
-	judged atomic.Int64 // decided by a fallback node
-	again  atomic.Int64 // asked at another node, because one was down
-	absent sync.Map     // nodes that a test takes down, by id
+	nodes    []*testcluster.Node
+	hot      []*account
+	cold     []string
+	asked    atomic.Int64
+	fallback atomic.Int64 // decided by a fallback node
+	again    atomic.Int64 // asked at another node, because one was down
+	absent   sync.Map     // nodes that a test takes down, by id
 
 	mu   sync.Mutex
 	slow []time.Duration // of all checks; guarded by mu
@@ -111,7 +111,7 @@ func (l *load) ask(ctx context.Context, at int, name string, a *account) {
 		return
 	}
 	if d.Degraded {
-		l.judged.Add(1)
+		l.fallback.Add(1)
 	}
 	if a == nil {
 		return

@@ -53,8 +53,8 @@ func (m *moves) under(t *testing.T, what string, nodes []*testcluster.Node, fn f
 			t.Errorf("%s: %s admitted %.2f too much", what, a.name, a.over())
 		}
 	}
-	t.Logf("%s: %.1f s; over-admitted %.2f; %d checks, %d by judges, %d failed, %d asked again elsewhere; 99.9 %% within %s, the slowest %s", what, took.Seconds(), worst,
-		m.load.asked.Load(), m.load.judged.Load(), len(m.load.Failed()), m.load.again.Load(),
+	t.Logf("%s: %.1f s; over-admitted %.2f; %d checks, %d by fallbacks, %d failed, %d asked again elsewhere; 99.9 %% within %s, the slowest %s", what, took.Seconds(), worst,
+		m.load.asked.Load(), m.load.fallback.Load(), len(m.load.Failed()), m.load.again.Load(),
 		percentile(m.load.slow, 0.999).Round(time.Millisecond), percentile(m.load.slow, 1).Round(time.Millisecond))
 }
 

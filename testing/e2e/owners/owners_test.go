@@ -161,8 +161,8 @@ func TestOwnerKilled(t *testing.T) {
 			}
 		}
 		worstBusy, worstExhausted = max(worstBusy, busy), max(worstExhausted, exhausted)
-		t.Logf("kill %2d of %s (leader %5v): owners decide after %5.2f s; over-admitted: exhausted %6.2f, busy %7.2f; %d checks, %d by judges, 99.9 %% within %s",
-			i, c.Nodes[r.victim].ID, r.leads, owned.Seconds(), exhausted, busy, l.asked.Load(), l.judged.Load(), percentile(l.slow, 0.999).Round(time.Millisecond))
+		t.Logf("kill %2d of %s (leader %5v): owners decide after %5.2f s; over-admitted: exhausted %6.2f, busy %7.2f; %d checks, %d by fallbacks, 99.9 %% within %s",
+			i, c.Nodes[r.victim].ID, r.leads, owned.Seconds(), exhausted, busy, l.asked.Load(), l.fallback.Load(), percentile(l.slow, 0.999).Round(time.Millisecond))
 		c.Restart(r.victim)
 	}
 	c.WaitReady()
@@ -210,7 +210,7 @@ func TestOwnerFrozen(t *testing.T) {
 				t.Errorf("a check failed %s", f)
 			}
 		}
-		t.Logf("freeze %2d of %s for %5.2f s (leader %5v): over-admitted %7.2f of %6.2f; %d checks, %d by judges, %d failed at others, %d at it; %.1f s in all",
-			i, c.Nodes[r.victim].ID, frozen.Seconds(), r.leads, worst, bound, l.asked.Load(), l.judged.Load(), failed, len(l.Failed())-failed, time.Since(began).Seconds())
+		t.Logf("freeze %2d of %s for %5.2f s (leader %5v): over-admitted %7.2f of %6.2f; %d checks, %d by fallbacks, %d failed at others, %d at it; %.1f s in all",
+			i, c.Nodes[r.victim].ID, frozen.Seconds(), r.leads, worst, bound, l.asked.Load(), l.fallback.Load(), failed, len(l.Failed())-failed, time.Since(began).Seconds())
 	}
 }
