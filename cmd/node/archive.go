@@ -16,28 +16,28 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// stepWait is how long a step of a restore is tried again; the log gives a
-// restore up a while later.
+// stepWait is how long a step of a restore is retried. The state machine gives up a
+// restore without steps some time later.
 const stepWait = 20 * time.Second
 
-// spoolPattern names the file that a backup is kept in while it is restored.
+// spoolPattern is the name of the file that holds a backup while it is restored.
 const spoolPattern = "restore-*.spool"
 
-// proposer is what an archive needs of the cluster.
+// proposer is the part of the cluster that an archive uses.
 type proposer interface {
 	Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error)
 }
 
-// archive is rest.Archive.
+// archive implements rest.Archive.
 type archive struct {
 	closing context.Context // of the node
 	dir     string          // for spools
 	machine *fsm.Machine
 	cluster proposer
-	one     sync.Mutex // held while a restore is under way here
+	one     sync.Mutex // held while this node runs a restore
 }
 
-// newArchive removes what a restore that was cut off left behind.
+// newArchive removes the files of restores that were interrupted.
 func newArchive(closing context.Context, dir string, m *fsm.Machine, p proposer) (*archive, error) {
 	left, err := filepath.Glob(filepath.Join(dir, spoolPattern))
 	for _, name := range left {
@@ -46,12 +46,12 @@ func newArchive(closing context.Context, dir string, m *fsm.Machine, p proposer)
 	return &archive{closing: closing, dir: dir, machine: m, cluster: p}, err
 }
 
-// Freeze is rest.Archive.
+// Freeze implements rest.Archive.
 func (a *archive) Freeze() *ledger.Frozen { return a.machine.State().Freeze() }
 
-// Restore is rest.Archive. The backup is kept on disk until all of it has been
-// looked at: one that is damaged at its end must not close the ledger to others
-// while it comes in.
+// Restore implements rest.Archive. It stores the backup on disk and verifies all of it
+// before it proposes anything: a restore blocks the ledger, and a backup that is damaged
+// at its end must not do so while it is received.
 func (a *archive) Restore(ctx context.Context, from io.Reader, dry bool, by string) (found ledger.Backup, index uint64, err error) {
 	if !a.one.TryLock() {
 		return found, 0, ledger.ErrRestoring
@@ -63,13 +63,13 @@ func (a *archive) Restore(ctx context.Context, from io.Reader, dry bool, by stri
 
 	spool, err := os.CreateTemp(a.dir, spoolPattern)
 	if err != nil {
-		return found, 0, fmt.Errorf("keep the backup: %w", err)
+		return found, 0, fmt.Errorf("store the backup: %w", err)
 	}
 	defer func() { err = errors.Join(err, spool.Close(), os.Remove(spool.Name())) }()
 	kept := bufio.NewWriterSize(spool, 1<<20)
 	if found, err = ledger.ReadBackup(io.TeeReader(io.LimitReader(from, ledger.MaxBackup), kept), nil); err != nil {
 		if full := kept.Flush(); full != nil {
-			return found, 0, fmt.Errorf("keep the backup: %w", full)
+			return found, 0, fmt.Errorf("store the backup: %w", full)
 		}
 		return found, 0, err
 	}
@@ -80,13 +80,13 @@ func (a *archive) Restore(ctx context.Context, from io.Reader, dry bool, by stri
 		_, err = spool.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return found, 0, fmt.Errorf("keep the backup: %w", err)
+		return found, 0, fmt.Errorf("store the backup: %w", err)
 	}
 	index, err = a.replay(ctx, spool, by)
 	return found, index, err
 }
 
-// replay proposes the steps of a restore, one after the other.
+// replay proposes the steps of a restore in order.
 func (a *archive) replay(ctx context.Context, from io.Reader, by string) (index uint64, err error) {
 	id := rand.Text()
 	step := func(s ledger.RestoreStep) error {
@@ -113,15 +113,14 @@ func (a *archive) replay(ctx context.Context, from io.Reader, by string) (index 
 		err = step(ledger.RestoreStep{Kind: ledger.RestoreCommit, Seq: n, Sum: sum})
 	}
 	if err != nil {
-		// What fails to be aborted is given up after half a minute.
+		// If the abort fails too, the state machine gives up the restore after half a minute.
 		_, aborted := a.propose(ctx, ledger.Op{Kind: ledger.OpRestore, Restore: &ledger.RestoreStep{Kind: ledger.RestoreAbort, ID: id}})
 		return 0, errors.Join(err, aborted)
 	}
 	return index, a.machine.WaitIndex(ctx, index)
 }
 
-// propose proposes a step, which may be repeated, until it is known what became
-// of it.
+// propose proposes a step until its outcome is known. Steps may be repeated.
 func (a *archive) propose(ctx context.Context, op ledger.Op) (uint64, error) {
 	for until := time.Now().Add(stepWait); ; {
 		results, index, err := a.cluster.Propose(ctx, []ledger.Op{op})

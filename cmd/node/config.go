@@ -1,5 +1,5 @@
-// Package node puts one quorate node together and takes it apart: it is the
-// only package that knows all the others.
+// Package node assembles a quorate node and shuts it down. It is the only package that
+// imports all the others.
 package node
 
 import (
@@ -24,44 +24,44 @@ const MaxNodeID = 64
 // maxBootstrap is the most voters a cluster can be started with.
 const maxBootstrap = 7
 
-// Config is what one node is told from outside. The koanf tags are the names
-// of the flags and of the keys in the configuration file.
+// Config is the configuration of a node. The koanf tags are the names of the flags and
+// of the keys in the configuration file.
 type Config struct {
 	NodeID  string `koanf:"node-id"`  // this node's name: unique in the cluster, the same after a restart
-	DataDir string `koanf:"data-dir"` // the node's own directory, made if missing
+	DataDir string `koanf:"data-dir"` // the node's own directory, created if missing
 
-	// Where to listen, each host:port; port 0 takes any free one.
+	// The addresses to listen on, each host:port; port 0 is any free port.
 	HTTPAddr   string `koanf:"http-addr"`   // the API
 	PeerAddr   string `koanf:"peer-addr"`   // Raft and forwarded checks
 	GossipAddr string `koanf:"gossip-addr"` // membership, TCP and UDP
 
-	// Where the other nodes find this one, each host:port; empty: as listened.
+	// The addresses at which other nodes reach this one, each host:port; empty: those above.
 	AdvertiseHTTP   string `koanf:"advertise-http"`
 	AdvertisePeer   string `koanf:"advertise-peer"`
 	AdvertiseGossip string `koanf:"advertise-gossip"`
 
-	// Join lists gossip addresses of other nodes; names, and this node's own
-	// address, are fine.
+	// Join lists gossip addresses of other nodes. It may contain host names and this
+	// node's own address.
 	Join []string `koanf:"join"`
-	// BootstrapExpect is how many nodes found a new cluster together: 1, 3, 5
-	// or 7. 0 only joins one that exists.
+	// BootstrapExpect is how many nodes form a new cluster: 1, 3, 5 or 7. With 0 the
+	// node only joins an existing cluster.
 	BootstrapExpect int `koanf:"bootstrap-expect"`
 
-	// What keeps strangers out. Files are read again when they change.
-	TLSCA          string `koanf:"tls-ca"`           // who is believed, in the API's clients too
-	TLSCert        string `koanf:"tls-cert"`         // a node's, for the API and the peer port
+	// Security. The files are reloaded when they change.
+	TLSCA          string `koanf:"tls-ca"`           // trusted for nodes and clients of the API
+	TLSCert        string `koanf:"tls-cert"`         // of this node, for the API and the peer port
 	TLSKey         string `koanf:"tls-key"`          //
 	TLSClientAuth  bool   `koanf:"tls-client-auth"`  // the API's clients must show a certificate
 	GossipKeyFile  string `koanf:"gossip-key-file"`  // keys, one a line; the first encrypts
 	AdminTokenFile string `koanf:"admin-token-file"` // tokens with the scope admin, one a line
-	GossipKey      Secret `koanf:"-"`                // instead of the file; from the environment alone
-	AdminToken     Secret `koanf:"-"`                // likewise
+	GossipKey      Secret `koanf:"-"`                // instead of the file; only from the environment
+	AdminToken     Secret `koanf:"-"`                // instead of the file; only from the environment
 
-	// Voters is how many of the nodes vote, as the one that leads says; further
-	// ones hold a full copy without a vote. 1, 3, 5 or 7.
+	// Voters is how many nodes vote: 1, 3, 5 or 7. The leader's setting applies. Further
+	// nodes hold a full copy without a vote.
 	Voters int `koanf:"voters"`
 
-	// Insecure allows to listen beyond loopback without all of that.
+	// Insecure allows listening beyond loopback without the settings above.
 	Insecure bool `koanf:"insecure"`
 
 	HTTPMaxConns    int `koanf:"http-max-conns"`    // open at once
@@ -71,9 +71,8 @@ type Config struct {
 	LogFormat string `koanf:"log-format"` // text or json
 }
 
-// DefaultConfig returns what is not asked for: loopback addresses, logs as
-// text from level info up. NodeID, DataDir and either Join or BootstrapExpect
-// have no default.
+// DefaultConfig returns the defaults: loopback addresses, and logs as text from level
+// info. NodeID, DataDir, Join and BootstrapExpect have no default.
 func DefaultConfig() Config {
 	return Config{
 		HTTPAddr:   "127.0.0.1:8081",
@@ -87,8 +86,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate returns nil, or an error that wraps ErrConfig, names the first
-// setting at fault and says what would be right.
+// Validate returns an error that wraps ErrConfig if a setting is invalid. The error
+// names the first invalid setting and the values that are accepted.
 func (c *Config) Validate() error {
 	if !ledger.ValidAccount(c.NodeID) || len(c.NodeID) > MaxNodeID {
 		return refuse("node-id", c.NodeID, fmt.Sprintf(
@@ -138,7 +137,7 @@ func (c *Config) validateAddresses() error {
 		}
 		host, _, _ := net.SplitHostPort(a.listen)
 		if !loopback(host) {
-			if err := c.closed(a.name+"-addr", a.listen); err != nil {
+			if err := c.validateClosed(a.name+"-addr", a.listen); err != nil {
 				return err
 			}
 		}
@@ -159,7 +158,7 @@ func (c *Config) validateAddresses() error {
 	return nil
 }
 
-// Level returns LogLevel as slog knows it.
+// Level returns LogLevel as a slog.Level.
 func (c *Config) Level() (slog.Level, error) {
 	switch strings.ToLower(c.LogLevel) {
 	case "debug":
@@ -178,7 +177,7 @@ func refuse(setting, value, want string) error {
 	return fmt.Errorf("%w --%s %q: %s", ErrConfig, setting, value, want)
 }
 
-// validateAddr wants host:port with a number for the port; anyPort allows 0.
+// validateAddr checks that addr is a host:port with a numeric port. anyPort allows 0.
 func validateAddr(setting, addr string, anyPort bool) error {
 	_, port, err := net.SplitHostPort(addr)
 	n, bad := strconv.ParseUint(port, 10, 16)
@@ -193,8 +192,8 @@ func unspecified(host string) bool {
 	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
-// loopback does not resolve names: what a name means can change after the
-// check.
+// loopback reports whether addr is a loopback address. It does not resolve names: a name
+// can resolve differently after the check.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -12,19 +12,18 @@ import (
 // maxSecretFile bounds a file with certificates, keys or tokens.
 const maxSecretFile = 1 << 20
 
-// source is a set of files that belong together, and what is made of them. One
-// goroutine at a time looks at it.
+// source is a set of files that are loaded together. It is not safe for concurrent use.
 type source struct {
 	name  string
 	paths []string
-	// take takes the contents over. An error leaves what is in force.
-	take func(contents [][]byte) error
+	// load puts the contents in force. On an error the previous ones remain in force.
+	load func(contents [][]byte) error
 
-	seen [][]byte // contents at the last look; nil: never
+	seen [][]byte // contents at the last refresh; nil: none yet
 }
 
-// look reads the files and takes them over if they have changed.
-func (s *source) look() (changed bool, err error) {
+// refresh reads the files and loads them if they have changed.
+func (s *source) refresh() (changed bool, err error) {
 	contents := make([][]byte, len(s.paths))
 	for i, path := range s.paths {
 		if contents[i], err = readSecret(path); err != nil {
@@ -35,7 +34,7 @@ func (s *source) look() (changed bool, err error) {
 		return false, nil
 	}
 	s.seen = contents
-	return true, s.take(contents)
+	return true, s.load(contents)
 }
 
 func readSecret(path string) ([]byte, error) {
@@ -51,11 +50,11 @@ func readSecret(path string) ([]byte, error) {
 	return b, err
 }
 
-// again looks at every source and says in the log what came of it. What cannot
-// be used is told of once, and what is in force stays.
-func again(sources []*source, log *slog.Logger) {
+// refreshAll refreshes every source and logs the outcome. Contents that cannot be used
+// are logged once; the previous ones remain in force.
+func refreshAll(sources []*source, log *slog.Logger) {
 	for _, s := range sources {
-		changed, err := s.look()
+		changed, err := s.refresh()
 		switch {
 		case changed && err == nil:
 			log.Info("read again", "what", s.name)

@@ -23,17 +23,16 @@ import (
 	"quorate/limiter/exchange"
 )
 
-// drainFor is how long a node that stops waits for others to take over what it
-// owns.
-const drainFor = 8 * time.Second
+// drainTimeout bounds how long Close waits until other nodes own this node's partitions.
+const drainTimeout = 8 * time.Second
 
-// brokenFor is how long a node that cannot go on may take to stop.
-const brokenFor = 2 * time.Second
+// brokenTimeout bounds how long Close takes if the node has failed.
+const brokenTimeout = 2 * time.Second
 
-// sweepEvery is how often buckets that owe nothing are dropped.
-const sweepEvery = 10 * time.Second
+// sweepInterval is how often state that is no longer needed is dropped.
+const sweepInterval = 10 * time.Second
 
-// Node is one running quorate node.
+// Node is a running quorate node.
 type Node struct {
 	log      *slog.Logger
 	http     *rest.Server
@@ -47,11 +46,10 @@ type Node struct {
 	wg       sync.WaitGroup
 }
 
-// Open starts a node: what keeps strangers out is read first, since its errors
-// are the configuration's; then the addresses are taken, so that nothing is joined
-// by a node that could not serve, and HTTP answers last, when there is
-// something to ask. It returns as soon as the node runs; whether it is ready,
-// /readyz tells.
+// Open starts a node and returns as soon as it runs; /readyz reports whether it is
+// ready. The order is: the security settings, because their errors are the
+// configuration's; the addresses, so that a node that cannot serve joins no cluster; the
+// cluster; and HTTP last.
 func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{log: log, failed: make(chan error, 4)}
 	defer func() {
@@ -77,7 +75,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	if cfg.Insecure {
-		log.Warn("--insecure: nothing but the network keeps strangers out where something is lacking", "lacking", strings.Join(cfg.missing(), ", "))
+		log.Warn("--insecure: only the network protects what these settings would", "missing", strings.Join(cfg.missing(), ", "))
 	}
 	if n.listener, err = listen(ctx, "http-addr", cfg.HTTPAddr); err != nil {
 		return nil, err
@@ -87,7 +85,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	n.machine = machine
-	// One clock for buckets and leases.
+	// Buckets and leases use the same clock.
 	start := time.Now()
 	now := func() time.Duration { return time.Since(start) }
 	n.cluster, err = cluster.Open(cluster.Config{
@@ -122,7 +120,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	}
 	router := limiter.NewRouter(cfg.NodeID, local, n.cluster, n.cluster, ledger.ErrBehind)
 	n.cluster.SetLimiter(port{local, router, n.exchange})
-	n.cluster.MapChanged() // of what was applied before running was set
+	n.cluster.MapChanged() // for maps applied before running was set
 	n.http, err = rest.New(rest.Config{
 		NodeID: cfg.NodeID, Checker: router, Settler: router, Reader: n.cluster, Proposer: n.cluster, View: machine,
 		Operator: operator{cfg.NodeID, n.cluster, machine, guards(&cfg)}, Archive: archive,
@@ -164,16 +162,16 @@ func (n *Node) abort(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// newSource returns where the numbers of this life's counts begin. They must
-// not meet another node's or life's.
+// newSource returns the first source number of this boot. Source numbers must differ
+// from those of other nodes and boots.
 func newSource() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// newReservation returns an id that nobody can guess: it is all that a
-// settlement needs beside the account.
+// newReservation returns an id that cannot be guessed: with the account it is all that a
+// settlement needs.
 func newReservation() string { return "r-" + rand.Text() }
 
 func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
@@ -202,7 +200,7 @@ func (n *Node) serve() {
 	}
 }
 
-// watch passes on what the node cannot go on from.
+// watch forwards an error that the node cannot continue from.
 func (n *Node) watch(ctx context.Context, broken <-chan error) {
 	select {
 	case err := <-broken:
@@ -212,7 +210,7 @@ func (n *Node) watch(ctx context.Context, broken <-chan error) {
 }
 
 func sweep(ctx context.Context, local *limiter.Local) {
-	t := time.NewTicker(sweepEvery)
+	t := time.NewTicker(sweepInterval)
 	defer t.Stop()
 	for {
 		select {
@@ -224,31 +222,31 @@ func sweep(ctx context.Context, local *limiter.Local) {
 	}
 }
 
-// HTTPAddr returns the address that HTTP listens on.
+// HTTPAddr returns the address that the HTTP server listens on.
 func (n *Node) HTTPAddr() string { return n.listener.Addr().String() }
 
-// Reload has certificates, keys and tokens read again soon.
+// Reload triggers a reload of certificates, keys and tokens.
 func (n *Node) Reload() {
 	select {
 	case n.security.reload <- struct{}{}:
-	default: // it is due already
+	default: // a reload is pending
 	}
 }
 
-// Failed delivers an error that the node cannot go on from.
+// Failed returns a channel that delivers an error that the node cannot continue from.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Close stops the node in the reverse order of its start: what it owns is handed
-// over while it still answers, then no new requests, then leadership handed
-// over, then everything else. It waits for as long as ctx allows; with a cluster
-// part that is broken there is nothing to hand over, and little to wait for.
+// Close stops the node in the reverse order of its start: it hands over its partitions
+// while it still answers, stops serving requests, transfers leadership, and stops
+// everything else. It waits until ctx ends, and only briefly if the node has failed,
+// since it can hand over nothing then.
 func (n *Node) Close(ctx context.Context) error {
 	if n.cluster.Broken() || n.machine.Stopped() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, brokenFor)
+		ctx, cancel = context.WithTimeout(ctx, brokenTimeout)
 		defer cancel()
 	}
-	draining, cancel := context.WithTimeout(ctx, drainFor)
+	draining, cancel := context.WithTimeout(ctx, drainTimeout)
 	if err := n.cluster.Drain(draining); err != nil && !errors.Is(err, cluster.ErrAlone) {
 		n.log.Warn("not all partitions were handed over; their successors will take them", "err", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"quorate/fsm"
 )
 
-// operator answers the API's questions about the cluster and this process.
+// operator implements rest.Operator.
 type operator struct {
 	id      string
 	cluster *cluster.Node
@@ -20,7 +20,7 @@ type operator struct {
 	guards  rest.Guards
 }
 
-// guards says what keeps strangers out of this node.
+// guards returns which security settings this node has.
 func guards(cfg *Config) rest.Guards {
 	return rest.Guards{
 		TLS:        cfg.TLSCert != "",
@@ -30,7 +30,7 @@ func guards(cfg *Config) rest.Guards {
 	}
 }
 
-// Cluster is rest.Operator.
+// Cluster implements rest.Operator.
 func (o operator) Cluster() rest.ClusterStatus {
 	s, m := o.cluster.Status(), o.machine.Map()
 	out := rest.ClusterStatus{
@@ -57,8 +57,8 @@ func (o operator) Cluster() rest.ClusterStatus {
 	return out
 }
 
-// Ready is rest.Operator. A missing leader does not make a node unready: checks
-// still answer.
+// Ready implements rest.Operator. A node without a leader is ready: it still answers
+// checks.
 func (o operator) Ready() []rest.Probe {
 	return []rest.Probe{
 		{Name: "raft", OK: o.cluster.Ready(), Fatal: true},
@@ -69,24 +69,24 @@ func (o operator) Ready() []rest.Probe {
 	}
 }
 
-// restoring reports whether a restore is under way, on any node.
+// restoring reports whether any node runs a restore.
 func (o operator) restoring() bool {
 	under, _ := o.machine.State().Restoring(0)
 	return under
 }
 
-// Remove is rest.Operator.
+// Remove implements rest.Operator.
 func (o operator) Remove(ctx context.Context, id, by string) error {
 	return apiError(o.cluster.Remove(ctx, cluster.Removal{ID: id, By: by}))
 }
 
-// Transfer is rest.Operator.
+// Transfer implements rest.Operator.
 func (o operator) Transfer(ctx context.Context, to string) (string, error) {
 	leader, err := o.cluster.Transfer(ctx, to)
 	return leader, apiError(err)
 }
 
-// Drain is rest.Operator.
+// Drain implements rest.Operator.
 func (o operator) Drain(ctx context.Context) error {
 	err := o.cluster.Drain(ctx)
 	switch {
@@ -99,8 +99,8 @@ func (o operator) Drain(ctx context.Context) error {
 	return nil
 }
 
-// apiErrors are the errors of the cluster and the API's names of them. An error
-// that wraps several of them has the name of the first.
+// apiErrors maps the errors of the cluster to those of the API. If an error wraps
+// several of them, the first applies.
 var apiErrors = []struct{ cluster, api error }{
 	{cluster.ErrUnknownNode, rest.ErrUnknownNode},
 	{cluster.ErrLastVoter, rest.ErrLastNode},

@@ -11,14 +11,14 @@ import (
 	"quorate/limiter/exchange"
 )
 
-// port is the limiter as the cluster knows it.
+// port implements cluster.Limiter with the limiter.
 type port struct {
 	local    *limiter.Local
 	router   *limiter.Router
 	exchange *exchange.Exchange
 }
 
-// Check is cluster.Limiter.
+// Check implements cluster.Limiter.
 func (p port) Check(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, noWait bool) error {
 	err := p.router.Serve(ctx, route, c, d, noWait)
 	switch {
@@ -30,21 +30,21 @@ func (p port) Check(ctx context.Context, route bucket.Route, c *bucket.Check, d 
 	return err
 }
 
-// Settle is cluster.Limiter.
+// Settle implements cluster.Limiter.
 func (p port) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error) {
 	return p.router.ServeSettle(ctx, s)
 }
 
-// Exchange is cluster.Limiter.
+// Exchange implements cluster.Limiter.
 func (p port) Exchange(message []byte) ([]byte, error) { return p.exchange.Serve(message) }
 
-// Holding is cluster.Limiter.
+// Holding implements cluster.Limiter.
 func (p port) Holding() []byte { return p.local.ImportedSet() }
 
-// Incomplete is cluster.Limiter.
+// Incomplete implements cluster.Limiter.
 func (p port) Incomplete() int { return p.local.Incomplete() }
 
-// Adopt is cluster.Limiter. The two views are alike: limiter and cluster do not
+// Adopt implements cluster.Limiter. The two views are alike: limiter and cluster do not
 // know each other.
 func (p port) Adopt(v *ownership.View) {
 	to := &limiter.View{Epoch: v.Epoch, Nodes: v.Nodes, Parts: make([]limiter.Part, len(v.Parts)), Boots: v.Boots}

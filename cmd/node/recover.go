@@ -8,12 +8,11 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// Recovered is what a data directory holds, and who will be in the cluster.
+// Recovered is the result of Recover; see cluster.Recovered.
 type Recovered = cluster.Recovered
 
-// Recover makes the node of a data directory, and those of with, all there is of
-// a cluster that has lost its majority; see cluster.Recover. With dry it only
-// looks.
+// Recover reduces a cluster that has lost its majority to the node of a data directory
+// and those in with; see cluster.Recover. With dry it only reports.
 func Recover(ctx context.Context, dataDir string, with []string, dry bool) (Recovered, error) {
 	empty := func() (m *fsm.Machine, err error) { return fsm.New(func(*ledger.Map) {}) }
 	if _, err := empty(); err != nil {
@@ -21,6 +20,6 @@ func Recover(ctx context.Context, dataDir string, with []string, dry bool) (Reco
 	}
 	return cluster.Recover(ctx, cluster.Recovery{
 		DataDir: dataDir, With: with, DryRun: dry,
-		NewFSM: func() cluster.FSM { m, _ := empty(); return m }, // as it did above
+		NewFSM: func() cluster.FSM { m, _ := empty(); return m }, // the call above has succeeded
 	})
 }

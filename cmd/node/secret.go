@@ -6,22 +6,22 @@ import (
 	"quorate/api/auth"
 )
 
-// Secret is text that must not be shown.
+// Secret is text that must not be printed or logged.
 type Secret string
 
-// hidden is what a secret looks like wherever it is printed.
+// hidden is printed in place of a secret.
 const hidden = "[secret]"
 
 // String, GoString, LogValue and MarshalText hide the secret.
 func (Secret) String() string { return hidden }
 
-// GoString is fmt.GoStringer.
+// GoString implements fmt.GoStringer.
 func (Secret) GoString() string { return hidden }
 
-// LogValue is slog.LogValuer.
+// LogValue implements slog.LogValuer.
 func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
-// MarshalText is encoding.TextMarshaler.
+// MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // NewAdminToken returns a token for Config.AdminTokenFile.

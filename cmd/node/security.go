@@ -12,46 +12,47 @@ import (
 	"quorate/api/auth"
 )
 
-// lookEvery is how often certificates, keys and tokens are looked at for
-// changes; a SIGHUP looks at once.
-const lookEvery = 5 * time.Second
+// refreshInterval is how often certificates, keys and tokens are checked for changes. A
+// SIGHUP checks at once.
+const refreshInterval = 5 * time.Second
 
-// maxGossipKeys bounds the keys of gossip: one, and those on their way in or
-// out.
+// maxGossipKeys bounds the keys of gossip: the one in use, and those that are being
+// added or removed.
 const maxGossipKeys = 8
 
-// security is what keeps strangers out. It is begun before the cluster, whose
-// keys it can then replace.
+// security holds certificates, gossip keys and admin tokens, and reloads them. It is
+// opened before the cluster, and replaces the cluster's keys once setKeys is set.
 type security struct {
 	certs   *certificates // nil: no TLS
-	keys    [][]byte      // of gossip, as the start found them
+	keys    [][]byte      // of gossip, at the start
 	sources []*source
 	reload  chan struct{}
 
-	reminded time.Time // of a certificate's end; watch's own
+	reminded time.Time // when remind last warned; used by watch only
 
-	setKeys func([][]byte) error // of the running cluster; nil before
+	setKeys func([][]byte) error // of the running cluster; nil before it runs
 }
 
-// openSecurity reads what the config names. Its errors wrap ErrConfig.
+// openSecurity loads the files and values that the config names. Its errors wrap
+// ErrConfig.
 func openSecurity(cfg *Config, keeper *auth.Keeper, now func() time.Time) (*security, error) {
 	s := &security{reload: make(chan struct{}, 1)}
 	if cfg.TLSCert != "" {
 		s.certs = &certificates{clientAuth: cfg.TLSClientAuth, now: now}
 		s.sources = append(s.sources, &source{
 			name: "certificates", paths: []string{cfg.TLSCA, cfg.TLSCert, cfg.TLSKey},
-			take: func(c [][]byte) error { return s.certs.load(c[0], c[1], c[2]) },
+			load: func(c [][]byte) error { return s.certs.load(c[0], c[1], c[2]) },
 		})
 	}
 	if cfg.GossipKey != "" {
-		if err := s.takeKeys(string(cfg.GossipKey)); err != nil {
+		if err := s.loadKeys(string(cfg.GossipKey)); err != nil {
 			return nil, fmt.Errorf("%w QUORATE_GOSSIP_KEY: %w", ErrConfig, err)
 		}
 	}
 	if cfg.GossipKeyFile != "" {
 		s.sources = append(s.sources, &source{
 			name: "gossip keys", paths: []string{cfg.GossipKeyFile},
-			take: func(c [][]byte) error { return s.takeKeys(string(c[0])) },
+			load: func(c [][]byte) error { return s.loadKeys(string(c[0])) },
 		})
 	}
 	admin := func(text string) error {
@@ -69,18 +70,18 @@ func openSecurity(cfg *Config, keeper *auth.Keeper, now func() time.Time) (*secu
 	if cfg.AdminTokenFile != "" {
 		s.sources = append(s.sources, &source{
 			name: "admin token", paths: []string{cfg.AdminTokenFile},
-			take: func(c [][]byte) error { return admin(string(c[0])) },
+			load: func(c [][]byte) error { return admin(string(c[0])) },
 		})
 	}
 	for _, src := range s.sources {
-		if _, err := src.look(); err != nil {
+		if _, err := src.refresh(); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrConfig, src.name, err)
 		}
 	}
 	return s, nil
 }
 
-func (s *security) takeKeys(text string) error {
+func (s *security) loadKeys(text string) error {
 	keys, err := parseKeys(text)
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func (s *security) takeKeys(text string) error {
 	return nil
 }
 
-// parseKeys reads gossip keys, one a line. Its errors show none.
+// parseKeys parses gossip keys, one per line. Its errors do not contain them.
 func parseKeys(text string) (keys [][]byte, err error) {
 	for i, line := range auth.Secrets(text) {
 		k, err := base64.StdEncoding.DecodeString(line)
@@ -107,9 +108,9 @@ func parseKeys(text string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
-// watch looks for changes until ctx ends.
+// watch reloads what has changed, until ctx ends.
 func (s *security) watch(ctx context.Context, log *slog.Logger) {
-	t := time.NewTicker(lookEvery)
+	t := time.NewTicker(refreshInterval)
 	defer t.Stop()
 	for {
 		select {
@@ -118,34 +119,32 @@ func (s *security) watch(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		}
-		again(s.sources, log)
+		refreshAll(s.sources, log)
 		s.remind(log)
 	}
 }
 
-// expirySoon is how long before its end a certificate is to be replaced, and
-// remindEvery how often the log says so.
+// remind warns remindBefore the certificate expires, and every remindInterval after that.
 const (
-	expirySoon  = 14 * 24 * time.Hour
-	remindEvery = 24 * time.Hour
+	remindBefore   = 14 * 24 * time.Hour
+	remindInterval = 24 * time.Hour
 )
 
-// remind warns of a certificate that expires soon: other nodes refuse one that
-// has.
+// remind warns if the certificate expires soon: other nodes refuse an expired one.
 func (s *security) remind(log *slog.Logger) {
 	if s.certs == nil {
 		return
 	}
-	now, ends := s.certs.now(), s.certs.current.Load().expires
-	if ends.Sub(now) > expirySoon || now.Sub(s.reminded) < remindEvery {
+	now, expires := s.certs.now(), s.certs.current.Load().expires
+	if expires.Sub(now) > remindBefore || now.Sub(s.reminded) < remindInterval {
 		return
 	}
 	s.reminded = now
-	log.Warn("the certificate must be replaced: when it has expired, the other nodes refuse this one", "expires", ends)
+	log.Warn("the certificate must be replaced: when it has expired, the other nodes refuse this one", "expires", expires)
 }
 
-// missing lists what a node needs beyond loopback and does not have, with how
-// to get it.
+// missing lists the security settings that a node needs beyond loopback and does not
+// have, each with the command that makes it.
 func (c *Config) missing() []string {
 	var list []string
 	if c.TLSCert == "" {
@@ -160,7 +159,7 @@ func (c *Config) missing() []string {
 	return list
 }
 
-// validateSecurity refuses what is half said.
+// validateSecurity checks that the security settings are complete and consistent.
 func (c *Config) validateSecurity() error {
 	given := 0
 	for _, f := range []string{c.TLSCA, c.TLSCert, c.TLSKey} {
@@ -185,9 +184,9 @@ func (c *Config) validateSecurity() error {
 	return nil
 }
 
-// closed refuses an address that strangers can reach while anything is missing
-// that keeps them out.
-func (c *Config) closed(setting, addr string) error {
+// validateClosed refuses an address that other hosts can reach while security settings
+// are missing.
+func (c *Config) validateClosed(setting, addr string) error {
 	missing := c.missing()
 	if c.Insecure || len(missing) == 0 {
 		return nil

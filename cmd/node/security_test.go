@@ -149,7 +149,7 @@ func TestSecurityIsReadAgain(t *testing.T) {
 		write(t, cfg.AdminTokenFile, step.admin)
 		log.Reset()
 		keys = nil
-		again(s.sources, logger)
+		refreshAll(s.sources, logger)
 		if len(keys) != step.keys || knows(first) != step.first || knows(second) != step.second {
 			t.Errorf("%s: %d keys, first %v, second %v", step.name, len(keys), knows(first), knows(second))
 		}
@@ -166,7 +166,7 @@ func TestSecurityIsReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Reset()
-	again(s.sources, logger)
+	refreshAll(s.sources, logger)
 	if !strings.Contains(log.String(), "cannot be read again") {
 		t.Errorf("a file that is gone: %s", log.String())
 	}
@@ -213,7 +213,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 func TestExpiryIsToldOf(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	s := &security{certs: &certificates{now: func() time.Time { return now }}}
-	s.certs.current.Store(&material{expires: now.Add(expirySoon + time.Hour)})
+	s.certs.current.Store(&tlsConfigs{expires: now.Add(remindBefore + time.Hour)})
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	told := 0

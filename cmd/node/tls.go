@@ -11,29 +11,29 @@ import (
 	"quorate/cluster/transport"
 )
 
-// What a certificate says its holder is, as one of its DNS names. Only a node
-// may speak on the peer port.
+// The role of a certificate's holder is one of its DNS names. Only a node may use the
+// peer port.
 const (
 	NodeName   = "node.quorate.internal"
 	ClientName = "client.quorate.internal"
 )
 
-// certificates are what this node shows and whom it believes. They can be
-// replaced while connections are made; those that were made stay.
+// certificates are the certificate of this node and the authorities that it trusts.
+// Loading new ones affects new connections only.
 type certificates struct {
-	clientAuth bool // clients of the API show one too
+	clientAuth bool // clients of the API must present one too
 	now        func() time.Time
-	current    atomic.Pointer[material]
+	current    atomic.Pointer[tlsConfigs]
 }
 
-// material is everything made of one set of files. It is never changed.
-type material struct {
+// tlsConfigs are the configurations made of one set of files. They are not modified.
+type tlsConfigs struct {
 	http, server, client *tls.Config
 	expires              time.Time
 }
 
-// load takes over an authority, a certificate and its key, all PEM. An error
-// leaves those in force.
+// load puts an authority, a certificate and its key in force, all in PEM. On an error
+// the previous ones remain in force.
 func (c *certificates) load(ca, cert, key []byte) error {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
@@ -46,21 +46,21 @@ func (c *certificates) load(ca, cert, key []byte) error {
 	if err := c.checkNode(pool, pair); err != nil {
 		return fmt.Errorf("--tls-cert: %w; make one with `quorate tls cert --role node`", err)
 	}
-	c.current.Store(newMaterial(pool, pair, c.clientAuth))
+	c.current.Store(newTLSConfigs(pool, pair, c.clientAuth))
 	return nil
 }
 
-// checkNode reports what another node would hold against the certificate.
+// checkNode verifies the certificate as another node would.
 func (c *certificates) checkNode(pool *x509.CertPool, pair tls.Certificate) error {
-	between := x509.NewCertPool()
+	intermediates := x509.NewCertPool()
 	for _, der := range pair.Certificate[1:] {
 		if more, err := x509.ParseCertificate(der); err == nil {
-			between.AddCert(more)
+			intermediates.AddCert(more)
 		}
 	}
 	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
 		_, err := pair.Leaf.Verify(x509.VerifyOptions{
-			DNSName: NodeName, Roots: pool, Intermediates: between, CurrentTime: c.now(), KeyUsages: []x509.ExtKeyUsage{usage},
+			DNSName: NodeName, Roots: pool, Intermediates: intermediates, CurrentTime: c.now(), KeyUsages: []x509.ExtKeyUsage{usage},
 		})
 		if err != nil {
 			return err
@@ -69,9 +69,9 @@ func (c *certificates) checkNode(pool *x509.CertPool, pair tls.Certificate) erro
 	return nil
 }
 
-func newMaterial(pool *x509.CertPool, pair tls.Certificate, clientAuth bool) *material {
+func newTLSConfigs(pool *x509.CertPool, pair tls.Certificate, clientAuth bool) *tlsConfigs {
 	certs := []tls.Certificate{pair}
-	m := &material{expires: pair.Leaf.NotAfter}
+	m := &tlsConfigs{expires: pair.Leaf.NotAfter}
 	m.http = &tls.Config{Certificates: certs, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, ClientCAs: pool}
 	if clientAuth {
 		m.http.ClientAuth = tls.RequireAndVerifyClientCert
@@ -85,7 +85,7 @@ func newMaterial(pool *x509.CertPool, pair tls.Certificate, clientAuth bool) *ma
 	return m
 }
 
-// isNode refuses who is known to the authority but no node.
+// isNode returns an error if the verified peer is not a node.
 func isNode(s tls.ConnectionState) error {
 	if len(s.PeerCertificates) == 0 {
 		return errors.New("no certificate")
@@ -97,7 +97,7 @@ func isNode(s tls.ConnectionState) error {
 	return nil
 }
 
-// api is for the HTTP server.
+// api returns the configuration of the HTTP server.
 func (c *certificates) api() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -105,7 +105,7 @@ func (c *certificates) api() *tls.Config {
 	}
 }
 
-// peers is for the peer port; nil without certificates.
+// peers returns the configuration of the peer port, nil without certificates.
 func (c *certificates) peers() *transport.TLS {
 	if c == nil {
 		return nil
