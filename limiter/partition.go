@@ -57,20 +57,25 @@ func (l *Local) importPartition(m PartitionSnapshot) {
 		}
 	}
 	for _, k := range exact {
-		l.replaceBucket(k)
-		l.installBucket(k)
+		l.importBucket(k)
 	}
 	l.importReservations(m)
 }
 
-// replaceBucket forgets what this node knew of a bucket for what its owner says.
-func (l *Local) replaceBucket(k BucketSnapshot) {
+// importBucket replaces what this node knew of a bucket by what its owner says. Like
+// importReservations it does nothing once this node is the owner: the same partition
+// may come twice, and what was taken since the first would be lost.
+func (l *Local) importBucket(k BucketSnapshot) {
 	sh := l.shard(k.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if l.role(l.cfg.Partition(k.Account)) != importing {
+		return
+	}
 	delete(sh.copies, k.ID)
 	delete(sh.tracked, k.ID)
 	k.State.At = l.now()
 	l.setEntry(sh, k.ID, entry{})
 	l.mergeLocked(sh, k, k.State.At)
+	l.installLocked(sh, k)
 }

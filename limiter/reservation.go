@@ -74,6 +74,9 @@ func (l *Local) importReservations(m PartitionSnapshot) {
 	sh := &l.parts[m.Partition]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if l.role(m.Partition) != importing {
+		return
+	}
 	now := l.now()
 	for i := range m.Reservations {
 		r := &m.Reservations[i]

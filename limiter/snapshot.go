@@ -229,23 +229,34 @@ func (l *Local) mergeLocked(sh *shard, k BucketSnapshot, now time.Duration) {
 	}
 }
 
-// FinishRecovery ends the fetching for partitions: this node decides on them from now
-// on, with all that was merged.
+// FinishRecovery ends the recovery of partitions, if the map is still the one of the
+// epoch: this node decides on them from now on, with all that was merged.
 func (l *Local) FinishRecovery(epoch uint64, partitions []int) {
+	if l.Epoch() != epoch {
+		return
+	}
 	for _, p := range partitions {
 		for _, k := range l.ExportBuckets(p) {
-			l.installBucket(k)
+			l.recoverBucket(p, k)
 		}
 	}
 	l.changeRole(epoch, recovering, owner, partitions...)
 }
 
-// installBucket makes what is known of a bucket the bucket of its new owner, with
-// the fallback usage that are not in it.
-func (l *Local) installBucket(k BucketSnapshot) {
-	sh := l.shard(k.Account)
+// recoverBucket makes a snapshot the bucket of its new owner. It does nothing once the
+// role has changed: the bucket of an owner is ahead of the snapshot.
+func (l *Local) recoverBucket(p int, k BucketSnapshot) {
+	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if l.role(p) == recovering {
+		l.installLocked(sh, k)
+	}
+}
+
+// installLocked makes a snapshot the bucket of its new owner, and adds the fallback
+// usage that is not in it.
+func (l *Local) installLocked(sh *shard, k BucketSnapshot) {
 	now := l.now()
 	own := l.snapshot(sh, k.ID, now)
 	j := sh.fallbacks[k.ID]
