@@ -17,7 +17,7 @@ func movingTo(from, to string) Part {
 // must not touch the buckets of the owner that this node is by then.
 func TestLateRecoveryChangesNoBucketOfAnOwner(t *testing.T) {
 	g := newTrio(perMinute("llm", bucket.Requests, 100))
-	g.rule.Mode = bucket.Async // no copy is waited for
+	g.rule.Mode = bucket.Async          // no copy is waited for
 	g.adopt(holders4("n2", "n1", "n3")) // n2 recovers
 	late := g.epoch
 	g.adopt(movingTo("n1", "n2"))

@@ -275,6 +275,9 @@ func (l *Local) installLocked(sh *shard, k BucketSnapshot) {
 				var missing int64
 				e.state, missing = h.stream.Absorb(replica.OwnedBucket{Limit: j.limit, Use: e.state, Empty: own.Empty, Spent: e.spent, Window: e.sliding}, r)
 				e.spent += missing
+				// For as long as these units take to come back the bucket was not empty: that
+				// time is not forgiven to the next one.
+				own.Empty = max(0, own.Empty-bucket.State{Units: missing}.Reset(j.limit))
 			}
 		}
 	}
