@@ -7,10 +7,11 @@ import (
 
 // Bounds of a handoff.
 const (
-	maxPieces       = 1 << 16 // of one partition
-	maxReservations = 65536   // reservations in a message
-	maxHolds        = 64      // buckets of one reservation
-	maxPartition    = 1 << 22 // buckets and reservations of one partition
+	pageBytes       = 256 << 10 // from this size on a message is full
+	maxPieces       = 1 << 16   // of one partition
+	maxReservations = 65536     // reservations in a message
+	maxHolds        = 64        // buckets of one reservation
+	maxPartition    = 1 << 22   // buckets and reservations of one partition
 )
 
 // piece is a part of what a partition's taker must have: all of it, where it

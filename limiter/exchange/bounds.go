@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"quorate/limiter"
 	"quorate/limiter/codec"
@@ -14,9 +13,6 @@ const (
 	// inFlight is how many messages of usage bounds to one node are under way at
 	// once; what comes meanwhile leaves together.
 	inFlight = 2
-	// confirmTimeout is how long a confirmation may take before its message counts as
-	// lost. The owner has published anew by then.
-	confirmTimeout = time.Second
 	// maxWaiting bounds the usage bounds that wait for one node; those beyond are
 	// dropped, and their owner publishes again.
 	maxWaiting = 1 << 16

@@ -6,27 +6,23 @@ import (
 	"quorate/limiter"
 )
 
-// copyPartitions gives a successor a whole copy of partitions: buckets that nobody asks for
-// are not published otherwise. What is not confirmed is tried again at a later beat.
-func (e *Exchange) copyPartitions(ctx context.Context, epoch uint64, node string, parts []int) {
-	to := e.sender(node)
+// copyPartitions sends a successor all buckets of partitions, of as many as make a
+// quarter of a message: those that are not checked at the moment are published at no
+// other time.
+func (e *Exchange) copyPartitions(ctx context.Context, s Step) (o Outcome) {
+	to := e.sender(s.To)
 	if to == nil {
-		return
+		return o
 	}
-	for len(parts) > 0 && ctx.Err() == nil && e.Local.Epoch() == epoch {
-		var batch []limiter.UsageBound
-		n := 0
-		for n < len(parts) && (n == 0 || len(batch) < maxBatch/4) {
-			batch = append(batch, e.Local.Republish(parts[n], node)...)
-			n++
-		}
-		for len(batch) > 0 {
-			some := batch[:min(len(batch), maxBatch)]
-			if batch = batch[len(some):]; !to.send(ctx, some) {
-				return
-			}
-		}
-		e.Local.MarkCopied(epoch, parts[:n], node)
-		parts = parts[n:]
+	var batch []limiter.UsageBound
+	for o.Count < len(s.Parts) && (o.Count == 0 || len(batch) < maxBatch/4) {
+		batch = append(batch, e.Local.Republish(s.Parts[o.Count], s.To)...)
+		o.Count++
 	}
+	for o.OK = true; o.OK && len(batch) > 0; {
+		some := batch[:min(len(batch), maxBatch)]
+		batch = batch[len(some):]
+		o.OK = to.send(ctx, some)
+	}
+	return o
 }

@@ -41,9 +41,6 @@ type Config struct {
 	Log       *slog.Logger
 }
 
-// beatEvery is how often fallback usage are told and open tasks looked at.
-const beatEvery = 100 * time.Millisecond
-
 // Exchange is one node's side. Its methods may overlap.
 type Exchange struct {
 	Local     *limiter.Local
@@ -55,12 +52,11 @@ type Exchange struct {
 	kick chan struct{}
 	wg   sync.WaitGroup
 
-	mu          sync.Mutex
-	ctx         context.Context            // nil: it does not run; guarded by mu
-	senders     map[string]*sender         // guarded by mu
-	busy        map[task]bool              // tasks under way; guarded by mu
-	confirmedIn map[int]uint64             // by partition: the epoch in which its taker confirmed it; guarded by mu
-	incoming    map[int]*incomingPartition // by partition; guarded by mu
+	mu       sync.Mutex
+	ctx      context.Context            // nil: it does not run; guarded by mu
+	senders  map[string]*sender         // guarded by mu
+	plan     *Plan                      // guarded by mu
+	incoming map[int]*incomingPartition // by partition; guarded by mu
 
 	seed  maphash.Seed
 	tries atomic.Uint64 // of handoffs
@@ -76,7 +72,7 @@ type Exchange struct {
 func New(c Config) (*Exchange, error) {
 	e := &Exchange{
 		Transport: c.Transport, Log: c.Log, node: c.Local.Node, now: c.Local.Now, kick: make(chan struct{}, 1),
-		senders: map[string]*sender{}, busy: map[task]bool{}, confirmedIn: map[int]uint64{}, incoming: map[int]*incomingPartition{}, seed: maphash.MakeSeed(),
+		senders: map[string]*sender{}, plan: NewPlan(c.Local.Node), incoming: map[int]*incomingPartition{}, seed: maphash.MakeSeed(),
 	}
 	c.Local.Outbox = e
 	var err error
@@ -89,12 +85,12 @@ func (e *Exchange) Run(ctx context.Context) {
 	e.mu.Lock()
 	e.ctx = ctx
 	e.mu.Unlock()
-	t := time.NewTicker(beatEvery)
+	t := time.NewTicker(BeatEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			e.sendUsages(ctx)
+			e.beat()
 		case <-e.kick:
 		case <-ctx.Done():
 			e.mu.Lock()
@@ -103,11 +99,11 @@ func (e *Exchange) Run(ctx context.Context) {
 			e.wg.Wait()
 			return
 		}
-		e.startTasks(ctx)
+		e.begin()
 	}
 }
 
-// Wake has the tasks looked at now: there is a new map.
+// Wake begins the open tasks now: there is a new map.
 func (e *Exchange) Wake() {
 	select {
 	case e.kick <- struct{}{}:

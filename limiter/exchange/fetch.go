@@ -30,16 +30,16 @@ type fetchAnswer struct {
 
 // fetch merges what a node knows of partitions, page by page. A node that does
 // not answer cannot be waited for.
-func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
-	q := fetchRequest{parts: parts}
+func (e *Exchange) fetch(ctx context.Context, s Step) {
+	q := fetchRequest{parts: s.Parts}
 	for len(q.parts) > 0 {
-		a, err := e.fetchPage(ctx, node, q)
+		a, err := e.fetchPage(ctx, s, q)
 		switch {
 		case errors.Is(err, ErrMessage):
-			e.Log.Error("a node's copies cannot be read", "node", node, "partitions", len(q.parts), "err", err)
+			e.Log.Error("a node's copies cannot be read", "node", s.To, "partitions", len(q.parts), "err", err)
 			return
 		case err != nil:
-			e.Log.Warn("partitions are taken without one node's copies", "node", node, "partitions", len(q.parts), "err", err)
+			e.Log.Warn("partitions are taken without one node's copies", "node", s.To, "partitions", len(q.parts), "err", err)
 			return
 		}
 		for _, k := range a.buckets {
@@ -56,7 +56,7 @@ func (e *Exchange) fetch(ctx context.Context, node string, parts []int) {
 	}
 }
 
-func (e *Exchange) fetchPage(ctx context.Context, node string, q fetchRequest) (a fetchAnswer, err error) {
+func (e *Exchange) fetchPage(ctx context.Context, s Step, q fetchRequest) (a fetchAnswer, err error) {
 	w := newWriter()
 	w.Byte(kindFetch)
 	w.partitions(q.parts)
@@ -66,9 +66,9 @@ func (e *Exchange) fetchPage(ctx context.Context, node string, q fetchRequest) (
 	if err != nil {
 		return a, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	b, err := e.Transport.Exchange(ctx, node, message)
+	b, err := e.Transport.Exchange(ctx, s.To, message)
 	if err != nil {
 		return a, err
 	}

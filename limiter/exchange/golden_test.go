@@ -86,6 +86,7 @@ func TestEncodingsStay(t *testing.T) {
 	e := lone()
 	e.Transport = sent
 	ctx := t.Context()
+	to2 := Step{To: "n2", Timeout: time.Second}
 	// serve returns how another node, which owns the accounts of one letter, copies
 	// those of two and imports those of three, answers a message.
 	other := lone()
@@ -115,18 +116,18 @@ func TestEncodingsStay(t *testing.T) {
 	for i := range usages {
 		body.fallbackUsage(&usages[i])
 	}
-	e.sendUsageMessage(ctx, "n2", usages, body)
+	e.sendUsageMessage(ctx, to2, usages, body)
 	sent.answer = serve("usages")
-	if !e.sendUsageMessage(ctx, "n2", usages, body) {
+	if !e.sendUsageMessage(ctx, to2, usages, body) {
 		t.Error("the answer to usages is not understood")
 	}
 
 	q := fetchRequest{parts: []int{1, 2}, slice: 2, of: 300}
 	sent.answer = []byte{0}
-	_, _ = e.fetchPage(ctx, "n2", q) // of the message alone
+	_, _ = e.fetchPage(ctx, to2, q) // of the message alone
 	f.Compare("fetch/slice", sent.message)
 	q = fetchRequest{parts: []int{2}}
-	_, _ = e.fetchPage(ctx, "n2", q)
+	_, _ = e.fetchPage(ctx, to2, q)
 	serve("fetch")
 	body = newWriter()
 	buckets := goldenBuckets("ab")
@@ -142,26 +143,26 @@ func TestEncodingsStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent.answer = f.Compare("page", b)
-	if got, err := e.fetchPage(ctx, "n2", q); err != nil || got.whole != 1 || !reflect.DeepEqual(got.buckets, buckets) {
+	if got, err := e.fetchPage(ctx, to2, q); err != nil || got.whole != 1 || !reflect.DeepEqual(got.buckets, buckets) {
 		t.Errorf("a page is read as %+v, %v", got, err)
 	}
 
 	sent.answer = nil
-	e.canImport(ctx, 1, "n2", []int{2})
+	e.canImport(ctx, Step{To: "n2", Epoch: 1, Parts: []int{2}, Timeout: time.Second})
 	sent.answer = serve("can-import")
-	if !e.canImport(ctx, 1, "n2", []int{2}) {
+	if !e.canImport(ctx, Step{To: "n2", Epoch: 1, Parts: []int{2}, Timeout: time.Second}) {
 		t.Error("the answer to a can-import request is not understood")
 	}
-	e.canImport(ctx, 9, "n2", []int{0, 2})
+	e.canImport(ctx, Step{To: "n2", Epoch: 9, Parts: []int{0, 2}, Timeout: time.Second})
 	sent.answer = serve("can-import/no")
-	if e.canImport(ctx, 9, "n2", []int{0, 2}) {
+	if e.canImport(ctx, Step{To: "n2", Epoch: 9, Parts: []int{0, 2}, Timeout: time.Second}) {
 		t.Error("the answer to a can-import request is not understood")
 	}
 
 	p := handoffBatch{try: 300, body: newWriter()}
 	p.add(0, &limiter.PartitionSnapshot{Partition: 2, Buckets: goldenBuckets("abc"), Reservations: goldenReservations("abc")})
 	sent.answer = nil
-	e.sendBatch(ctx, 1, "n2", &p)
+	e.sendBatch(ctx, Step{To: "n2", Epoch: 1, Timeout: time.Second}, &p)
 	pieces := newReader(sent.message[1:])
 	pieces.Uint()
 	pieces.Uint()
@@ -170,7 +171,7 @@ func TestEncodingsStay(t *testing.T) {
 		t.Errorf("a handoff is read as %+v, %v", got, pieces.End())
 	}
 	sent.answer = serve("handoff")
-	if given, all := e.sendBatch(ctx, 1, "n2", &p); given != 1 || !all {
+	if given, all := e.sendBatch(ctx, Step{To: "n2", Epoch: 1, Timeout: time.Second}, &p); given != 1 || !all {
 		t.Errorf("the answer to a handoff is read as %d partitions, all %v", given, all)
 	}
 

@@ -3,54 +3,23 @@ package exchange
 import (
 	"context"
 	"fmt"
-	"slices"
-	"time"
 
 	"quorate/limiter/codec"
 )
 
-// handOff hands partitions over to their taker until it has all or the map has
-// moved on: the taker may not know of the map yet.
-func (e *Exchange) handOff(ctx context.Context, epoch uint64, node string, parts []int) {
-	left := slices.DeleteFunc(parts, func(p int) bool { return e.confirmed(epoch, p) })
-	if len(left) == 0 {
-		return // the map will say so soon
-	}
-	n := len(left)
-	for len(left) > 0 && e.Local.Epoch() == epoch {
-		// This node decides until its taker can: one that cannot be reached would
-		// leave nobody to.
-		if some := left[:min(len(left), handoffChunk)]; e.canImport(ctx, epoch, node, some) {
-			e.Local.BeginExport(epoch, some)
-			given := e.sendHandoff(ctx, epoch, node, some)
-			e.confirm(epoch, left[:given])
-			e.Local.DropReservations(left[:given])
-			if left = left[given:]; given > 0 {
-				continue
-			}
-		}
-		select {
-		case <-time.After(handoffRetry):
-		case <-ctx.Done():
-			return
-		}
-	}
-	e.Log.Info("handed partitions over", "epoch", epoch, "to", node, "partitions", n-len(left), "left", len(left))
-}
-
 // canImport reports whether a taker can decide on partitions as soon as it has them.
-func (e *Exchange) canImport(ctx context.Context, epoch uint64, node string, parts []int) bool {
+func (e *Exchange) canImport(ctx context.Context, s Step) bool {
 	w := newWriter()
 	w.Byte(kindCanImport)
-	w.Uint(epoch)
-	w.partitions(parts)
+	w.Uint(s.Epoch)
+	w.partitions(s.Parts)
 	message, err := w.Finish()
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	b, err := e.Transport.Exchange(ctx, node, message)
+	b, err := e.Transport.Exchange(ctx, s.To, message)
 	if err != nil {
 		return false
 	}
@@ -63,7 +32,7 @@ func (e *Exchange) serveCanImport(r *reader) ([]byte, error) {
 	epoch := r.Uint()
 	parts := e.partitions(r)
 	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("await: %w", err)
+		return nil, fmt.Errorf("can import: %w", err)
 	}
 	w := newWriter()
 	if e.Local.CanImport(epoch, parts) {
@@ -74,31 +43,16 @@ func (e *Exchange) serveCanImport(r *reader) ([]byte, error) {
 	return w.Finish()
 }
 
-// confirmed reports whether a partition's taker has confirmed it in an epoch.
-func (e *Exchange) confirmed(epoch uint64, p int) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.confirmedIn[p] == epoch
-}
-
-func (e *Exchange) confirm(epoch uint64, parts []int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, p := range parts {
-		e.confirmedIn[p] = epoch
-	}
-}
-
 // sendHandoff hands over partitions, as many as fit a message, and returns how many
 // of them the taker has. One that is too large for a message goes in several.
-func (e *Exchange) sendHandoff(ctx context.Context, epoch uint64, node string, parts []int) (given int) {
+func (e *Exchange) sendHandoff(ctx context.Context, s Step) (given int) {
 	b := handoffBatch{try: e.tries.Add(1), body: newWriter()}
-	for _, p := range parts {
+	for _, p := range s.Parts {
 		m := e.Local.ExportPartition(p)
 		for at, last := 0, false; !last; at++ {
 			last = b.add(at, &m)
 			if !last {
-				n, ok := e.sendBatch(ctx, epoch, node, &b)
+				n, ok := e.sendBatch(ctx, s, &b)
 				if given += n; !ok {
 					return given
 				}
@@ -109,29 +63,29 @@ func (e *Exchange) sendHandoff(ctx context.Context, epoch uint64, node string, p
 			break
 		}
 	}
-	n, _ := e.sendBatch(ctx, epoch, node, &b)
+	n, _ := e.sendBatch(ctx, s, &b)
 	return given + n
 }
 
 // sendBatch hands a batch over and returns how many partitions the taker has by
 // it, and whether it has taken all.
-func (e *Exchange) sendBatch(ctx context.Context, epoch uint64, node string, b *handoffBatch) (given int, all bool) {
-	message, err := b.message(epoch)
+func (e *Exchange) sendBatch(ctx context.Context, s Step, b *handoffBatch) (given int, all bool) {
+	message, err := b.message(s.Epoch)
 	if err != nil {
-		e.Log.Error("a handover cannot be encoded", "err", err)
+		e.Log.Error("a handoff cannot be encoded", "err", err)
 		return 0, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, handoffTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	answer, err := e.Transport.Exchange(ctx, node, message)
+	answer, err := e.Transport.Exchange(ctx, s.To, message)
 	if err != nil {
-		e.Log.Debug("handover", "to", node, "err", err)
+		e.Log.Debug("handoff", "to", s.To, "err", err)
 		return 0, false
 	}
 	r := newReader(answer)
 	n := int(r.IntIn(0, int64(len(b.last))))
 	if err := r.End(); err != nil {
-		e.Log.Error("the answer to a handoff cannot be read", "from", node, "err", err)
+		e.Log.Error("the answer to a handoff cannot be read", "from", s.To, "err", err)
 		return 0, false
 	}
 	for _, last := range b.last[:n] {
@@ -148,7 +102,7 @@ func (e *Exchange) serveHandoff(r *reader) ([]byte, error) {
 	epoch, try := r.Uint(), r.Uint()
 	pieces := codec.List(r.Reader, e.Local.Partitions(), func() piece { return r.piece(e.Local.Partitions()) })
 	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("handover: %w", err)
+		return nil, fmt.Errorf("handoff: %w", err)
 	}
 	w := newWriter()
 	w.Int(int64(e.importPieces(epoch, try, pieces)))

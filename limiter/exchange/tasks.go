@@ -2,87 +2,104 @@ package exchange
 
 import (
 	"context"
-	"sync"
 	"time"
-
-	"quorate/limiter"
 )
 
-const (
-	// fetchTimeout is how long a new owner waits for each answer of what one other node
-	// knows.
-	fetchTimeout = 300 * time.Millisecond
-	// handoffTimeout is how long a taker's answer may take.
-	handoffTimeout = time.Second
-	// handoffRetry is after how long a taker that has refused is asked again.
-	handoffRetry = 20 * time.Millisecond
-	// handoffChunk is how many partitions an owner stops deciding on at once.
-	handoffChunk = 256
-	// pageBytes is the size from which a message is full.
-	pageBytes = 256 << 10
-)
-
-// task is something that is under way, once at a time.
-type task struct{ kind, node string }
-
-func (e *Exchange) beginTask(d task) bool {
+// beat sends the fallback usage that is not absorbed.
+func (e *Exchange) beat() {
+	usages := e.Local.FallbackUsages()
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.busy[d] {
-		return false
-	}
-	e.busy[d] = true
-	return true
+	steps := e.plan.Beat(usages, e.Local.HoldersOf)
+	e.mu.Unlock()
+	e.carryOut(steps)
 }
 
-func (e *Exchange) endTask(d task) {
+// begin begins the tasks of the map in force that are not under way.
+func (e *Exchange) begin() {
+	t := e.Local.Tasks()
 	e.mu.Lock()
-	delete(e.busy, d)
+	steps := e.plan.Begin(t)
+	e.mu.Unlock()
+	e.carryOut(steps)
+}
+
+// carryOut carries out the plan's steps, and all that follow. A step that needs an
+// answer has a goroutine.
+func (e *Exchange) carryOut(steps []Step) {
+	for _, s := range steps {
+		if o, ok := e.apply(s); ok {
+			e.done(s, o)
+		} else if !e.spawn(func(ctx context.Context) { e.exchange(ctx, s) }) {
+			e.cancel(s)
+		}
+	}
+}
+
+func (e *Exchange) done(s Step, o Outcome) {
+	o.Epoch = e.Local.Epoch()
+	e.mu.Lock()
+	steps := e.plan.Done(s, o)
+	e.mu.Unlock()
+	e.carryOut(steps)
+}
+
+func (e *Exchange) cancel(s Step) {
+	e.mu.Lock()
+	e.plan.Cancel(s)
 	e.mu.Unlock()
 }
 
-// startTasks begins what the map asks of this node and is not under way.
-func (e *Exchange) startTasks(ctx context.Context) {
-	d := e.Local.Tasks()
-	if len(d.Fetch) > 0 {
-		e.once(task{kind: "recover"}, func() { e.recoverPartitions(ctx, d) })
+// apply carries out a step that needs no answer of another node; ok is false for any
+// other.
+func (e *Exchange) apply(s Step) (o Outcome, ok bool) {
+	switch s.Action {
+	case SendUsage:
+		if s.To != e.node {
+			return o, false
+		}
+		for _, u := range s.Usages {
+			e.markAbsorbed(u, e.Local.ReceiveUsage(u))
+		}
+	case FinishRecovery:
+		e.Local.FinishRecovery(s.Epoch, s.Parts)
+		e.Log.Info("owner of partitions", "epoch", s.Epoch, "partitions", len(s.Parts))
+		e.Wake() // their copies are not whole
+	case MarkCopied:
+		e.Local.MarkCopied(s.Epoch, s.Parts, s.To)
+	case BeginExport:
+		o.OK = e.Local.BeginExport(s.Epoch, s.Parts)
+	case DropReservations:
+		e.Local.DropReservations(s.Parts)
+	default:
+		return o, false
 	}
-	for node, parts := range d.Copy {
-		e.once(task{"copy", node}, func() { e.copyPartitions(ctx, d.Epoch, node, parts) })
-	}
-	for node, parts := range d.Handoff {
-		e.once(task{"handoff", node}, func() { e.handOff(ctx, d.Epoch, node, parts) })
-	}
+	return o, true
 }
 
-// once runs fn on a goroutine unless the same is under way. Afterwards the
-// tasks are looked at again.
-func (e *Exchange) once(d task, fn func()) {
-	if e.beginTask(d) && !e.spawn(func(context.Context) { fn(); e.endTask(d) }) {
-		e.endTask(d)
+// exchange carries out a step that needs an answer.
+func (e *Exchange) exchange(ctx context.Context, s Step) {
+	select {
+	case <-time.After(s.After):
+	case <-ctx.Done():
 	}
-}
-
-// recoverPartitions fetches what others know of partitions, and then owns them.
-func (e *Exchange) recoverPartitions(ctx context.Context, d limiter.Tasks) {
-	var wg sync.WaitGroup
-	all := map[int]bool{}
-	for node, parts := range d.Fetch {
-		for _, p := range parts {
-			all[p] = true
-		}
-		if node != "" {
-			wg.Go(func() { e.fetch(ctx, node, parts) })
+	var o Outcome
+	if ctx.Err() == nil {
+		switch s.Action {
+		case SendUsage:
+			e.sendUsages(ctx, s)
+		case Fetch:
+			e.fetch(ctx, s)
+		case Copy:
+			o = e.copyPartitions(ctx, s)
+		case AskImport:
+			o.OK = e.canImport(ctx, s)
+		case Export:
+			o.Count = e.sendHandoff(ctx, s)
 		}
 	}
-	wg.Wait()
 	if ctx.Err() != nil {
+		e.cancel(s)
 		return
 	}
-	parts := make([]int, 0, len(all))
-	for p := range all {
-		parts = append(parts, p)
-	}
-	e.Local.FinishRecovery(d.Epoch, parts)
-	e.Log.Info("owner of partitions", "epoch", d.Epoch, "partitions", len(parts))
+	e.done(s, o)
 }

@@ -3,68 +3,35 @@ package exchange
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"quorate/limiter"
 	"quorate/limiter/codec"
 )
 
-const (
-	// usageTimeout is how long an answer to usages may take.
-	usageTimeout = time.Second
-	// maxUsages bounds the usages that one node is told at a beat; the others are
-	// told when some are absorbed.
-	maxUsages = 1 << 16
-)
-
-// sendUsages has all who should know hear what this node has admitted as a fallback node, and
-// the owners have not absorbed.
-func (e *Exchange) sendUsages(ctx context.Context) {
-	byNode := map[string][]limiter.FallbackUsage{}
-	for _, t := range e.Local.FallbackUsages() {
-		for _, node := range e.Local.HoldersOf(t.Account) {
-			if node == e.node {
-				e.markAbsorbed(t, e.Local.ReceiveUsage(t))
-			} else if node != "" && len(byNode[node]) < maxUsages {
-				byNode[node] = append(byNode[node], t)
-			}
-		}
-	}
-	for node, usages := range byNode {
-		d := task{"usage", node}
-		if e.beginTask(d) && !e.spawn(func(context.Context) {
-			defer e.endTask(d)
-			e.sendUsagesTo(ctx, node, usages)
-		}) {
-			e.endTask(d)
-		}
-	}
-}
-
-func (e *Exchange) markAbsorbed(t limiter.FallbackUsage, units int64) {
+func (e *Exchange) markAbsorbed(u limiter.FallbackUsage, units int64) {
 	if units > 0 {
-		e.Local.MarkAbsorbed(t, units)
+		e.Local.MarkAbsorbed(u, units)
 	}
 }
 
-// sendUsagesTo tells a node usages in as many messages as they need. What it does not
-// hear is told again at a later beat.
-func (e *Exchange) sendUsagesTo(ctx context.Context, node string, usages []limiter.FallbackUsage) {
-	for len(usages) > 0 {
+// sendUsages sends fallback usage in as many messages as it needs, until one is not
+// answered.
+func (e *Exchange) sendUsages(ctx context.Context, s Step) {
+	for left := s.Usages; len(left) > 0; {
 		body, n := newWriter(), 0
-		for ; n < min(len(usages), maxBatch) && body.Len() < pageBytes; n++ {
-			body.fallbackUsage(&usages[n])
+		for ; n < min(len(left), maxBatch) && body.Len() < pageBytes; n++ {
+			body.fallbackUsage(&left[n])
 		}
-		if !e.sendUsageMessage(ctx, node, usages[:n], body) {
+		if !e.sendUsageMessage(ctx, s, left[:n], body) {
 			return
 		}
-		usages = usages[n:]
+		left = left[n:]
 	}
 }
 
-// sendUsageMessage tells usages that are encoded already, and reports whether the node has
-// heard them.
-func (e *Exchange) sendUsageMessage(ctx context.Context, node string, usages []limiter.FallbackUsage, body *writer) bool {
+// sendUsageMessage sends fallback usage that is encoded already, and reports whether
+// the node has answered.
+func (e *Exchange) sendUsageMessage(ctx context.Context, s Step, usages []limiter.FallbackUsage, body *writer) bool {
 	w := newWriter()
 	w.Byte(kindUsage)
 	w.append(len(usages), body)
@@ -73,9 +40,9 @@ func (e *Exchange) sendUsageMessage(ctx context.Context, node string, usages []l
 		e.Log.Error("fallback usage cannot be encoded", "err", err)
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	b, err := e.Transport.Exchange(ctx, node, message)
+	b, err := e.Transport.Exchange(ctx, s.To, message)
 	if err != nil {
 		return false
 	}
@@ -83,9 +50,9 @@ func (e *Exchange) sendUsageMessage(ctx context.Context, node string, usages []l
 	if r.ArrayUpTo(maxBatch) != len(usages) {
 		return false
 	}
-	for _, t := range usages {
+	for _, u := range usages {
 		if units := r.units(); r.Err() == nil {
-			e.markAbsorbed(t, units)
+			e.markAbsorbed(u, units)
 		}
 	}
 	return r.End() == nil

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"quorate/fsm/ledger"
 	"quorate/limiter"
 	"quorate/limiter/bucket"
+	"quorate/limiter/exchange"
 )
 
 // beats is the product's timing of what each node decides.
@@ -36,8 +36,8 @@ type node struct {
 
 	ownership *ownership.Node
 	local     *limiter.Local
-	lag       time.Duration   // of learning of maps
-	busy      map[string]bool // tasks under way
+	lag       time.Duration  // of learning of maps
+	plan      *exchange.Plan // of what it exchanges with the others
 }
 
 // clock is the node's monotonic clock.
@@ -52,7 +52,7 @@ func (n *node) start() {
 	n.applied, n.had = n.snapshot, n.stored
 	n.ownership = ownership.New(ledger.Member{ID: n.id, Boot: n.boot}, beats)
 	n.apply()
-	n.busy = map[string]bool{}
+	n.plan = exchange.NewPlan(n.id)
 	var err error
 	n.local, err = limiter.NewLocal(limiter.Config{
 		Node: n.id, Rules: rules{n.w}, Leases: leases{n}, Outbox: outbox{n}, Now: n.clock,
@@ -67,6 +67,7 @@ func (n *node) start() {
 	}
 	n.adopt(n.w.log[n.applied])
 	n.after(time.Duration(n.w.rng.Int64N(int64(timing.Ping))), n.beat)
+	n.after(time.Duration(n.w.rng.Int64N(int64(exchange.BeatEvery))), n.exchangeBeat)
 }
 
 func partition(account string) int { return int(account[0]-'a') % Parts }
@@ -127,7 +128,7 @@ func (n *node) adopt(m *ledger.Map) {
 	n.startTasks()
 }
 
-// beat is the ticker: pings, fallback usage, and tasks that are still due.
+// beat is the ticker of pings and leases.
 func (n *node) beat() {
 	n.after(timing.Ping, n.beat)
 	var others []string
@@ -138,8 +139,6 @@ func (n *node) beat() {
 	}
 	n.ownership.SetPeers(others)
 	n.post(n.ownership.Tick(n.clock()))
-	n.sendUsages()
-	n.startTasks()
 	if n.w.rng.IntN(20) == 0 {
 		n.local.Sweep()
 	}
@@ -210,42 +209,6 @@ func (n *node) Reachable(id string) bool { return n.ownership.Routes().Reachable
 
 // Relay is limiter.Membership.
 func (n *node) Relay(to string) string { return n.ownership.Routes().Relay(to) }
-
-// sendUsages tells what this node has admitted as a fallback node to all who should know.
-func (n *node) sendUsages() {
-	if n.w.Without == Counters {
-		return
-	}
-	t := n.w.log[n.applied]
-	all := n.local.FallbackUsages()
-	slices.SortFunc(all, func(a, b limiter.FallbackUsage) int { // or a seed would not replay its run
-		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Source, b.Source))
-	})
-	for _, c := range all {
-		p := partition(c.Account)
-		if p >= len(t.Places) {
-			continue
-		}
-		for _, at := range t.Places[p] {
-			if int(at) >= len(t.Members) {
-				continue
-			}
-			to := n.w.byID[t.Members[at].ID]
-			life := n.boot
-			n.w.send(n, to, func() {
-				done := to.local.ReceiveUsage(c)
-				if done == 0 {
-					return
-				}
-				n.w.send(to, n, func() {
-					if n.boot == life {
-						n.local.MarkAbsorbed(c, done)
-					}
-				})
-			})
-		}
-	}
-}
 
 // leases is the lease check of a node.
 type leases struct{ n *node }

@@ -2,174 +2,169 @@ package sim
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"slices"
-	"time"
 
 	"quorate/limiter"
+	"quorate/limiter/exchange"
 )
 
-// fetchFor is how long a new owner waits for what others know.
-const fetchFor = 300 * time.Millisecond
+// exchangeBeat is the ticker of the exchange.
+func (n *node) exchangeBeat() {
+	n.after(exchange.BeatEvery, n.exchangeBeat)
+	if n.w.Without != Counters {
+		usages := n.local.FallbackUsages()
+		slices.SortFunc(usages, func(a, b limiter.FallbackUsage) int { // or a seed would not replay its run
+			return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Source, b.Source))
+		})
+		n.carryOut(n.plan.Beat(usages, n.local.HoldersOf))
+	}
+	n.startTasks()
+}
 
-// handAgain is after how long a handoff is tried again: the taker may not know
-// of it yet.
-const handAgain = 20 * time.Millisecond
+// startTasks begins the tasks of the map in force that are not under way.
+func (n *node) startTasks() { n.carryOut(n.plan.Begin(n.local.Tasks())) }
 
-// startTasks starts what the map asks of the node and is not under way.
-func (n *node) startTasks() {
-	if !n.ready() {
-		return
-	}
-	d := n.local.Tasks()
-	for p := range Parts {
-		if n.local.Recovering(p) {
-			n.recoverPartition(d, p)
-		}
-	}
-	for _, to := range slices.Sorted(maps.Keys(d.Copy)) {
-		for _, p := range d.Copy[to] {
-			n.copyTo(d.Epoch, p, n.w.byID[to])
-		}
-	}
-	for _, to := range slices.Sorted(maps.Keys(d.Handoff)) {
-		for _, p := range d.Handoff[to] {
-			n.handOff(d.Epoch, p, n.w.byID[to])
+// carryOut carries out the plan's steps and all that follow.
+func (n *node) carryOut(steps []exchange.Step) {
+	for _, s := range steps {
+		if s.After > 0 {
+			n.after(s.After, func() { n.step(s) })
+		} else {
+			n.step(s)
 		}
 	}
 }
 
-// copyTo gives a successor a whole copy of a partition.
-func (n *node) copyTo(epoch uint64, p int, to *node) {
-	done, ok := n.once("copy %d %s", p, to.id)
-	if !ok {
+func (n *node) done(s exchange.Step, o exchange.Outcome) {
+	o.Epoch = n.local.Epoch()
+	n.carryOut(n.plan.Done(s, o))
+}
+
+func (n *node) step(s exchange.Step) {
+	switch s.Action {
+	case exchange.SendUsage:
+		n.sendUsage(s)
+	case exchange.Fetch:
+		n.fetchBuckets(s)
+	case exchange.Copy:
+		n.copyTo(s)
+	case exchange.AskImport:
+		n.request(s, func(to *node) func() exchange.Outcome {
+			ok := to.local.CanImport(s.Epoch, s.Parts)
+			return func() exchange.Outcome { return exchange.Outcome{OK: ok} }
+		})
+	case exchange.Export:
+		n.export(s)
+	case exchange.FinishRecovery:
+		n.local.FinishRecovery(s.Epoch, s.Parts)
+		n.w.logf("%s owns %v in epoch %d", n.id, s.Parts, s.Epoch)
+		n.done(s, exchange.Outcome{})
+		n.startTasks()
+	case exchange.MarkCopied:
+		n.local.MarkCopied(s.Epoch, s.Parts, s.To)
+		n.done(s, exchange.Outcome{})
+	case exchange.BeginExport:
+		n.done(s, exchange.Outcome{OK: n.local.BeginExport(s.Epoch, s.Parts)})
+	case exchange.DropReservations:
+		n.local.DropReservations(s.Parts)
+		n.done(s, exchange.Outcome{})
+	}
+}
+
+// request sends the message of a step. serve is called at the other node and returns what
+// its answer does when it arrives here in time.
+func (n *node) request(s exchange.Step, serve func(to *node) func() exchange.Outcome) {
+	to, boot, over := n.w.byID[s.To], n.boot, false
+	n.w.send(n, to, func() {
+		answer := serve(to)
+		n.w.send(to, n, func() {
+			if n.boot == boot && !over {
+				over = true
+				n.done(s, answer())
+			}
+		})
+	})
+	n.after(s.Timeout, func() {
+		if !over {
+			over = true
+			n.done(s, exchange.Outcome{})
+		}
+	})
+}
+
+func (n *node) sendUsage(s exchange.Step) {
+	serve := func(to *node) func() exchange.Outcome {
+		absorbed := make([]int64, len(s.Usages))
+		for i, u := range s.Usages {
+			absorbed[i] = to.local.ReceiveUsage(u)
+		}
+		return func() (o exchange.Outcome) {
+			for i, units := range absorbed {
+				if units > 0 {
+					n.local.MarkAbsorbed(s.Usages[i], units)
+				}
+			}
+			return o
+		}
+	}
+	if s.To == n.id {
+		n.done(s, serve(n)())
 		return
 	}
-	batch := n.local.Republish(p, to.id)
-	slices.SortFunc(batch, func(a, b limiter.UsageBound) int { return cmp.Compare(a.Seq, b.Seq) })
-	life := n.boot
-	n.after(timing.Ping, done)
-	n.w.send(n, to, func() {
+	n.request(s, serve)
+}
+
+func (n *node) fetchBuckets(s exchange.Step) {
+	n.request(s, func(from *node) func() exchange.Outcome {
+		var all []limiter.BucketSnapshot
+		for _, p := range s.Parts {
+			all = append(all, from.local.ExportBuckets(p)...)
+		}
+		return func() (o exchange.Outcome) {
+			for _, k := range all {
+				if n.w.Without != Merge {
+					n.local.MergeBucket(k)
+				}
+			}
+			return o
+		}
+	})
+}
+
+func (n *node) copyTo(s exchange.Step) {
+	var batch []limiter.UsageBound
+	for _, p := range s.Parts {
+		batch = append(batch, n.local.Republish(p, s.To)...)
+	}
+	n.request(s, func(to *node) func() exchange.Outcome {
 		taken := make([]bool, len(batch))
 		for i := range batch {
-			taken[i] = to.ready() && to.local.StoreBound(batch[i])
+			taken[i] = to.local.StoreBound(batch[i])
 		}
-		whole := !slices.Contains(taken, false)
-		to.w.send(to, n, func() {
-			if n.boot != life {
-				return
-			}
-			for i := range batch {
+		return func() exchange.Outcome {
+			for i, b := range batch {
 				if taken[i] {
-					n.local.Acked(batch[i].ID, to.id, batch[i].Seq)
+					n.local.Acked(b.ID, s.To, b.Seq)
 				}
 			}
-			if whole {
-				n.local.MarkCopied(epoch, []int{p}, to.id)
-			}
-		})
+			return exchange.Outcome{OK: !slices.Contains(taken, false), Count: len(s.Parts)}
+		}
 	})
 }
 
-// once reports whether the task is not under way, and notes that it is.
-func (n *node) once(format string, args ...any) (done func(), ok bool) {
-	key := fmt.Sprintf(format, args...)
-	if n.busy[key] {
-		return nil, false
+func (n *node) export(s exchange.Step) {
+	all := make([]limiter.PartitionSnapshot, len(s.Parts))
+	for i, p := range s.Parts {
+		all[i] = n.local.ExportPartition(p)
 	}
-	n.busy[key] = true
-	return func() { delete(n.busy, key) }, true
-}
-
-// recoverPartition fetches what others know of a partition, and then owns it.
-func (n *node) recoverPartition(d limiter.Tasks, p int) {
-	done, ok := n.once("take %d %d", d.Epoch, p)
-	if !ok {
-		return
-	}
-	waits := 0
-	finish := func() {
-		if done == nil {
-			return
-		}
-		done()
-		done = nil
-		n.local.FinishRecovery(d.Epoch, []int{p})
-		n.w.logf("%s takes %d in epoch %d", n.id, p, d.Epoch)
-	}
-	for _, id := range slices.Sorted(maps.Keys(d.Fetch)) {
-		if id == "" || !slices.Contains(d.Fetch[id], p) {
-			continue
-		}
-		waits++
-		from, life := n.w.byID[id], n.boot
-		n.w.send(n, from, func() {
-			if !from.ready() {
-				return
-			}
-			all := from.local.ExportBuckets(p)
-			from.w.send(from, n, func() {
-				if n.boot != life {
-					return
-				}
-				for _, k := range all {
-					if n.w.Without != Merge {
-						n.local.MergeBucket(k)
-					}
-				}
-				if waits--; waits == 0 {
-					finish()
-				}
-			})
-		})
-	}
-	if waits == 0 {
-		finish()
-		return
-	}
-	n.after(fetchFor, finish)
-}
-
-// handOff hands a partition over to its taker, once that is there.
-func (n *node) handOff(epoch uint64, p int, to *node) {
-	done, ok := n.once("hand %d %d", epoch, p)
-	if !ok {
-		return
-	}
-	life := n.boot
-	n.w.send(n, to, func() {
-		if !to.local.CanImport(epoch, []int{p}) {
-			return // it will be asked again
-		}
-		to.w.send(to, n, func() {
-			if n.boot == life && n.local.BeginExport(epoch, []int{p}) {
-				n.sendHandoff(epoch, p, to)
-			}
-		})
-	})
-	n.after(handAgain, func() { done(); n.startTasks() })
-}
-
-func (n *node) sendHandoff(epoch uint64, p int, to *node) {
-	all := n.local.ExportBuckets(p)
-	if n.w.Without == Exact {
-		all = nil
-	}
-	n.w.send(n, to, func() {
-		ok := false
+	n.request(s, func(to *node) func() exchange.Outcome {
 		if n.w.Without == Exact {
-			ok = to.local.Imported(p) || to.importCopies(epoch, p)
-		} else {
-			ok = to.local.ImportPartitions(epoch, limiter.PartitionSnapshot{Partition: p, Buckets: all}) == 1
+			for i, p := range s.Parts { // the receiver goes by what copies know
+				all[i] = limiter.PartitionSnapshot{Partition: p, Buckets: to.local.ExportBuckets(p)}
+			}
 		}
-		if ok {
-			to.w.logf("%s has %d from %s", to.id, p, n.id)
-		}
+		has := to.local.ImportPartitions(s.Epoch, all...)
+		to.w.logf("%s has %v from %s", to.id, s.Parts[:has], n.id)
+		return func() exchange.Outcome { return exchange.Outcome{Count: has} }
 	})
-}
-
-// importCopies takes a partition over with what the copies know.
-func (n *node) importCopies(epoch uint64, p int) bool {
-	return n.local.ImportPartitions(epoch, limiter.PartitionSnapshot{Partition: p, Buckets: n.local.ExportBuckets(p)}) == 1
 }
