@@ -113,7 +113,7 @@ func newAccountDelete(a *asker) *cobra.Command {
 	}
 }
 
-// none takes a usage limit away.
+// none is the value that removes a usage limit.
 const none = "none"
 
 func newAccountSet(a *asker) *cobra.Command {

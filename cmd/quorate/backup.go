@@ -43,16 +43,16 @@ as they stand at one moment. The file appears whole or not at all.`,
 	return clientVerb(cmd, &a)
 }
 
-// bytesBar shows how many bytes have passed, on a terminal only; most is -1
-// where nobody knows.
+// bytesBar returns a progress bar that counts bytes. It is shown on a terminal only. most
+// is -1 if the total is unknown.
 func bytesBar(to io.Writer, most int64, what string) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(most, progressbar.OptionSetWriter(to), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetDescription(what), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetVisibility(terminal(to)), progressbar.OptionClearOnFinish())
 }
 
-// atomically has a file written beside its place, and puts it there when it is
-// whole and on the disk.
+// atomically writes a temporary file in the directory of name, syncs it and renames it to
+// name.
 func atomically(name string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {

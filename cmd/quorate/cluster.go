@@ -52,9 +52,9 @@ func newCluster() *cobra.Command {
 		newRemove(&a), newTransfer(&a), newDrain(&a)), &a)
 }
 
-// orderTime is how long an order may take: a node that is removed or drained
-// hands over first what it owns.
-const orderTime = 30 * time.Second
+// orderTimeout bounds an order: a node that is removed or drained first hands over its
+// partitions.
+const orderTimeout = 30 * time.Second
 
 func newRemove(a *asker) *cobra.Command {
 	return &cobra.Command{
@@ -65,7 +65,7 @@ answers, and its successors take it otherwise. Its process ends by itself. Its i
 can never come back; a machine that replaces it gets another one.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.patient(a.urls(), orderTime)
+			c, err := a.patient(a.urls(), orderTimeout)
 			if err != nil {
 				return err
 			}
@@ -117,7 +117,7 @@ says that it is not ready, and takes nothing again until it is restarted.`,
 			if len(urls) != 1 {
 				return usage(fmt.Errorf("--endpoints %s: want the one node that is to be drained", strings.Join(urls, ",")))
 			}
-			c, err := a.patient(urls, orderTime)
+			c, err := a.patient(urls, orderTimeout)
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxDevNodes is more than one machine has use for.
+// maxDevNodes bounds --nodes.
 const maxDevNodes = 15
 
 type devOptions struct {
@@ -54,13 +54,13 @@ others go on.`,
 	return cmd
 }
 
-// dev runs the cluster until a signal. It starts the nodes, waits until they
-// serve, says so, and from then on only watches.
+// dev runs a cluster until a signal. It starts the nodes, waits until they serve,
+// announces it, and then only watches them.
 func dev(o devOptions, stdout, stderr io.Writer) (err error) {
 	// The kernel kills the nodes when the thread that started them ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// A reader of our output who leaves must not take the cluster down.
+	// The cluster continues if the reader of the output exits.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -90,8 +90,8 @@ func dev(o devOptions, stdout, stderr io.Writer) (err error) {
 	return c.watch(ctx, stderr)
 }
 
-// devDir returns the directory for all nodes' data, and what removes it if it
-// is temporary.
+// devDir returns the directory for the data of all nodes, and a function that removes it
+// if it is temporary.
 func devDir(named string) (string, func(), error) {
 	if named != "" {
 		if err := os.MkdirAll(named, 0o700); err != nil {
@@ -106,7 +106,7 @@ func devDir(named string) (string, func(), error) {
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
 
-// announce tells a person how to use the cluster, or a program where it is.
+// announce prints how to use the cluster on a terminal, else the addresses as JSON.
 func announce(w io.Writer, nodes []*devNode, temporary bool) error {
 	if f, ok := w.(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
 		type line struct {
@@ -145,9 +145,9 @@ func announce(w io.Writer, nodes []*devNode, temporary bool) error {
 	return err
 }
 
-// Bounds of dev's patience.
+// The timeouts of dev.
 const (
 	readyTime = 60 * time.Second // for the whole cluster to serve
-	stopTime  = closeTime + time.Second
+	stopTime  = closeTimeout + time.Second
 	pollEvery = 50 * time.Millisecond
 )

@@ -16,28 +16,28 @@ import (
 	"quorate/api/client"
 )
 
-// devNode is one process of the cluster.
+// devNode is a process of the cluster.
 type devNode struct {
 	planned
 	expect int // its --bootstrap-expect
 	cmd    *exec.Cmd
 	log    *logPrefix
-	dead   bool // its end was taken from devCluster.ended
+	dead   bool // received from devCluster.ended
 }
 
 func (n *devNode) pid() int { return n.cmd.Process.Pid }
 
-// ended is the end of a node's process.
+// ended reports that a node's process has exited.
 type ended struct {
 	node *devNode
 	why  string
 }
 
-// devCluster starts, watches and stops the processes. One goroutine a process
-// waits for it and tells ended; all else happens on the caller's.
+// devCluster starts, watches and stops the processes. One goroutine per process waits
+// for it and sends on ended. The methods are not safe for concurrent use.
 type devCluster struct {
 	nodes []*devNode
-	ended chan ended // as large as nodes, so that no waiter is left behind
+	ended chan ended // with room for all nodes, so that no goroutine blocks
 }
 
 func newDevCluster(plan []planned, stderr io.Writer) *devCluster {
@@ -53,11 +53,11 @@ func newDevCluster(plan []planned, stderr io.Writer) *devCluster {
 	return c
 }
 
-// start starts the cluster and returns when all of it serves. The nodes it
-// started before an error are left to stop.
+// start starts the cluster and returns when all nodes serve. After an error the caller
+// must call stop for the nodes that were started.
 func (c *devCluster) start(ctx context.Context, logLevel string) error {
-	// A cluster is founded by nodes that see only each other. One that was there
-	// before starts whole: those who joined may be needed for its majority.
+	// The founders of a new cluster must see only each other. The nodes of an existing one
+	// start together: those that joined later may be needed for its majority.
 	first := len(c.nodes)
 	if _, err := os.Stat(c.nodes[0].DataDir); errors.Is(err, fs.ErrNotExist) {
 		first = founders(len(c.nodes))
@@ -74,7 +74,7 @@ func (c *devCluster) start(ctx context.Context, logLevel string) error {
 	return nil
 }
 
-// launch starts processes.
+// launch starts the processes of the nodes.
 func (c *devCluster) launch(nodes []*devNode, logLevel string) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *devCluster) launch(nodes []*devNode, logLevel string) error {
 	return nil
 }
 
-// founders is how many of n nodes found the cluster; the others join it.
+// founders returns how many of n nodes form the cluster; the others join it.
 func founders(n int) int {
 	if n < 3 {
 		return 1
@@ -117,7 +117,7 @@ func founders(n int) int {
 	return 3
 }
 
-// withoutSettings drops what would change a node's settings behind our back.
+// withoutSettings removes the variables that would override the settings of a node.
 func withoutSettings(environ []string) []string {
 	var kept []string
 	for _, kv := range environ {
@@ -128,8 +128,8 @@ func withoutSettings(environ []string) []string {
 	return kept
 }
 
-// waitReady returns when the given nodes serve and are a whole cluster. A node
-// that dies before is an error.
+// waitReady returns when the given nodes serve as one complete cluster. It returns an
+// error if a node exits before that.
 func (c *devCluster) waitReady(ctx context.Context, nodes []*devNode) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
@@ -168,8 +168,8 @@ func pollReady(ctx context.Context, nodes []*devNode) error {
 
 var errNotWhole = errors.New("the cluster is not whole yet")
 
-// serves returns nil once the node is ready and knows a leader and a map in
-// which each of want nodes owns something.
+// serves returns nil if the node is ready and knows a leader and a map in which each of
+// want nodes owns partitions.
 func serves(ctx context.Context, api *client.Client, want int) error {
 	if _, err := api.Ready(ctx); err != nil {
 		return err
@@ -195,8 +195,8 @@ func serves(ctx context.Context, api *client.Client, want int) error {
 	return nil
 }
 
-// watch returns when ctx ends, or with an error when no node is left. Nodes
-// may be killed on purpose, so one that ends is only told of.
+// watch returns when ctx ends, or with an error when no node is left. It reports a node
+// that exits and continues, because users kill nodes to see what happens.
 func (c *devCluster) watch(ctx context.Context, stderr io.Writer) error {
 	for left := len(c.nodes); left > 0; left-- {
 		select {
@@ -210,8 +210,8 @@ func (c *devCluster) watch(ctx context.Context, stderr io.Writer) error {
 	return errors.New("no node is left")
 }
 
-// stop asks all living nodes to end and waits for them; who does not follow,
-// or another Ctrl-C, is killed.
+// stop terminates all running nodes and waits for them. It kills those that do not exit
+// in time, and all on another Ctrl-C.
 func (c *devCluster) stop() {
 	again, forget := untilSignal()
 	defer forget()

@@ -2,9 +2,9 @@ package main
 
 import "syscall"
 
-// bound makes a process end with this one, and keeps Ctrl-C from reaching it
-// directly: it would be a second signal to a node that we already asked to
-// stop.
+// bound returns attributes with which a process is killed when this one exits, and does
+// not receive Ctrl-C itself: that would be a second signal to a node that dev is already
+// stopping.
 func bound() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

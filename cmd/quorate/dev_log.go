@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// lockedWriter keeps the lines of several nodes apart.
+// lockedWriter serializes the writes of several nodes.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer
@@ -18,8 +18,8 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// logPrefix passes whole lines on with a prefix and remembers the last one. It
-// never fails: a node must not stall because nobody reads its log.
+// logPrefix writes complete lines with a prefix and remembers the last one. Its writes
+// never fail: a node must not stall because its log is not read.
 type logPrefix struct {
 	to     io.Writer
 	prefix string
@@ -29,7 +29,7 @@ type logPrefix struct {
 	last    string
 }
 
-// maxLogLine is where a line without an end is cut, in bytes.
+// maxLogLine is the length in bytes at which a line without an end is split.
 const maxLogLine = 64 << 10
 
 func (l *logPrefix) Write(p []byte) (int, error) {

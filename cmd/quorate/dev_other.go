@@ -4,6 +4,6 @@ package main
 
 import "syscall"
 
-// bound could only tie a process to this one on Linux; elsewhere a cluster
-// whose dev was killed must be killed node by node.
+// bound returns no attributes: only Linux can kill a process when this one exits. Without
+// it, the nodes of a dev that was killed must be killed one by one.
 func bound() *syscall.SysProcAttr { return nil }

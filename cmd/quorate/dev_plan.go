@@ -12,7 +12,7 @@ import (
 	"strconv"
 )
 
-// planned is where one node of a dev cluster listens and keeps its data.
+// planned is the addresses and the data directory of a node of a dev cluster.
 type planned struct {
 	ID      string `json:"id"`
 	HTTP    string `json:"http"`
@@ -21,12 +21,12 @@ type planned struct {
 	DataDir string `json:"-"`
 }
 
-// planFile keeps the ports of a named data directory, because the nodes' data
-// names the addresses of their peers.
+// planFile holds the ports of a named data directory, because the data of the nodes
+// contains the addresses of their peers.
 const planFile = "ports.json"
 
-// planCluster gives n nodes their directories and ports: those of the last run
-// in dir, else free ones. httpPort is that of the first node, 0 is any.
+// planCluster returns directories and ports for n nodes: those of the last run in dir,
+// else free ones. httpPort is the port of the first node; 0 is any.
 func planCluster(dir string, n, httpPort int) ([]planned, error) {
 	path := filepath.Join(dir, planFile)
 	var kept []planned
@@ -59,7 +59,7 @@ func planCluster(dir string, n, httpPort int) ([]planned, error) {
 		plan = append(plan, p)
 	}
 
-	// A smaller cluster than last time does not forget the rest.
+	// The ports of nodes that a smaller cluster does not start are kept.
 	keep := plan
 	if len(kept) > n {
 		keep = append(keep[:n:n], kept[n:]...)
@@ -74,8 +74,8 @@ func planCluster(dir string, n, httpPort int) ([]planned, error) {
 	return plan, nil
 }
 
-// portPicker finds free ports and holds them until release, so that it names
-// none twice.
+// portPicker finds free ports and keeps them bound until release, so that it returns none
+// twice.
 type portPicker struct{ held []func() error }
 
 // take holds addr, or any free loopback port if addr is empty, for TCP and
@@ -84,8 +84,8 @@ func (p *portPicker) take(addr string) (string, error) {
 	if addr != "" {
 		return addr, p.hold(addr)
 	}
-	// Below the range of outgoing connections: a port from within it could be
-	// gone as the source of another node's dial before its owner listens.
+	// Below the range of ephemeral ports: another node could use such a port for an
+	// outgoing connection before this node listens on it.
 	const low, high, tries = 15000, 32000, 200
 	var err error
 	for range tries {

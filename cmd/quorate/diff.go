@@ -10,7 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// difference is a value that two documents do not share; nil where one has none.
+// difference is a value that differs between two documents. Nil means that a document
+// has no such value.
 type difference struct {
 	Path string  `json:"path"`
 	Was  *string `json:"was"`
@@ -51,7 +52,7 @@ func differences(was, now []byte) ([]difference, error) {
 	return out, nil
 }
 
-// printDiff writes a line for each value: - what is there now, + what would be.
+// printDiff writes a line for each value: - for the current one, + for the new one.
 func printDiff(w io.Writer, list []difference) {
 	for _, d := range list {
 		if d.Was != nil {
@@ -79,7 +80,8 @@ func leaves(doc []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// collect does not follow aliases: no policy has any.
+// collect adds the leaves below a node. It does not follow aliases, which policies do not
+// use.
 func collect(out map[string]string, at string, n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.MappingNode && len(n.Content) > 0:

@@ -12,7 +12,7 @@ import (
 	"quorate/cmd/node"
 )
 
-// The exit codes, which scripts rely on.
+// The exit codes. Scripts depend on them.
 const (
 	exitOK          = 0
 	exitError       = 1
@@ -26,8 +26,8 @@ var (
 	errDenied = errors.New("denied") // the decision was printed; there is nothing to add
 )
 
-// usageError marks what is wrong with the command line, the environment or
-// the configuration file, without adding to its text.
+// usageError marks an error of the command line, the environment or the configuration
+// file. It adds nothing to the text.
 type usageError struct{ error }
 
 func (usageError) Is(target error) bool { return target == errUsage }
@@ -35,8 +35,7 @@ func (e usageError) Unwrap() error      { return e.error }
 
 func usage(err error) error { return usageError{err} }
 
-// exitCode maps an error to the process's exit code; it is the only place that
-// does.
+// exitCode returns the exit code for an error. No other function decides on it.
 func exitCode(err error) int {
 	var answer *client.Error
 	switch {
@@ -54,12 +53,12 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// errorLine returns the one line for stderr that tells of err, or "".
+// errorLine returns the line for stderr that reports err, or "".
 func errorLine(cmd *cobra.Command, err error) string {
 	if err == nil || errors.Is(err, errDenied) {
 		return ""
 	}
-	// Libraries below write errors of several lines; logs and scripts want one.
+	// Errors of libraries can have several lines; logs and scripts expect one.
 	var parts []string
 	for line := range strings.Lines(err.Error()) {
 		if line = strings.Join(strings.Fields(line), " "); line != "" {

@@ -2,5 +2,5 @@
 
 package main
 
-// injectFaults is for builds with the tag faultinject.
+// injectFaults does nothing without the build tag faultinject.
 func injectFaults() error { return nil }

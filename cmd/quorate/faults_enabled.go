@@ -11,7 +11,7 @@ import (
 
 const envFault = envPrefix + "FAULT"
 
-// injectFaults injects the faults that the environment names.
+// injectFaults injects the faults that the environment selects.
 func injectFaults() error {
 	list := os.Getenv(envFault)
 	if list == "" {

@@ -15,8 +15,8 @@ import (
 
 var errUnhealthy = errors.New("not healthy")
 
-// healthTime is less than what container engines usually give a health check.
-const healthTime = 2 * time.Second
+// healthTimeout is below the usual timeout of health checks of container engines.
+const healthTimeout = 2 * time.Second
 
 func newHealth() *cobra.Command {
 	var a asker
@@ -30,7 +30,7 @@ func newHealth() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether it serves")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithTimeout(cmd.Context(), healthTime)
+		ctx, cancel := context.WithTimeout(cmd.Context(), healthTimeout)
 		defer cancel()
 		first, path := a.urls()[0], "/livez"
 		if ready {
@@ -49,8 +49,8 @@ func newHealth() *cobra.Command {
 	return clientVerb(cmd, &a)
 }
 
-// probe wants nothing of the answer but its status; both paths are open to
-// all.
+// probe requests a URL and checks only the status. The paths that it is used for need no
+// token.
 func probe(ctx context.Context, url string, security *tls.Config) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -31,9 +31,9 @@ const (
 	shownFaults = 20               // refused entries told one by one
 )
 
-// progress is what FILE.csv.import holds: an import goes on where it stopped,
-// and all its runs carry the moment of the first, so that entries whose keys
-// are remembered no more are refused and not applied twice.
+// progress is the contents of FILE.csv.import. An import continues where it stopped, and
+// all its runs send the time of the first, so that entries whose keys the ledger has
+// forgotten are refused and not applied twice.
 type progress struct {
 	IssuedAt string `json:"issued_at"`
 	Size     int64  `json:"size"`
@@ -73,7 +73,7 @@ safe, because every entry has its key.`,
 	return cmd
 }
 
-// importer is one run of an import.
+// importer is a run of an import.
 type importer struct {
 	client   *client.Client
 	file     string
@@ -83,7 +83,7 @@ type importer struct {
 	replayed int // of those that this run sent
 }
 
-// report tells how a whole run ended.
+// report is the result of a complete run.
 func (i *importer) report(a *asker, out io.Writer) error {
 	raw, err := json.Marshal(struct {
 		Entries  int    `json:"entries"`
@@ -133,7 +133,7 @@ func terminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// survey reads the whole file once: whether it can be imported at all.
+// survey reads the whole file once and returns an error if it cannot be imported.
 func (i *importer) survey() error {
 	f, err := os.Open(i.file)
 	if err != nil {
@@ -148,7 +148,8 @@ func (i *importer) survey() error {
 	return i.read(func(_ int, batch []wire.EntryRequest) error { i.entries += len(batch); return nil })
 }
 
-// read calls each with the file's entries in batches; at counts those before.
+// read calls each with the entries of the file in batches. at is the number of entries
+// before the batch.
 func (i *importer) read(each func(at int, batch []wire.EntryRequest) error) error {
 	f, err := os.Open(i.file)
 	if err != nil {
@@ -190,8 +191,8 @@ func (i *importer) read(each func(at int, batch []wire.EntryRequest) error) erro
 	}
 }
 
-// faultOf returns the column at fault of an entry, and what is wrong there: by
-// the rules of the API itself.
+// faultOf validates an entry by the rules of the API. It returns the column of the first
+// invalid value and the reason.
 func faultOf(e wire.EntryRequest) (column int, fault string) {
 	body, err := json.Marshal(e)
 	if err != nil {
@@ -211,7 +212,7 @@ func faultOf(e wire.EntryRequest) (column int, fault string) {
 	return 0, err.Error()
 }
 
-// resume reads how far an earlier run got, or begins a new import.
+// resume reads the progress of an earlier run, or starts a new import.
 func (i *importer) resume() error {
 	was := progress{}
 	b, err := os.ReadFile(i.file + ".import")
@@ -235,7 +236,7 @@ func (i *importer) resume() error {
 	return nil
 }
 
-// save writes aside and renames, so that a crash leaves one or the other.
+// save replaces the progress file atomically.
 func (i *importer) save() error {
 	b, err := json.Marshal(i.progress)
 	if err != nil {
@@ -247,15 +248,15 @@ func (i *importer) save() error {
 		return err
 	}
 	_, err = f.Write(append(b, '\n'))
-	// On the disk before anything is sent: a moment that is lost makes the next
-	// run's entries new ones once their keys are forgotten.
+	// The file must be on the disk before entries are sent: if the time of the first run
+	// were lost, the next run would apply entries again whose keys are forgotten.
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(name+".new", name)
 }
 
-// send records one batch, as often as it takes: every entry has its key.
+// send records a batch. It retries, because every entry has its key.
 func (i *importer) send(ctx context.Context, at int, batch []wire.EntryRequest) error {
 	for k := range batch {
 		batch[k].IssuedAt = i.progress.IssuedAt
@@ -280,7 +281,7 @@ func (i *importer) send(ctx context.Context, at int, batch []wire.EntryRequest) 
 	}
 }
 
-// note tells which entries were refused.
+// note reports the entries that were refused.
 func (i *importer) note(at int, results []client.BulkResult) {
 	for k, r := range results {
 		if r.Replayed {

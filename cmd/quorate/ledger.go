@@ -23,7 +23,7 @@ func newLedger() *cobra.Command {
 	), &a)
 }
 
-// entryVerb is the verb of one type of entry.
+// entryVerb returns the verb for a type of entry.
 func entryVerb(a *asker, entryType, short string) *cobra.Command {
 	var key string
 	cmd := &cobra.Command{

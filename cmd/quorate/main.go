@@ -1,5 +1,4 @@
-// Command quorate is the node, its operator's tool and its client in one
-// binary.
+// Command quorate is the node, the tool for operators and the client in one binary.
 package main
 
 import (
@@ -18,14 +17,14 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run executes one command line and returns the exit code.
+// run executes a command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 
-	// Whatever fails before a verb runs is the command line's fault.
+	// An error before a verb runs is one of the command line.
 	parsed := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { parsed = true }
 
@@ -58,7 +57,7 @@ Exit codes: 0 ok or allowed, 1 error, 2 usage, 3 denied, 4 unavailable.`,
 	return root
 }
 
-// group is a verb that only holds others.
+// group returns a verb that only contains others.
 func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{
 		Use:   use,

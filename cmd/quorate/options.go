@@ -32,7 +32,7 @@ const (
 	askTime         = 10 * time.Second // a write may take 5 s to learn that there is no quorum
 )
 
-// output is how a client verb prints an answer.
+// output is the format in which a client verb prints an answer.
 type output string
 
 const (
@@ -40,7 +40,7 @@ const (
 	rawJSON output = "json"
 )
 
-// String, Set and Type make output a flag.
+// String, Set and Type implement pflag.Value.
 func (o *output) String() string { return string(*o) }
 
 // Set accepts table and json.
@@ -53,10 +53,10 @@ func (o *output) Set(s string) error {
 	return errors.New("want table or json")
 }
 
-// Type is shown in help texts.
+// Type returns the text that help shows.
 func (o *output) Type() string { return "FORMAT" }
 
-// asker is what the client verbs have in common: whom to ask and how to print.
+// asker holds the flags that all client verbs have: endpoints, credentials and output.
 type asker struct {
 	endpoints []string
 	token     string
@@ -65,7 +65,7 @@ type asker struct {
 	ca, cert, key string // files
 }
 
-// clientVerb adds the common flags to a verb and all below it.
+// clientVerb adds the flags of all client verbs to a verb and those below it.
 func clientVerb(cmd *cobra.Command, a *asker) *cobra.Command {
 	a.output = table
 	fs := cmd.PersistentFlags()
@@ -79,7 +79,7 @@ func clientVerb(cmd *cobra.Command, a *asker) *cobra.Command {
 	return cmd
 }
 
-// urls returns the endpoints to ask, as URLs.
+// urls returns the endpoints as URLs.
 func (a *asker) urls() []string {
 	list := a.endpoints
 	if len(list) == 0 {
@@ -110,7 +110,7 @@ func (a *asker) client(endpoints []string) (*client.Client, error) {
 	return a.patient(endpoints, askTime)
 }
 
-// patient is client for requests that may take longer.
+// patient returns a client for requests that may take up to most.
 func (a *asker) patient(endpoints []string, most time.Duration) (*client.Client, error) {
 	security, err := a.tls()
 	if err != nil {
@@ -128,7 +128,7 @@ func (a *asker) patient(endpoints []string, most time.Duration) (*client.Client,
 	return c, nil
 }
 
-// tls returns whom to believe and what to show; nil where nothing was said.
+// tls returns the TLS configuration of the flags and the environment, nil if none is set.
 func (a *asker) tls() (*tls.Config, error) {
 	ca, cert, key := cmp.Or(a.ca, os.Getenv(envTLSCA)), cmp.Or(a.cert, os.Getenv(envTLSCert)), cmp.Or(a.key, os.Getenv(envTLSKey))
 	if (cert == "") != (key == "") {
@@ -158,8 +158,7 @@ func (a *asker) tls() (*tls.Config, error) {
 	return c, nil
 }
 
-// print writes an answer: the body as it came, or what human writes in
-// columns.
+// print writes an answer: the body as received, or in columns as human writes it.
 func (a *asker) print(w io.Writer, raw json.RawMessage, human func(io.Writer)) error {
 	if a.output == rawJSON {
 		_, err := fmt.Fprintf(w, "%s\n", strings.TrimRight(string(raw), "\n"))

@@ -18,36 +18,36 @@ import (
 	"quorate/cmd/node"
 )
 
-// backdated is how long before its making a certificate is valid, for clocks
-// that are behind.
-const backdated = time.Hour
+// backdate is how long before its creation a certificate becomes valid, for hosts whose
+// clock is behind.
+const backdate = time.Hour
 
-// role is what a certificate's holder is.
+// role is the role of a certificate's holder.
 type role string
 
 const (
-	roleNode   role = "node"   // serves the API, and speaks to other nodes
-	roleClient role = "client" // asks the API, where it wants certificates
+	roleNode   role = "node"   // serves the API and connects to other nodes
+	roleClient role = "client" // uses an API that requires client certificates
 )
 
-// certOrder says what certificate is wanted.
-type certOrder struct {
+// certRequest describes a certificate to create.
+type certRequest struct {
 	name  string // the common name
 	role  role
-	hosts []string // names and addresses that it is for
+	hosts []string // its names and addresses
 	days  int
 }
 
-// pair is a certificate and its key in PEM.
+// pair is a certificate and its private key, in PEM.
 type pair struct{ cert, key []byte }
 
-// authority signs certificates.
+// authority is a CA.
 type authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-// newAuthority makes an authority that believes in itself.
+// newAuthority creates a self-signed CA.
 func newAuthority(name string, days int, now time.Time) (pair, error) {
 	t := &x509.Certificate{
 		Subject:  pkix.Name{CommonName: name},
@@ -57,8 +57,8 @@ func newAuthority(name string, days int, now time.Time) (pair, error) {
 	return sign(t, days, now, nil)
 }
 
-// certificate makes a certificate that the authority vouches for.
-func (a *authority) certificate(o certOrder, now time.Time) (pair, error) {
+// certificate creates a certificate signed by the authority.
+func (a *authority) certificate(o certRequest, now time.Time) (pair, error) {
 	t := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: o.name},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -86,13 +86,14 @@ func (a *authority) certificate(o certOrder, now time.Time) (pair, error) {
 	return sign(t, o.days, now, a)
 }
 
-// sign completes a certificate and signs it; without an authority by itself.
+// sign completes a certificate and signs it with the authority, or with its own key if
+// there is none.
 func sign(t *x509.Certificate, days int, now time.Time, by *authority) (pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return pair{}, fmt.Errorf("make key: %w", err)
 	}
-	t.NotBefore, t.NotAfter = now.Add(-backdated), now.AddDate(0, 0, days)
+	t.NotBefore, t.NotAfter = now.Add(-backdate), now.AddDate(0, 0, days)
 	parent, signer := t, crypto.Signer(key)
 	if by != nil {
 		parent, signer = by.cert, by.key
@@ -100,7 +101,7 @@ func sign(t *x509.Certificate, days int, now time.Time, by *authority) (pair, er
 			return pair{}, fmt.Errorf("--days %d: the authority itself ends on %s", days, parent.NotAfter.Format(time.DateOnly))
 		}
 	}
-	// Without a serial number one is made at random.
+	// CreateCertificate generates a random serial number if the template has none.
 	der, err := x509.CreateCertificate(rand.Reader, t, parent, key.Public(), signer)
 	if err != nil {
 		return pair{}, fmt.Errorf("sign certificate: %w", err)
@@ -115,7 +116,7 @@ func sign(t *x509.Certificate, days int, now time.Time, by *authority) (pair, er
 	}, nil
 }
 
-// readAuthority reads what newAuthority made.
+// readAuthority parses a pair that newAuthority has created.
 func readAuthority(p pair) (*authority, error) {
 	c, _ := pem.Decode(p.cert)
 	k, _ := pem.Decode(p.key)
@@ -136,7 +137,7 @@ func readAuthority(p pair) (*authority, error) {
 	}
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil || !cert.IsCA || !bytes.Equal(public, cert.RawSubjectPublicKeyInfo) {
-		return nil, errors.New("the certificate is no authority's, or the key is another's")
+		return nil, errors.New("the certificate is not that of a CA, or the key does not belong to it")
 	}
 	return &authority{cert, key}, nil
 }

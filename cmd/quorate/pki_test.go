@@ -28,7 +28,7 @@ func mustAuthority(t testing.TB, now time.Time) (pair, *authority) {
 	return p, a
 }
 
-func mustCert(t testing.TB, a *authority, o certOrder, now time.Time) pair {
+func mustCert(t testing.TB, a *authority, o certRequest, now time.Time) pair {
 	t.Helper()
 	p, err := a.certificate(o, now)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestCertificates(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca.cert)
 	hosts := []string{"n1.example.com", "10.0.0.1"}
-	for _, o := range []certOrder{{"n1", roleNode, hosts, 10}, {"gate", roleClient, hosts, 10}} {
+	for _, o := range []certRequest{{"n1", roleNode, hosts, 10}, {"gate", roleClient, hosts, 10}} {
 		c := parsed(t, mustCert(t, a, o, now).cert)
 		isNode := o.role == roleNode
 		for _, tt := range []struct {
@@ -70,8 +70,8 @@ func TestCertificates(t *testing.T) {
 			{"n2.example.com", x509.ExtKeyUsageServerAuth, now, false},
 			{node.NodeName, x509.ExtKeyUsageClientAuth, now, isNode},
 			{node.ClientName, x509.ExtKeyUsageClientAuth, now, !isNode},
-			{"n1.example.com", x509.ExtKeyUsageClientAuth, now.Add(-backdated), true},
-			{"n1.example.com", x509.ExtKeyUsageClientAuth, now.Add(-backdated - time.Second), false},
+			{"n1.example.com", x509.ExtKeyUsageClientAuth, now.Add(-backdate), true},
+			{"n1.example.com", x509.ExtKeyUsageClientAuth, now.Add(-backdate - time.Second), false},
 			{"n1.example.com", x509.ExtKeyUsageClientAuth, now.AddDate(0, 0, 10), true},
 			{"n1.example.com", x509.ExtKeyUsageClientAuth, now.AddDate(0, 0, 10).Add(time.Second), false},
 		} {
@@ -85,7 +85,7 @@ func TestCertificates(t *testing.T) {
 		}
 	}
 	// A certificate vouches for no other.
-	leaf := mustCert(t, a, certOrder{"n1", roleNode, nil, 10}, now)
+	leaf := mustCert(t, a, certRequest{"n1", roleNode, nil, 10}, now)
 	if _, err := readAuthority(leaf); err == nil {
 		t.Error("a node's certificate was taken for an authority")
 	}
@@ -93,7 +93,7 @@ func TestCertificates(t *testing.T) {
 	if _, err := readAuthority(pair{ca.cert, other.key}); err == nil {
 		t.Error("an authority with another's key")
 	}
-	for _, o := range []certOrder{
+	for _, o := range []certRequest{
 		{"n1", roleClient, []string{node.NodeName}, 10},
 		{"n1", roleClient, []string{"Node.Quorate.Internal"}, 10},
 		{"n1", roleClient, []string{"*.quorate.internal"}, 10},
@@ -112,16 +112,16 @@ func TestNodeRefusesCertificates(t *testing.T) {
 	now := time.Now()
 	ca, a := mustAuthority(t, now)
 	_, stranger := mustAuthority(t, now)
-	good := mustCert(t, a, certOrder{"n1", roleNode, nil, 10}, now)
+	good := mustCert(t, a, certRequest{"n1", roleNode, nil, 10}, now)
 	oldCA, old := mustAuthority(t, now.AddDate(0, 0, -20))
 	for name, tt := range map[string]struct {
 		ca   []byte
 		own  pair
 		want string
 	}{
-		"a client's":            {ca.cert, mustCert(t, a, certOrder{"n1", roleClient, []string{"n1"}, 10}, now), "--role node"},
-		"of another authority":  {ca.cert, mustCert(t, stranger, certOrder{"n1", roleNode, nil, 10}, now), "--role node"},
-		"expired":               {oldCA.cert, mustCert(t, old, certOrder{"n1", roleNode, nil, 10}, now.AddDate(0, 0, -20)), "expired"},
+		"a client's":            {ca.cert, mustCert(t, a, certRequest{"n1", roleClient, []string{"n1"}, 10}, now), "--role node"},
+		"of another authority":  {ca.cert, mustCert(t, stranger, certRequest{"n1", roleNode, nil, 10}, now), "--role node"},
+		"expired":               {oldCA.cert, mustCert(t, old, certRequest{"n1", roleNode, nil, 10}, now.AddDate(0, 0, -20)), "expired"},
 		"another's key":         {ca.cert, pair{good.cert, oldCA.key}, "--tls-key"},
 		"no certificate":        {ca.cert, pair{[]byte("x"), good.key}, "--tls-cert"},
 		"no authority":          {[]byte("x"), good, "--tls-ca"},

@@ -115,7 +115,7 @@ func policyDiff(a *asker) *cobra.Command {
 	}
 }
 
-// validated reads a policy that the cluster would take.
+// validated reads a policy and checks that the cluster accepts it.
 func validated(cmd *cobra.Command, a *asker, name string) (*client.Client, []byte, error) {
 	doc, err := readDocument(cmd, name)
 	if err != nil {
@@ -131,7 +131,8 @@ func validated(cmd *cobra.Command, a *asker, name string) (*client.Client, []byt
 	return c, doc, nil
 }
 
-// maxDocument is more than any policy may be; the cluster says how much that is.
+// maxDocument bounds what is read. It is above the limit of policies, which the cluster
+// checks.
 const maxDocument = 8 << 20
 
 func readDocument(cmd *cobra.Command, name string) ([]byte, error) {
@@ -151,7 +152,7 @@ func readDocument(cmd *cobra.Command, name string) ([]byte, error) {
 	return doc, nil
 }
 
-// withFaults adds to a refusal every fault that the cluster named.
+// withFaults adds the details of a refusal to its text.
 func withFaults(err error) error {
 	var e *client.Error
 	if !errors.As(err, &e) || len(e.Errors) == 0 {

@@ -15,8 +15,8 @@ import (
 	"quorate/cmd/node"
 )
 
-// closeTime is how long a node may take to leave after SIGTERM.
-const closeTime = 15 * time.Second
+// closeTimeout bounds how long a node takes to stop after SIGTERM.
+const closeTimeout = 15 * time.Second
 
 func newServe() *cobra.Command {
 	cmd := &cobra.Command{
@@ -49,8 +49,7 @@ environment, the environment over the file, the file over the default.`,
 	return cmd
 }
 
-// serve runs a node until a signal, which is no error, or until the node
-// fails.
+// serve runs a node until a signal, which is not an error, or until the node fails.
 func serve(cfg node.Config, log *slog.Logger) error {
 	ctx, stop := untilSignal()
 	defer stop()
@@ -58,8 +57,8 @@ func serve(cfg node.Config, log *slog.Logger) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 
-	// A signal may interrupt the start, but must not pull the context from
-	// under a running node: that one is closed in order.
+	// A signal may interrupt the start. It must not cancel the context of a running node,
+	// which is closed in order.
 	opening, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	started := context.AfterFunc(ctx, abort)
@@ -86,7 +85,7 @@ func serve(cfg node.Config, log *slog.Logger) error {
 		}
 		running = false
 	}
-	closing, cancel := context.WithTimeout(context.Background(), closeTime)
+	closing, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := n.Close(closing); err != nil && failure == nil {
 		failure = fmt.Errorf("stop node %s: %w", cfg.NodeID, err)
@@ -94,8 +93,8 @@ func serve(cfg node.Config, log *slog.Logger) error {
 	return failure
 }
 
-// untilSignal returns a context that the first SIGTERM or Ctrl-C ends. The
-// second one exits at once.
+// untilSignal returns a context that the first SIGTERM or Ctrl-C ends. The second exits
+// at once.
 func untilSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)

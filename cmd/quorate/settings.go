@@ -24,8 +24,8 @@ const (
 	envAdminToken = envPrefix + "ADMIN_TOKEN"
 )
 
-// addServeFlags declares every setting of a node. The flags are the list of
-// all settings: names in files and in the environment are theirs.
+// addServeFlags declares a flag for every setting of a node. The names in files and in
+// the environment are those of the flags.
 func addServeFlags(fs *pflag.FlagSet) {
 	d := node.DefaultConfig()
 	fs.String(configFlag, "", "YAML `FILE` with the settings below, named as the flags")
@@ -53,7 +53,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("log-format", d.LogFormat, "text or json")
 }
 
-// loadConfig reads the settings: flag, else environment, else file, else
+// loadConfig reads the settings, in this order of precedence: flag, environment, file,
 // default. It does not validate them.
 func loadConfig(fs *pflag.FlagSet, environ func() []string) (node.Config, error) {
 	k := koanf.New(".")
@@ -93,7 +93,7 @@ func loadConfig(fs *pflag.FlagSet, environ func() []string) (node.Config, error)
 	if err != nil {
 		return node.Config{}, fmt.Errorf("read the settings: %w", err)
 	}
-	// Never on a command line, which others on the machine can read.
+	// Not from a command line, which other users of the machine can read.
 	for _, kv := range environ() {
 		if v, ok := strings.CutPrefix(kv, envGossipKey+"="); ok {
 			cfg.GossipKey = node.Secret(v)
@@ -107,9 +107,9 @@ func loadConfig(fs *pflag.FlagSet, environ func() []string) (node.Config, error)
 	return cfg, nil
 }
 
-// environment reads QUORATE_NODE_ID and so on. Other QUORATE_ names are left
-// alone: client verbs have some, and orchestrators add their own (a Kubernetes
-// service named quorate sets QUORATE_PORT). Empty counts as not set.
+// environment reads QUORATE_NODE_ID and so on. It ignores other names with that prefix:
+// client verbs use some, and orchestrators set others (QUORATE_PORT for a Kubernetes
+// service named quorate). An empty value counts as not set.
 func environment(fs *pflag.FlagSet, environ func() []string) *env.Env {
 	return env.Provider(".", env.Opt{
 		Prefix:      envPrefix,
@@ -124,8 +124,8 @@ func environment(fs *pflag.FlagSet, environ func() []string) *env.Env {
 	})
 }
 
-// knownKeys refuses a key that is no setting: a misspelt one would silently
-// leave its default in force.
+// knownKeys returns an error for a key that is not a setting: the setting that a misspelt
+// key was meant for would silently keep its default.
 func knownKeys(fs *pflag.FlagSet, keys []string) error {
 	slices.Sort(keys)
 	for _, key := range keys {

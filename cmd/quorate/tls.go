@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxDays is more than any certificate should live.
+// maxDays bounds --days.
 const maxDays = 36500
 
 func newTLS() *cobra.Command {
@@ -46,7 +46,7 @@ func tlsCA() *cobra.Command {
 
 func tlsCert() *cobra.Command {
 	var dir, ca, caKey, as string
-	o := certOrder{}
+	o := certRequest{}
 	cmd := &cobra.Command{
 		Use:   "cert NAME",
 		Short: "Make a certificate: NAME.pem and NAME-key.pem",
@@ -109,8 +109,8 @@ func loadAuthority(ca, key string) (*authority, error) {
 	return readAuthority(p)
 }
 
-// writePair writes a certificate and its key, which only its owner may read,
-// over nothing that exists.
+// writePair writes a certificate and its key, which only the owner may read. It does not
+// overwrite files.
 func writePair(cmd *cobra.Command, dir, name string, p pair) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
