@@ -39,7 +39,7 @@ func TestMessagesStay(t *testing.T) {
 	}
 
 	results := []ledger.Result{{Err: ledger.ErrUpgrade}, {Entry: ledger.Entry{Key: "k", Amount: 7, Index: 9}, Account: ledger.NewAccount("acme")}}
-	if b, err = encodeReply(results, 1<<40+300); err != nil {
+	if b, err = encodeReply(results, 1<<40+300, 3); err != nil {
 		t.Fatal(err)
 	}
 	if got, index, err := decodeReply(f.Compare("write/done", b)); err != nil || index != 1<<40+300 || !reflect.DeepEqual(got, results) {

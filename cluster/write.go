@@ -251,15 +251,15 @@ func (n *Node) serveWrite(ctx context.Context, arg []byte) ([]byte, error) {
 	results, index, err := n.apply(ctx, ops)
 	switch {
 	case err == nil:
-		return encodeReply(results, index)
+		return encodeReply(results, index, n.cfg.FSM.State().Version())
 	case notSent(err):
 		return []byte{replyNotSent}, nil
 	}
 	return append([]byte{replyUnknown}, err.Error()...), nil
 }
 
-func encodeReply(results []ledger.Result, index uint64) ([]byte, error) {
-	b, err := ledger.EncodeResults(results)
+func encodeReply(results []ledger.Result, index, version uint64) ([]byte, error) {
+	b, err := ledger.EncodeResults(results, version)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func (v *verifier) record(of section, r *codec.Reader) error {
 		v.policy = true
 	case secAccounts:
 		var a Account
-		if a.decode(r); r.Err() == nil && !a.valid() {
+		if a.decode(r, firstVersion); r.Err() == nil && !a.valid() {
 			return fmt.Errorf("account %q has impossible values", a.ID)
 		}
 		v.accounts++

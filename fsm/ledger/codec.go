@@ -5,7 +5,8 @@ import (
 	"quorate/limiter/codec"
 )
 
-func (a *Account) encode(w *codec.Writer) {
+// encode writes the account in the form of version v of commands.
+func (a *Account) encode(w *codec.Writer, v uint64) {
 	w.Array(9)
 	w.String(a.ID)
 	w.Uint(uint64(a.Plan))
@@ -18,7 +19,7 @@ func (a *Account) encode(w *codec.Writer) {
 	encodeOverrides(w, a.Overrides)
 }
 
-func (a *Account) decode(r *codec.Reader) {
+func (a *Account) decode(r *codec.Reader, v uint64) {
 	r.Array(9)
 	a.ID = r.String(bucket.MaxAccount)
 	a.Plan = Plan(r.Below(len(planNames)))

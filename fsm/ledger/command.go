@@ -83,11 +83,11 @@ type Command struct {
 
 // Encode encodes the command for DecodeCommand.
 func (c *Command) Encode() ([]byte, error) {
-	w := codec.NewWriter()
+	w, v := codec.NewWriter(), VersionOf(c.Ops)
 	w.Array(3)
-	w.Uint(VersionOf(c.Ops))
+	w.Uint(v)
 	w.Int(c.Time)
-	encodeOps(w, c.Ops)
+	encodeOps(w, c.Ops, v)
 	return w.Finish()
 }
 
@@ -99,11 +99,12 @@ func DecodeCommand(b []byte) (*Command, error) {
 	}
 	r := codec.NewReader(b)
 	r.Array(3)
-	if v := r.Uint(); r.Err() == nil && (v < firstVersion || v > newestVersion) {
+	v := r.Uint()
+	if r.Err() == nil && (v < firstVersion || v > newestVersion) {
 		return nil, fmt.Errorf("command version %d, this program knows %d: %w", v, newestVersion, ErrUnknownCommand)
 	}
 	c := &Command{Time: r.Int()}
-	c.Ops = decodeOps(r)
+	c.Ops = decodeOps(r, v)
 	return c, r.End()
 }
 
@@ -125,32 +126,53 @@ func SizeOf(ops []Op) (n int) {
 	return n
 }
 
+// Messages between nodes that need nanoVersion begin with their version, a small number.
+// All others begin with an array, as they did before.
+
+func writeVersion(w *codec.Writer, v uint64) {
+	if v >= nanoVersion {
+		w.Uint(v)
+	}
+}
+
+func readVersion(b []byte) (r *codec.Reader, v uint64) {
+	r, v = codec.NewReader(b), nanoVersion-1
+	if len(b) > 0 && b[0] < 0x80 { // a number in MessagePack
+		if v = r.Uint(); v < nanoVersion || v > newestVersion {
+			r.Fail(fmt.Errorf("message of version %d, this program knows %d: %w", v, newestVersion, ErrUnknownCommand))
+		}
+	}
+	return r, v
+}
+
 // EncodeOps encodes operations that a node forwards to the leader.
 func EncodeOps(ops []Op) ([]byte, error) {
-	w := codec.NewWriter()
-	encodeOps(w, ops)
+	w, v := codec.NewWriter(), VersionOf(ops)
+	writeVersion(w, v)
+	encodeOps(w, ops, v)
 	return w.Finish()
 }
 
 // DecodeOps decodes the result of EncodeOps.
 func DecodeOps(b []byte) ([]Op, error) {
-	r := codec.NewReader(b)
-	ops := decodeOps(r)
+	r, v := readVersion(b)
+	ops := decodeOps(r, v)
 	return ops, r.End()
 }
 
-func encodeOps(w *codec.Writer, ops []Op) {
+// encodeOps writes the operations in the form of version v, which must have them all.
+func encodeOps(w *codec.Writer, ops []Op, v uint64) {
 	w.Array(len(ops))
 	for i := range ops {
-		ops[i].encode(w)
+		ops[i].encode(w, v)
 	}
 }
 
-func decodeOps(r *codec.Reader) []Op {
+func decodeOps(r *codec.Reader, v uint64) []Op {
 	n := r.ArrayUpTo(MaxOps)
 	ops := make([]Op, n)
 	for i := range ops {
-		ops[i].decode(r)
+		ops[i].decode(r, v)
 	}
 	return ops
 }
@@ -162,7 +184,7 @@ var sizes = [numOps]int{
 	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2,
 }
 
-func (o *Op) encode(w *codec.Writer) {
+func (o *Op) encode(w *codec.Writer, v uint64) {
 	if o.Kind >= numOps {
 		w.Fail(fmt.Errorf("operation %d: %w", o.Kind, ErrUnknownCommand))
 		return
@@ -173,13 +195,13 @@ func (o *Op) encode(w *codec.Writer) {
 	}
 	w.Array(size)
 	w.Uint(uint64(o.Kind))
-	o.encodeBody(w)
+	o.encodeBody(w, v)
 	if o.By != "" {
 		w.String(o.By)
 	}
 }
 
-func (o *Op) encodeBody(w *codec.Writer) {
+func (o *Op) encodeBody(w *codec.Writer, v uint64) {
 	switch o.Kind {
 	case OpEntry:
 		w.String(o.Account)
@@ -231,20 +253,20 @@ func (o *Op) encodeBody(w *codec.Writer) {
 	}
 }
 
-func (o *Op) decode(r *codec.Reader) {
+func (o *Op) decode(r *codec.Reader, v uint64) {
 	n := r.ArrayUpTo(8)
 	o.Kind = OpKind(r.Below(int(numOps)))
 	size := sizes[o.Kind]
 	if n != size && n != size+1 {
 		r.Fail(fmt.Errorf("operation %d of %d elements: %w", o.Kind, n, ErrUnknownCommand))
 	}
-	o.decodeBody(r)
+	o.decodeBody(r, v)
 	if r.Err() == nil && n == size+1 {
 		o.By = r.String(MaxActor)
 	}
 }
 
-func (o *Op) decodeBody(r *codec.Reader) {
+func (o *Op) decodeBody(r *codec.Reader, v uint64) {
 	switch o.Kind {
 	case OpEntry:
 		o.Account = r.String(bucket.MaxAccount)
@@ -329,9 +351,11 @@ type Entry struct {
 	Index  uint64 // log index of the entry
 }
 
-// EncodeResults encodes results that the leader returns to the forwarding node.
-func EncodeResults(results []Result) ([]byte, error) {
+// EncodeResults encodes results that the leader returns to the forwarding node, in the
+// form of the version of commands in force.
+func EncodeResults(results []Result, v uint64) ([]byte, error) {
 	w := codec.NewWriter()
+	writeVersion(w, v)
 	w.Array(len(results))
 	for i := range results {
 		res := &results[i]
@@ -342,7 +366,7 @@ func EncodeResults(results []Result) ([]byte, error) {
 		w.Uint(uint64(res.Entry.Type))
 		w.Int(int64(res.Entry.Amount))
 		w.Uint(res.Entry.Index)
-		res.Account.encode(w)
+		res.Account.encode(w, v)
 		w.Uint(res.Revision)
 	}
 	return w.Finish()
@@ -350,7 +374,7 @@ func EncodeResults(results []Result) ([]byte, error) {
 
 // DecodeResults decodes the result of EncodeResults.
 func DecodeResults(b []byte) ([]Result, error) {
-	r := codec.NewReader(b)
+	r, v := readVersion(b)
 	results := make([]Result, r.ArrayUpTo(MaxOps))
 	for i := range results {
 		res := &results[i]
@@ -361,7 +385,7 @@ func DecodeResults(b []byte) ([]Result, error) {
 		res.Entry.Type = EntryType(r.Below(len(entryNames)))
 		res.Entry.Amount = Micros(r.Int())
 		res.Entry.Index = r.Uint()
-		res.Account.decode(r)
+		res.Account.decode(r, v)
 		res.Revision = r.Uint()
 	}
 	return results, r.End()

@@ -117,7 +117,7 @@ func TestResultsRoundTrip(t *testing.T) {
 		{Err: ledger.ErrRestoring}, {Err: ledger.ErrNoRestore}, {Err: ledger.ErrBadBackup}, {Err: ledger.ErrUpgrade},
 		{Err: ledger.ErrTokenExists}, {Err: ledger.ErrTooManyTokens}, {Err: ledger.ErrUnknownToken}, {Err: ledger.ErrLastAdmin},
 	}
-	b, err := ledger.EncodeResults(want)
+	b, err := ledger.EncodeResults(want, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestResultsRoundTrip(t *testing.T) {
 		fmt.Errorf("charge: %w", ledger.ErrOverflow): ledger.ErrOverflow,
 		errors.New("something else"):                 ledger.ErrUnknownCommand,
 	} {
-		if b, err = ledger.EncodeResults([]ledger.Result{{Err: in}}); err != nil {
+		if b, err = ledger.EncodeResults([]ledger.Result{{Err: in}}, 3); err != nil {
 			t.Fatal(err)
 		}
 		if got, err = ledger.DecodeResults(b); err != nil || !errors.Is(got[0].Err, out) {
@@ -216,7 +216,7 @@ func TestFieldsOutOfBoundsAreRefused(t *testing.T) {
 	if _, err := ledger.DecodeOps(append(ops, 0)); err == nil {
 		t.Error("a byte after operations is accepted")
 	}
-	results, err := ledger.EncodeResults([]ledger.Result{{}})
+	results, err := ledger.EncodeResults([]ledger.Result{{}}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func FuzzCommand(f *testing.F) {
 }
 
 func FuzzResults(f *testing.F) {
-	b, err := ledger.EncodeResults([]ledger.Result{{Replayed: true}, {Err: ledger.ErrOverflow}})
+	b, err := ledger.EncodeResults([]ledger.Result{{Replayed: true}, {Err: ledger.ErrOverflow}}, 3)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func FuzzResults(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err = ledger.EncodeResults(first)
+		b, err = ledger.EncodeResults(first, 3)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -113,7 +113,7 @@ func TestCommandsStay(t *testing.T) {
 	} {
 		results = append(results, ledger.Result{Err: err})
 	}
-	if b, err = ledger.EncodeResults(results); err != nil {
+	if b, err = ledger.EncodeResults(results, 3); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := ledger.DecodeResults(f.Compare("results", b)); err != nil || !reflect.DeepEqual(got, results) {

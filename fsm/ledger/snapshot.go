@@ -97,7 +97,7 @@ func (f *Frozen) data(b *blocks) {
 		// Sort the accounts: their order in a shard depends on the order of commands.
 		list = f.accounts.sorted(i, list)
 		for _, a := range list {
-			b.record(secAccounts, a.encode)
+			b.record(secAccounts, func(w *codec.Writer) { a.encode(w, f.version) })
 		}
 	}
 	f.keys.each(func(k *keyRecord) { b.record(secKeys, k.encode) })
@@ -219,7 +219,7 @@ func (s *State) readData(of section, r *codec.Reader, upTo uint64) error {
 		s.tokens.Store(s.Tokens().with(k))
 	case secAccounts:
 		a := &Account{}
-		if a.decode(r); r.Err() != nil {
+		if a.decode(r, firstVersion); r.Err() != nil {
 			return r.Err()
 		}
 		s.accounts.Load().put(a)

@@ -7,8 +7,17 @@ package ledger
 //	1	entries, patches, maps, the cluster's id, policies, deletions, ticks, OpVersion
 //	2	OpRestore
 //	3	OpToken, OpRevoke, OpNote, OpRemove; Op.By in any
+//	4	amounts in nano-dollars; the entry types Chargeback and UsageReversal
+//
+// The version of an operation follows from its content. Whatever this program accepts
+// and a program of an earlier version refuses must raise it: the replicas of the earlier
+// version would skip the command, those of this program would apply it, and their states
+// would differ. Below version 4 a state is also written as before version 4: amounts in
+// micro-dollars in snapshots, backups, results and the running hash, so that the earlier
+// program can go on with it.
 const (
 	firstVersion   = 1
+	nanoVersion    = 4 // the first version whose amounts are nano-dollars
 	currentVersion = 3
 )
 
@@ -26,14 +35,26 @@ func (k OpKind) since() uint64 {
 	return firstVersion
 }
 
+// since returns the first version that has a type of entry.
+func (t EntryType) since() uint64 { return firstVersion }
+
+// version returns the first version that has the operation.
+func (o *Op) version() uint64 {
+	v := o.Kind.since()
+	if o.By != "" {
+		v = max(v, 3)
+	}
+	if o.Kind == OpEntry {
+		v = max(v, o.Type.since())
+	}
+	return v
+}
+
 // VersionOf returns the version of commands that the operations need.
 func VersionOf(ops []Op) uint64 {
 	v := uint64(firstVersion)
 	for i := range ops {
-		v = max(v, ops[i].Kind.since())
-		if ops[i].By != "" {
-			v = max(v, 3)
-		}
+		v = max(v, ops[i].version())
 	}
 	return v
 }
