@@ -13,33 +13,32 @@ import (
 	"quorate/cluster/storage"
 )
 
-// Recovery is how a cluster goes on that has lost its majority for good.
+// Recovery configures Recover.
 type Recovery struct {
 	DataDir string
-	With    []string   // ids of other nodes that are left, and recovered alike
-	NewFSM  func() FSM // each empty
+	With    []string   // ids of other remaining nodes, each recovered with the same set
+	NewFSM  func() FSM // returns an empty state machine
 	DryRun  bool       // report only; nothing is written to the directory
 }
 
-// Recovered says what a data directory holds, and who will be in the cluster.
+// Recovered is the contents of a data directory, and the recovered cluster.
 type Recovered struct {
 	NodeID    string
 	ClusterID string
-	Index     uint64 // last of the log; the node to recover from is the one with the highest term, then index
+	Index     uint64 // last of the log; recover from the node with the highest term, then index
 	Term      uint64
-	Epoch     uint64 // of the ownership map; of the next one when recovered
+	Epoch     uint64 // of the ownership map; after recovery that of the new one
 	Members   []raft.Server
-	Left      []raft.Server // of them, those that stay
-	Wait      time.Duration // a lease's length: how long recovering waits
+	Left      []raft.Server // those of Members that remain
+	Wait      time.Duration // how long Recover waits: a lease
 }
 
-// Recover makes this node, and those that it names, all there is of the cluster.
-// What the log holds is kept, whether it was committed or not. The epoch jumps
-// and nobody owns anything, so that no lease of before is good beside a later
-// one; the nodes that are gone count as removed, so that their data cannot come
-// back. It waits until no lease can be left that this node had a part in. The
-// node must not run. Its error wraps storage.ErrDataDir, storage.ErrEmpty
-// or ErrUnknownNode.
+// Recover reduces a cluster that has lost its majority for good to this node and those
+// in r.With. It keeps every entry of the log, committed or not. The epoch rises far and
+// no partition has an owner, so that no earlier lease is valid beside a later one; the
+// other nodes count as removed, so that their data cannot return. Recover then waits
+// until every lease that this node has granted or held has expired. The node must not
+// run. Its errors wrap storage.ErrDataDir, storage.ErrEmpty or ErrUnknownNode.
 func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 	id, err := storage.ReadNodeID(r.DataDir)
 	if err != nil {
@@ -134,7 +133,7 @@ func (out *Recovered) replay(d *storage.Dir, fsm FSM) error {
 		}
 		switch l.Type {
 		case raft.LogCommand:
-			_ = fsm.Apply(&l) // what became of it is in the state
+			_ = fsm.Apply(&l) // its result is in the state
 		case raft.LogConfiguration:
 			out.Members = raft.DecodeConfiguration(l.Data).Servers
 		}
@@ -147,13 +146,13 @@ func (out *Recovered) replay(d *storage.Dir, fsm FSM) error {
 	return nil
 }
 
-// recovering is a state machine whose snapshot is of the recovered cluster.
+// recovering is a state machine whose snapshots are those of the recovered cluster.
 type recovering struct {
 	FSM
 	left, gone []string
 }
 
-// Snapshot is raft.FSM.
+// Snapshot implements raft.FSM.
 func (r recovering) Snapshot() (raft.FSMSnapshot, error) {
 	r.State().Recover(r.left, r.gone)
 	return r.FSM.Snapshot()

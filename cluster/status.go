@@ -11,7 +11,7 @@ type Status struct {
 	Nodes  []NodeStatus // by id
 }
 
-// NodeStatus is one node of the cluster, whether it lives or not.
+// NodeStatus is a node of the cluster, alive or not.
 type NodeStatus struct {
 	ID, HTTP, Peer, Gossip string
 	State                  string // alive, suspect, left or dead
@@ -49,7 +49,7 @@ func (n *Node) Status() Status {
 		m := r.asMember()
 		p, _ := n.heardOf(id)
 		if m.state == "alive" && (!p.Answered || n.silence(&p) > n.cfg.Timing.Lost) {
-			m.state = "suspect" // our own pings notice before gossip does
+			m.state = "suspect" // pings notice before gossip does
 		}
 		nodes[id] = &NodeStatus{
 			ID: id, HTTP: m.HTTP, Peer: m.Peer, Gossip: m.gossip, State: m.state, AppliedIndex: p.Pong.AppliedIndex,
@@ -59,7 +59,7 @@ func (n *Node) Status() Status {
 	if f := n.raft.GetConfiguration(); f.Error() == nil {
 		for _, srv := range f.Configuration().Servers {
 			k := nodes[string(srv.ID)]
-			if k == nil { // never seen in this life
+			if k == nil { // not seen since this boot
 				k = &NodeStatus{ID: string(srv.ID), Peer: string(srv.Address), State: "dead"}
 				nodes[k.ID] = k
 			}
