@@ -7,21 +7,21 @@ import (
 	"quorate/limiter/replica"
 )
 
-// fallback is what this node knows, and has done, as a fallback node of a bucket that it
-// does not own.
+// fallback is what this node knows of a bucket that it does not own, and what it has
+// admitted of it in the place of the owner.
 type fallback struct {
-	limit  bucket.Limit // as it was decided by fallback by last
+	limit  bucket.Limit // at the last decision or report
 	mine   *replica.Fallback
 	others []receivedUsage // of other fallback nodes
 }
 
-// receivedUsage is another fallback node's usage and when it came.
+// receivedUsage is the usage of another fallback node, and when it arrived.
 type receivedUsage struct {
 	replica.FallbackUsage
 	at time.Duration
 }
 
-// usages returns the reports as they are at now.
+// usages returns all usage that is known, as it is at now.
 func (j *fallback) usages(now time.Duration) []replica.FallbackUsage {
 	if j == nil {
 		return nil
@@ -38,16 +38,16 @@ func (j *fallback) usages(now time.Duration) []replica.FallbackUsage {
 	return out
 }
 
-// DecideFallback decides a check though this node is not its owner, because nobody can
-// reach him: as a fallback, or when a majority is out of reach too as the
-// policy says. ok is false where it may not.
+// DecideFallback decides a check in the place of an owner that cannot be reached: as a
+// fallback node, or as the policy says if no majority can be reached either. ok is
+// false if this node may not decide.
 func (l *Local) DecideFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (ok bool) {
 	v := l.view.Load()
 	if v == nil {
 		return false
 	}
 	rule := l.cfg.Replication()
-	// Asked without the lock: whoever answers may be waiting for it, to adopt a map.
+	// Called without the lock: the answer may wait for an Adopt that needs it.
 	cut := !l.cfg.Leases.Majority()
 	if cut && rule.CutOff == bucket.Deny {
 		return false
@@ -57,8 +57,8 @@ func (l *Local) DecideFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Deci
 	defer sh.mu.Unlock()
 	now := l.now()
 	a := &fallbackAttempt{l: l, sh: sh, now: now, cut: cut, rule: rule, nodes: max(1, v.Nodes), sharers: 1}
-	// The owner fallback nodes where no copy answers, the first successor in his place.
-	// Anyone else who is asked may be one of many.
+	// The owner decides here if no copy answers, the first successor if the owner does
+	// not. Any other node may be one of many that decide.
 	if part, _, _ := v.part(l.cfg.Partition(c.Account)); part.Holders[0] != l.node && part.Holders[1] != l.node {
 		a.sharers = max(1, a.nodes-1)
 	}
@@ -66,7 +66,7 @@ func (l *Local) DecideFallback(c *bucket.Check, r *bucket.Ruling, d *bucket.Deci
 	return true
 }
 
-// fallbackAttempt is one check as a fallback node sees it.
+// fallbackAttempt is one check at a fallback node.
 type fallbackAttempt struct {
 	l       *Local
 	sh      *shard
@@ -74,7 +74,7 @@ type fallbackAttempt struct {
 	cut     bool
 	rule    bucket.Replication
 	nodes   int64
-	sharers int64 // who share a fallback's part
+	sharers int64 // how many nodes share one fallback's part
 }
 
 func (a *fallbackAttempt) decide(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision) {
@@ -137,7 +137,7 @@ func (a *fallbackAttempt) admit(s *replica.Fallback, look replica.FallbackBucket
 	}
 }
 
-// ownFallback returns this node's part in judging a bucket.
+// ownFallback returns the fallback of a bucket, with a part of this node's own.
 func (l *Local) ownFallback(sh *shard, id bucket.ID) *fallback {
 	j := l.fallbackOf(sh, id)
 	if j.mine == nil {
@@ -158,15 +158,16 @@ func (l *Local) fallbackOf(sh *shard, id bucket.ID) *fallback {
 	return j
 }
 
-// FallbackUsage is a fallback node's usage on its way.
+// FallbackUsage is what a fallback node has admitted of one bucket, on its way to the
+// holders.
 type FallbackUsage struct {
 	bucket.ID
 	Limit bucket.Limit
 	replica.FallbackUsage
 }
 
-// FallbackUsages returns what this node has admitted as a fallback node and the owners have
-// not absorbed yet.
+// FallbackUsages returns what this node has admitted as a fallback node and the owners
+// have not absorbed yet.
 func (l *Local) FallbackUsages() []FallbackUsage {
 	var out []FallbackUsage
 	for i := range l.parts {
@@ -187,8 +188,8 @@ func (l *Local) FallbackUsages() []FallbackUsage {
 	return out
 }
 
-// formerOwnerUsages returns what this node admitted as the owner of buckets that it owns no
-// more, and their owners do not know.
+// formerOwnerUsages returns what this node admitted as the owner of buckets that it no
+// longer owns, and that their owners do not know.
 func (l *Local) formerOwnerUsages(sh *shard, now time.Duration) (out []FallbackUsage) {
 	for id, h := range sh.tracked {
 		if _, role, _ := l.view.Load().part(l.cfg.Partition(id.Account)); role != remote {
@@ -207,15 +208,16 @@ func (l *Local) formerOwnerUsages(sh *shard, now time.Duration) (out []FallbackU
 	return out
 }
 
-// ReceiveUsage takes another fallback node's fallback usage, or this node's own, and returns how much of
-// it the owner has absorbed as far as this node knows. An owner absorbs it.
+// ReceiveUsage takes the usage of a fallback node, possibly of this one, and returns
+// how much of it the owner has absorbed as far as this node knows. The owner absorbs
+// it.
 func (l *Local) ReceiveUsage(t FallbackUsage) int64 {
 	sh := l.shard(t.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
 	p := l.cfg.Partition(t.Account)
-	// Without a lease somebody else may own it by now: it would absorb for nobody.
+	// Without a lease another node may own it by now, and would never hear of the usage.
 	v := l.view.Load()
 	if _, role, since := v.part(p); role == owner && l.cfg.Leases.Valid(p, now) {
 		o := &ownerAttempt{l: l, sh: sh, id: bucket.ID{Account: t.Account}, since: since, part: &v.Parts[p], rule: l.cfg.Replication()}
@@ -231,8 +233,8 @@ func (l *Local) ReceiveUsage(t FallbackUsage) int64 {
 	return 0
 }
 
-// record replaces what was known of the source's count. This node's own comes back
-// from others.
+// record replaces what was known of a source. This node's own usage comes back from
+// others and is ignored.
 func (j *fallback) record(r replica.FallbackUsage, now time.Duration) {
 	if j.mine != nil && j.mine.Source == r.Source {
 		return
@@ -246,10 +248,10 @@ func (j *fallback) record(r replica.FallbackUsage, now time.Duration) {
 		}
 	}
 	j.others = append(j.others, receivedUsage{r, now})
-	j.others = j.others[max(0, len(j.others)-replica.MaxSources+1):] // and its own
+	j.others = j.others[max(0, len(j.others)-replica.MaxSources+1):] // and its own one
 }
 
-// MarkAbsorbed notes how much of a count of this node's own the owner has absorbed.
+// MarkAbsorbed notes how much of this node's own usage the owner has absorbed.
 func (l *Local) MarkAbsorbed(t FallbackUsage, units int64) {
 	sh := l.shard(t.Account)
 	sh.mu.Lock()
@@ -262,7 +264,7 @@ func (l *Local) MarkAbsorbed(t FallbackUsage, units int64) {
 	}
 }
 
-// absorb adds a fallback node's fallback usage to the owner's bucket.
+// absorb adds the usage of a fallback node to the owner's bucket.
 func (o *ownerAttempt) absorb(t FallbackUsage, now time.Duration) {
 	l := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
 	left := o.l.entry(o.sh, t.ID)

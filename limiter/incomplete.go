@@ -8,12 +8,12 @@ import (
 	"quorate/limiter/replica"
 )
 
-// allIncomplete is of a partition of which no successor has a whole copy.
+// allIncomplete marks a partition without a whole copy at any successor.
 const allIncomplete = 1<<2 - 1
 
-// incompleteCopies returns which successors of a partition, which this node owned under the
-// map before, have no whole copy of it: all but those that had one then, in the same
-// life.
+// incompleteCopies returns the successors without a whole copy of a partition that
+// this node owned under the map before: all but those that had one then, in the same
+// boot.
 func (s *localView) incompleteCopies(node string, was *localView, p int) uint8 {
 	before, _, _ := was.part(p)
 	var out uint8
@@ -27,14 +27,14 @@ func (s *localView) incompleteCopies(node string, was *localView, p int) uint8 {
 	return out
 }
 
-// forgetAcks drops what successors acknowledged in lives that are over.
+// forgetAcks drops what successors acknowledged before they restarted.
 func (l *Local) forgetAcks(was, now *localView) {
 	if was == nil {
 		return
 	}
 	over := map[string]bool{}
 	for id, boot := range now.Boots {
-		// One that was no member for a while may have been a successor before it.
+		// A node that was no member for a while may have been a successor before.
 		if was.Boots[id] != boot {
 			over[id] = true
 		}
@@ -60,9 +60,9 @@ func (l *Local) forgetAcksOf(p int, node string) {
 	}
 }
 
-// Republish returns usage bounds of all that a successor must know of a partition
-// that this node owns, to be sent and confirmed as any others. What was never
-// published is far below its limit, and need not be known.
+// Republish returns usage bounds of all that a successor must know of a partition that
+// this node owns. A bucket that was never published is far below its limit, and need
+// not be known.
 func (l *Local) Republish(p int, node string) []UsageBound {
 	sh := &l.parts[p]
 	sh.mu.Lock()
@@ -87,7 +87,7 @@ func (l *Local) Republish(p int, node string) []UsageBound {
 	return out
 }
 
-// used returns what is owed of a bucket at now, by the rate it was left with.
+// used returns the use of a bucket at now, by the rate of its last touch.
 func (l *Local) used(sh *shard, id bucket.ID, now time.Duration) (use replica.Use) {
 	e := l.entry(sh, id)
 	if id.Algorithm == bucket.SlidingWindow {
@@ -100,8 +100,8 @@ func (l *Local) used(sh *shard, id bucket.ID, now time.Duration) (use replica.Us
 	return use
 }
 
-// MarkCopied notes that a successor has a whole copy of a partition, if the map is
-// still the one of the epoch.
+// MarkCopied notes that a successor has whole copies of partitions, if the map of the
+// epoch is in force.
 func (l *Local) MarkCopied(epoch uint64, partitions []int, node string) {
 	l.viewMu.Lock()
 	defer l.viewMu.Unlock()

@@ -1,10 +1,9 @@
-// Package limiter holds this node's buckets and routes checks to who may
-// decide them.
+// Package limiter holds this node's buckets and routes each check to the node that may
+// decide it.
 //
-// Local keeps the buckets of an account together behind the lock of its shard,
-// so that all the limits of a check are taken or none. Router asks the owner
-// of the account, once, and falls back to its successors in order when the
-// owner cannot be reached.
+// Local keeps all buckets of an account behind the lock of one shard, so a check takes
+// from all its limits or from none. Router asks the owner of the account. While the
+// owner cannot be reached its successors decide as fallback nodes.
 package limiter
 
 import (
@@ -70,7 +69,7 @@ func (c *Config) Validate() error {
 	return c.Reservations.Validate()
 }
 
-// Local is this node's buckets.
+// Local holds the buckets of this node.
 type Local struct {
 	cfg   Config
 	node  string               // cfg.Node
@@ -87,32 +86,38 @@ type Local struct {
 
 	FallbackUnits atomic.Uint64                 // units admitted as the fallback of owners
 	AbsorbedUnits atomic.Uint64                 // units that fallback nodes admitted and this owner has added
-	viewMu        sync.Mutex                    // held while the view is replaced
+	viewMu        sync.Mutex                    // held while the view is replaced; see shard for the order
 	changed       atomic.Pointer[chan struct{}] // closed at the next change of a role; nil: nothing waits for one
 }
 
+// shard holds the buckets of one partition.
+//
+// Lock order, across packages: the cluster's lock of ownership (held during Adopt),
+// Local.viewMu, shard.mu, Exchange.mu, sender.mu. Outbox.Publish takes the last two
+// with shard.mu held. Leases.Valid is called with viewMu or a shard.mu held and takes
+// no lock. Leases.Majority, which may block, is called without any.
 type shard struct {
 	mu        sync.Mutex
 	accounts  map[string]*accountBuckets  // nil: none; guarded by mu
-	tracked   map[bucket.ID]*tracked      // as owner; guarded by mu
-	copies    map[bucket.ID]*replica.Copy // of other owners'; guarded by mu
-	fallbacks map[bucket.ID]*fallback     // as a fallback node; guarded by mu
+	tracked   map[bucket.ID]*tracked      // buckets of this owner; guarded by mu
+	copies    map[bucket.ID]*replica.Copy // of other owners' buckets; guarded by mu
+	fallbacks map[bucket.ID]*fallback     // of other owners' buckets; guarded by mu
 	reserved  map[string]*reservation     // by id; guarded by mu
 }
 
-// accountBuckets is the buckets of one account.
+// accountBuckets holds the buckets of one account.
 type accountBuckets struct{ entries []entry }
 
-// entry is one bucket of an account. The value of its limit is not part of its
-// identity: a changed limit keeps what was used. A changed algorithm starts
-// anew.
+// entry is one bucket of an account. The value of the limit is not part of its
+// identity: use survives a change of the limit. A change of the algorithm begins
+// another bucket.
 type entry struct {
 	scope   string
 	unit    bucket.Unit
 	window  time.Duration
-	state   bucket.State   // of a sliding window only the rate and the instant of its last touch
-	spent   int64          // units ever taken of it
-	sliding *bucket.Window // of a sliding window; nil: it is a token bucket
+	state   bucket.State   // of a sliding window: only the rate and the instant of the last touch
+	spent   int64          // units ever taken
+	sliding *bucket.Window // nil: a token bucket
 }
 
 // NewLocal returns an empty set of buckets. It decides nothing as an owner before
@@ -126,8 +131,9 @@ func NewLocal(c Config) (*Local, error) {
 	return l, nil
 }
 
-// open begins a decision: what needs no bucket is decided. open is true when
-// buckets are to be asked. The error is that of waiting for c.MinIndex.
+// open begins a decision and decides what needs no bucket. It returns true if the
+// limits of the ruling are still to be decided. Its error is that of waiting for
+// c.MinIndex.
 func (l *Local) open(ctx context.Context, c *bucket.Check, d *bucket.Decision) (r bucket.Ruling, open bool, err error) {
 	if c.MinIndex > l.rules.Index() {
 		if err := l.rules.WaitIndex(ctx, c.MinIndex); err != nil {
@@ -150,8 +156,7 @@ const maxLimits = 8
 
 func (l *Local) shard(account string) *shard { return &l.parts[l.cfg.Partition(account)] }
 
-// evaluate decides over all limits and changes nothing. It returns the states at
-// now.
+// evaluate decides over all limits and changes nothing. It returns the states at now.
 func (l *Local) evaluate(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, states []bucket.State, now time.Duration) []bucket.State {
 	var have []entry
 	if account := sh.accounts[c.Account]; account != nil {
@@ -175,8 +180,8 @@ func (l *Local) evaluate(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *
 	return states
 }
 
-// commit takes from every bucket what an allowed check costs, and fills the
-// decision with how the limits stand.
+// commit takes the cost of an allowed check from every bucket, and fills in the status
+// of the limits.
 func (l *Local) commit(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, states []bucket.State) {
 	account := sh.accounts[c.Account]
 	var have []entry
@@ -201,7 +206,7 @@ func (l *Local) commit(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bu
 	case account != nil:
 		account.entries = have
 	case len(have) > 0:
-		// The check's strings are the caller's, who may write over them.
+		// The caller may overwrite the memory of the check's strings.
 		sh.addAccount(strings.Clone(c.Account), &accountBuckets{have})
 	}
 }
@@ -227,8 +232,8 @@ func find(have []entry, l *bucket.Scoped) *entry {
 	return nil
 }
 
-// usageOf returns what is used of a limit at now and how long cost must wait. Of a
-// sliding window the state holds no more than the units.
+// usageOf returns the use of a limit at now and how long cost must wait. For a sliding
+// window the state holds only the units.
 func usageOf(have []entry, l *bucket.Scoped, cost int64, now time.Duration) (s bucket.State, wait time.Duration) {
 	e := find(have, l)
 	if l.Algorithm == bucket.SlidingWindow {
@@ -246,8 +251,8 @@ func usageOf(have []entry, l *bucket.Scoped, cost int64, now time.Duration) (s b
 	return s, s.Wait(l.Limit, cost)
 }
 
-// put makes the bucket of a limit what it is after cost was taken. One of the
-// other algorithm is over.
+// put stores the state of a bucket after cost was taken. It replaces a bucket of the
+// other algorithm.
 func put(have []entry, l *bucket.Scoped, s bucket.State, cost int64) []entry {
 	e := find(have, l)
 	if e == nil {

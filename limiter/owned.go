@@ -7,33 +7,33 @@ import (
 	"quorate/limiter/replica"
 )
 
-// tracked is a bucket whose copies know of it.
+// tracked is a bucket that is published to copies.
 type tracked struct {
 	stream replica.Stream
-	wake   chan struct{} // closed when a copy has acknowledged; nil: nobody waits
+	wake   chan struct{} // closed when a copy has acknowledged; nil: no check waits
 }
 
-// UsageBound is a usage bound with the bucket that it is about.
+// UsageBound is the usage bound of one bucket.
 type UsageBound struct {
 	bucket.ID
 	Origin replica.OriginEpoch
 	replica.UsageBound
 }
 
-// Outbox sends usage bounds. It must not block, and is called with a lock held.
+// Outbox sends usage bounds. Publish must not block: it is called with a lock held.
 type Outbox interface {
 	Publish(s UsageBound)
 }
 
-// Try decides a check as owner, if this node is. Its outcomes are Decided, NotOwner and
-// Unreplicated; after the last, wake is closed when a copy has acknowledged.
+// Try decides a check if this node is the owner. Its outcomes are Decided, NotOwner
+// and Unreplicated; after Unreplicated, wake is closed when a copy has acknowledged.
 func (l *Local) Try(c *bucket.Check, r *bucket.Ruling, d *bucket.Decision) (Outcome, <-chan struct{}) {
 	p := l.cfg.Partition(c.Account)
 	sh := l.shard(c.Account)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := l.now()
-	// The role is read under the lock: who hands over takes every lock once.
+	// The role is read under the lock: an export takes it after the role has changed.
 	v := l.view.Load()
 	_, role, since := v.part(p)
 	if role != owner || !l.cfg.Leases.Valid(p, now) {
@@ -52,13 +52,13 @@ type ownerAttempt struct {
 	part  *Part
 	rule  bucket.Replication
 
-	others [replica.Copies]string // n successors, once known
+	others [replica.Copies]string // the first n are the successors, if known
 	n      int
 	known  bool
 }
 
-// take decides over all limits, makes sure that a copy knows of all, and then
-// commits all or none.
+// take decides over all limits, ensures that a copy covers each, and then commits all
+// or none.
 func (o *ownerAttempt) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.Decision, now time.Duration) (Outcome, <-chan struct{}) {
 	var room [maxLimits]bucket.State
 	states := o.l.evaluate(o.sh, c, limits, d, room[:0], now)
@@ -79,7 +79,7 @@ func (o *ownerAttempt) take(c *bucket.Check, limits []bucket.Scoped, d *bucket.D
 	return Decided, nil
 }
 
-// successors returns who keeps copies.
+// successors returns the nodes that keep copies.
 func (o *ownerAttempt) successors() []string {
 	if o.known {
 		return o.others[:o.n]
@@ -92,8 +92,9 @@ func (o *ownerAttempt) successors() []string {
 	return o.others[:o.n]
 }
 
-// ensureReplicated returns nil when copies know enough for every limit. Else it has published
-// what they lack, and returns what is closed when one has answered.
+// ensureReplicated returns nil if the copies cover the check in every limit. Otherwise
+// it has published what they lack, and returns a channel that is closed when one has
+// acknowledged.
 func (o *ownerAttempt) ensureReplicated(c *bucket.Check, limits []bucket.Scoped, states []bucket.State) <-chan struct{} {
 	var wake chan struct{}
 	for i := range limits {
@@ -126,7 +127,7 @@ func (o *ownerAttempt) ensureReplicated(c *bucket.Check, limits []bucket.Scoped,
 	return wake
 }
 
-// publish states a bucket that has passed what its copies know.
+// publish publishes a bucket if its use has passed the bound that the copies know.
 func (o *ownerAttempt) publish(l *bucket.Scoped, use bucket.State, cost int64) {
 	h := o.tracked(l)
 	if h == nil {
@@ -138,7 +139,7 @@ func (o *ownerAttempt) publish(l *bucket.Scoped, use bucket.State, cost int64) {
 	o.send(h, l, o.use(l, use), cost)
 }
 
-// spent returns the units ever taken of a bucket.
+// spent returns the units ever taken from a bucket.
 func (o *ownerAttempt) spent(l *bucket.Scoped) int64 {
 	if e := o.entry(l); e != nil {
 		return e.spent
@@ -157,7 +158,7 @@ func (o *ownerAttempt) entry(l *bucket.Scoped) *entry {
 // readers of a Window change nothing.
 var empty bucket.Window
 
-// use returns what is used of a bucket, with the sliding window as it is.
+// use returns the use of a bucket. A sliding window is not copied.
 func (o *ownerAttempt) use(l *bucket.Scoped, s bucket.State) replica.Use {
 	use := replica.Use{State: s}
 	if l.Algorithm != bucket.SlidingWindow {
@@ -178,7 +179,7 @@ func (o *ownerAttempt) send(h *tracked, l *bucket.Scoped, use replica.Use, cost 
 	}
 }
 
-// bucketID returns the bucket's id with strings that are nobody else's.
+// bucketID returns the bucket's id with strings of its own.
 func (o *ownerAttempt) bucketID(l *bucket.Scoped) bucket.ID { return clone(idOf(o.id.Account, l)) }
 
 func (o *ownerAttempt) tracked(l *bucket.Scoped) *tracked {
@@ -192,7 +193,7 @@ func (o *ownerAttempt) track(l *bucket.Scoped) *tracked {
 	return o.l.track(o.sh, idOf(o.id.Account, l))
 }
 
-// track returns what is kept of a bucket that copies know of.
+// track returns what is kept of a bucket that is published, and begins to keep it.
 func (l *Local) track(sh *shard, id bucket.ID) *tracked {
 	h := sh.tracked[id]
 	if h == nil {
@@ -206,7 +207,7 @@ func (l *Local) track(sh *shard, id bucket.ID) *tracked {
 	return h
 }
 
-// Acked notes that a copy has taken a usage bound over.
+// Acked notes that a copy holds a usage bound, and wakes the checks that wait for it.
 func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
 	sh := l.shard(id.Account)
 	sh.mu.Lock()
@@ -225,9 +226,8 @@ func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
 // nextSeq returns the number of the next usage bound.
 func (l *Local) nextSeq() uint64 { return l.sequence.Add(1) }
 
-// LowerBounds calls fn with what this owner of a partition goes by of its
-// copies: the successor owes at least so much of the bucket now, if it has not
-// restarted.
+// LowerBounds calls fn with what this owner of a partition assumes of its copies: each
+// holds at least that much use of the bucket now, if the node has not restarted.
 func (l *Local) LowerBounds(p int, fn func(id bucket.ID, node string, least bucket.State)) {
 	sh := &l.parts[p]
 	sh.mu.Lock()

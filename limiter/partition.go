@@ -2,20 +2,20 @@ package limiter
 
 import "quorate/limiter/bucket"
 
-// PartitionSnapshot is a partition that moves here, exactly as its owner left it.
+// PartitionSnapshot is a partition that moves, exactly as its owner left it.
 type PartitionSnapshot struct {
 	Partition    int
 	Buckets      []BucketSnapshot
 	Reservations []ReservationSnapshot
 }
 
-// ExportPartition returns all that the next owner of a partition must have, if this node
-// decides on it no more.
+// ExportPartition returns all that the next owner of a partition needs. It is final if
+// this node no longer decides on the partition.
 func (l *Local) ExportPartition(p int) PartitionSnapshot {
 	return PartitionSnapshot{Partition: p, Buckets: l.ExportBuckets(p), Reservations: l.exportReservations(p)}
 }
 
-// DropReservations forgets the reservations of partitions whose taker has them.
+// DropReservations forgets the reservations of partitions that their receiver has.
 func (l *Local) DropReservations(partitions []int) {
 	for _, p := range partitions {
 		sh := &l.parts[p]
@@ -28,9 +28,9 @@ func (l *Local) DropReservations(partitions []int) {
 	}
 }
 
-// ImportPartitions takes over partitions that move here and decides on them from now on.
-// It returns how many of them, from the first, this node has: the others are not
-// this map's moves.
+// ImportPartitions takes over partitions that move here and decides on them from now
+// on. It returns how many of them, from the first, this node has. The next one does
+// not move here by the map of the epoch.
 func (l *Local) ImportPartitions(epoch uint64, moves ...PartitionSnapshot) (has int) {
 	coming := make([]int, 0, len(moves))
 	for _, m := range moves {

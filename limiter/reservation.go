@@ -8,14 +8,14 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Reservations says how reservations are kept.
+// Reservations configures the reservations of a node.
 type Reservations struct {
-	TTL   time.Duration // how long one can be settled
-	Most  int64         // how many a node keeps; beyond, a check is allowed without one
+	TTL   time.Duration // how long a reservation can be settled
+	Most  int64         // how many a node keeps; a check beyond that is allowed without one
 	NewID func() string // returns an id that was never used, of at most bucket.MaxReservation bytes
 }
 
-// DefaultTTL and DefaultMost are what a node keeps unless told otherwise.
+// DefaultTTL and DefaultMost are the defaults of Reservations.
 const (
 	DefaultTTL  = 10 * time.Minute
 	DefaultMost = 1_000_000
@@ -29,13 +29,13 @@ func (r *Reservations) Validate() error {
 	return nil
 }
 
-// reservation is what an allowed check took, until it is settled and for as
-// long as a settlement could come again.
+// reservation is what an allowed check took. It is kept until it expires, settled or
+// not, because a settlement may be repeated.
 type reservation struct {
 	account string
 	taken   time.Duration
 	holds   []Hold
-	settled *bucket.Settlement // nil: not yet; not changed
+	settled *bucket.Settlement // nil: not yet; never changed
 }
 
 // Hold is what a reservation took from one bucket.
@@ -45,8 +45,8 @@ type Hold struct {
 	Units int64
 }
 
-// ReservationSnapshot is a reservation on its way to the next owner of its account. It must
-// not be changed.
+// ReservationSnapshot is a reservation on its way to the next owner of its account. It
+// must not be changed.
 type ReservationSnapshot struct {
 	ID      string
 	Account string
@@ -68,8 +68,8 @@ func (l *Local) exportReservations(p int) []ReservationSnapshot {
 	return out
 }
 
-// importReservations takes the reservations of a partition over, as long as there is
-// room and they can be settled.
+// importReservations takes over the reservations of a partition that can still be
+// settled, as many as there is room for.
 func (l *Local) importReservations(m PartitionSnapshot) {
 	sh := &l.parts[m.Partition]
 	sh.mu.Lock()
@@ -98,8 +98,8 @@ func (sh *shard) reserve(id string, r *reservation) {
 	sh.reserved[id] = r
 }
 
-// reserve remembers what a check took and returns the reservation's id, empty
-// when there is no room for one.
+// reserve remembers what a check took and returns the reservation's id, empty if there
+// is no room.
 func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, states []bucket.State) string {
 	if l.cfg.Reservations.NewID == nil || l.live.Load() >= l.cfg.Reservations.Most {
 		return ""
@@ -115,8 +115,8 @@ func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, stat
 	return id
 }
 
-// expire forgets the reservations that can be settled no more. The estimate
-// stands.
+// expire forgets the reservations that can no longer be settled. Their estimates
+// stand.
 func (l *Local) expire(sh *shard, now time.Duration) {
 	for id, r := range sh.reserved {
 		if now-r.taken >= l.cfg.Reservations.TTL {
@@ -130,10 +130,10 @@ func (l *Local) expire(sh *shard, now time.Duration) {
 // settlements it has made.
 func (l *Local) Reserved() (live int64, settled uint64) { return l.live.Load(), l.settlements.Load() }
 
-// Settle corrects the buckets of a reservation of this node's: by the tokens
-// used less those reserved, or, for a release, by all that it took. Said again
-// it changes nothing. ErrNotOwner: this node does not decide on the account now, and
-// whoever does may know the reservation.
+// Settle corrects the buckets of a reservation: by the tokens used less those
+// reserved, or for a release by all that the reservation took. A repetition changes
+// nothing. ErrNotOwner means that this node does not decide on the account now, and
+// its owner may know the reservation.
 func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 	sh := l.shard(s.Account)
 	sh.mu.Lock()
@@ -190,7 +190,7 @@ func correctAll(sh *shard, o *ownerAttempt, r *reservation, s *bucket.Settlement
 	}
 }
 
-// correct changes one bucket by delta, never to below nothing.
+// correct changes one bucket by delta, to no less than nothing.
 func correct(account *accountBuckets, l *bucket.Scoped, delta int64, taken, now time.Duration) bucket.State {
 	e := find(account.entries, l)
 	if l.Algorithm == bucket.SlidingWindow {

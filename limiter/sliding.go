@@ -7,8 +7,8 @@ import (
 	"quorate/limiter/replica"
 )
 
-// slide completes what a fallback node sees of a sliding window, and returns all that
-// counts of it; nil for a token bucket.
+// slide completes a fallback node's view of a sliding window, and returns all that
+// counts in it; nil for a token bucket.
 func (a *fallbackAttempt) slide(j *fallback, k *BucketSnapshot, look *replica.FallbackBucket) *bucket.Window {
 	if k.Algorithm != bucket.SlidingWindow {
 		return nil
@@ -28,7 +28,7 @@ func (a *fallbackAttempt) slide(j *fallback, k *BucketSnapshot, look *replica.Fa
 	return &all
 }
 
-// waitFor returns how long what counts must decay until cost has room.
+// waitFor returns how long the use must decay until cost has room.
 func waitFor(all *bucket.Window, look *replica.FallbackBucket, cost int64) time.Duration {
 	if all != nil {
 		return all.Wait(look.Limit, cost, look.Copy.At)

@@ -13,7 +13,7 @@ func clone(id bucket.ID) bucket.ID {
 	return id
 }
 
-// entry returns the bucket with an id, as it was left.
+// entry returns a bucket as it was touched last.
 func (l *Local) entry(sh *shard, id bucket.ID) entry {
 	if e := sh.find(id); e != nil {
 		return *e
@@ -25,7 +25,7 @@ func scopedOf(id bucket.ID) *bucket.Scoped {
 	return &bucket.Scoped{Limit: id.Limit(), Scope: id.Scope}
 }
 
-// setEntry makes a bucket what the entry's state or window and its total say.
+// setEntry stores the state, or the window, and the total of a bucket.
 func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	account := sh.accounts[id.Account]
 	if account == nil {
@@ -46,7 +46,7 @@ func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	}
 }
 
-// slid returns what was used of a sliding window.
+// slid returns the window, empty for a token bucket.
 func (e *entry) slid() (w bucket.Window) {
 	if e.sliding != nil {
 		w = *e.sliding
@@ -54,8 +54,8 @@ func (e *entry) slid() (w bucket.Window) {
 	return w
 }
 
-// snapshot returns all that this node knows of a bucket at now, from the time it
-// owned it and as a copy.
+// snapshot returns all that this node knows of a bucket at now: from the time when it
+// owned it, and from its copy.
 func (l *Local) snapshot(sh *shard, id bucket.ID, now time.Duration) BucketSnapshot {
 	left := l.entry(sh, id)
 	k := BucketSnapshot{
@@ -83,8 +83,7 @@ func (l *Local) snapshot(sh *shard, id bucket.ID, now time.Duration) BucketSnaps
 	return k
 }
 
-// window returns what counts of a sliding window at now, by what this node left and
-// by its copy.
+// window returns a sliding window at now: the larger of this node's own and its copy.
 func (sh *shard) window(id bucket.ID, left bucket.Window, now time.Duration) bucket.Window {
 	w := left.At(id.Limit(), now)
 	if c := sh.copies[id]; c != nil && c.Sliding != nil {
@@ -93,13 +92,13 @@ func (sh *shard) window(id bucket.ID, left bucket.Window, now time.Duration) buc
 	return w
 }
 
-// decay returns a state at now by the rate it was left with.
+// decay returns a state at now, by the rate of its last touch.
 func decay(s bucket.State, window, now time.Duration) bucket.State {
 	return s.Decay(bucket.Limit{Limit: max(1, s.Rate), Window: window}, now)
 }
 
-// StoreBound takes over a usage bound of an owner; ok is false for one that is not the
-// owner any more by what this node knows.
+// StoreBound stores a usage bound in the copy of its bucket. It returns false if the
+// sender is no longer the owner as far as this node knows.
 func (l *Local) StoreBound(s UsageBound) (ok bool) {
 	sh := l.shard(s.Account)
 	sh.mu.Lock()
@@ -122,15 +121,15 @@ func (l *Local) StoreBound(s UsageBound) (ok bool) {
 // BucketSnapshot is what one node knows of one bucket, on its way to the next owner.
 type BucketSnapshot struct {
 	bucket.ID
-	State    bucket.State   // At means nothing elsewhere
-	Sliding  *bucket.Window // of a sliding window, as Sent, and not changed; its State is nothing
-	Empty    time.Duration  // for how long it has been nothing
+	State    bucket.State   // At has no meaning at another node
+	Sliding  *bucket.Window // of a sliding window: Relative, never changed; its State is empty
+	Empty    time.Duration  // for how long nothing has been owed
 	Spent    int64          // units ever taken
 	Absorbed []replica.SourceTotal
-	Limit    bucket.Limit // of the fallback usage; zero without any
+	Limit    bucket.Limit // of Usages; zero without any
 	Usages   []replica.FallbackUsage
 
-	fork replica.Fork // from which on who fallback nodes by this counts
+	fork replica.Fork // where a fallback node that decides by this begins to count
 }
 
 // idle reports whether nothing is owed.
@@ -138,7 +137,7 @@ func (k *BucketSnapshot) idle() bool {
 	return k.State.Idle() && (k.Sliding == nil || k.Sliding.Units == bucket.Window{}.Units)
 }
 
-// window returns what counts of a sliding window at now, when it is known.
+// window returns the sliding window at now, of a snapshot that has just arrived.
 func (k *BucketSnapshot) window(now time.Duration) (w bucket.Window) {
 	if k.Sliding != nil {
 		w = k.Sliding.Absolute(now)
@@ -146,14 +145,14 @@ func (k *BucketSnapshot) window(now time.Duration) (w bucket.Window) {
 	return w.At(k.ID.Limit(), now)
 }
 
-// ExportBuckets returns all that this node knows of a partition's buckets. Once the
-// partition is being handed over that is final: every check of it has ended,
-// because each reads the role under the lock that Export takes.
+// ExportBuckets returns all that this node knows of the buckets of a partition. Once
+// the role is exporting that is final: a check reads the role under the lock that
+// ExportBuckets takes, so none is under way.
 func (l *Local) ExportBuckets(p int) []BucketSnapshot {
 	return l.ExportMatching(p, func(bucket.ID) bool { return true })
 }
 
-// ExportMatching is Export of those buckets that are wanted.
+// ExportMatching is ExportBuckets for the wanted buckets.
 func (l *Local) ExportMatching(p int, wanted func(bucket.ID) bool) []BucketSnapshot {
 	sh := &l.parts[p]
 	sh.mu.Lock()
@@ -183,7 +182,8 @@ func (l *Local) ExportMatching(p int, wanted func(bucket.ID) bool) []BucketSnaps
 		if j := sh.fallbacks[id]; j != nil {
 			k.Limit, k.Usages = j.limit, j.usages(now)
 		}
-		// What was taken while others decided by fallback counts even when it has come back here.
+		// What this owner took is reported even if it has come back: a fallback node may have
+		// counted beside it.
 		h := sh.tracked[id]
 		if !k.idle() || len(k.Usages) > 0 || h != nil && h.stream.HasUnabsorbed() {
 			out = append(out, k)
@@ -192,8 +192,8 @@ func (l *Local) ExportMatching(p int, wanted func(bucket.ID) bool) []BucketSnaps
 	return out
 }
 
-// MergeBucket joins what another node knows of a bucket to what this one knows. It
-// changes no bucket that this node decides on: Taken does.
+// MergeBucket merges what another node knows of a bucket into what this node knows. It
+// changes no bucket of an owner.
 func (l *Local) MergeBucket(k BucketSnapshot) {
 	sh := l.shard(k.Account)
 	sh.mu.Lock()
@@ -229,8 +229,8 @@ func (l *Local) mergeLocked(sh *shard, k BucketSnapshot, now time.Duration) {
 	}
 }
 
-// FinishRecovery ends the recovery of partitions, if the map is still the one of the
-// epoch: this node decides on them from now on, with all that was merged.
+// FinishRecovery ends the recovery of partitions, if the map of the epoch is in force:
+// this node decides on them from now on, with all that was merged.
 func (l *Local) FinishRecovery(epoch uint64, partitions []int) {
 	if l.Epoch() != epoch {
 		return
@@ -275,8 +275,8 @@ func (l *Local) installLocked(sh *shard, k BucketSnapshot) {
 				var missing int64
 				e.state, missing = h.stream.Absorb(replica.OwnedBucket{Limit: j.limit, Use: e.state, Empty: own.Empty, Spent: e.spent, Window: e.sliding}, r)
 				e.spent += missing
-				// For as long as these units take to come back the bucket was not empty: that
-				// time is not forgiven to the next one.
+				// The bucket was not empty while these units came back: that time is not
+				// forgiven to the next source.
 				own.Empty = max(0, own.Empty-bucket.State{Units: missing}.Reset(j.limit))
 			}
 		}

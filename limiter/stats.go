@@ -1,10 +1,10 @@
 package limiter
 
-// Stats is what a node keeps for replication.
+// Stats counts what a node keeps for replication.
 type Stats struct {
 	Streams   int   // buckets that are published to copies
 	Copies    int   // copies of other owners' buckets
-	Fallbacks int   // buckets that are, or were, decided in an owner's place
+	Fallbacks int   // buckets that this node has decided as a fallback node, or knows the fallback usage of
 	Ahead     int64 // the most units by which a bucket is ahead of its best copy
 }
 

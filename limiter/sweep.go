@@ -7,9 +7,9 @@ import (
 	"quorate/limiter/replica"
 )
 
-// Sweep drops what nothing depends on any more: buckets that owe nothing, what
-// copies and fallback nodes know of such, and reservations that can be settled no more.
-// It holds the lock of one shard at a time.
+// Sweep drops what nothing depends on: buckets that owe nothing, copies and fallback
+// usage of such, and reservations that can no longer be settled. It holds the lock of
+// one shard at a time.
 func (l *Local) Sweep() {
 	v := l.view.Load()
 	nodes := int64(1)
@@ -22,8 +22,8 @@ func (l *Local) Sweep() {
 		now := l.now()
 		l.expire(sh, now)
 		_, role, _ := v.part(i)
-		// Who may not be the owner any more must tell the next one what it took, even
-		// when nothing of it is left here: the other has given it back too.
+		// A node that may no longer be the owner must report what it took, even if nothing
+		// of it is left here: the next owner's bucket has decayed as well.
 		mine := role == owner && l.cfg.Leases.Valid(i, now)
 		sh.sweepAccounts(mine, now)
 		sh.sweepReplicas(nodes, now)
@@ -35,7 +35,7 @@ func (sh *shard) sweepAccounts(mine bool, now time.Duration) {
 	for id, account := range sh.accounts {
 		kept := account.entries[:0]
 		for _, e := range account.entries {
-			if !e.idle(now) || !mine && sh.untold(id, &e, now) {
+			if !e.idle(now) || !mine && sh.unreported(id, &e, now) {
 				kept = append(kept, e)
 			}
 		}
@@ -46,8 +46,9 @@ func (sh *shard) sweepAccounts(mine bool, now time.Duration) {
 	}
 }
 
-// untold reports whether what was taken of a bucket is still to be told.
-func (sh *shard) untold(account string, e *entry, now time.Duration) bool {
+// unreported reports whether use of a bucket is still to be reported to the next
+// owner.
+func (sh *shard) unreported(account string, e *entry, now time.Duration) bool {
 	if len(sh.tracked) == 0 || now-e.state.At > replica.RememberFor {
 		return false
 	}
@@ -80,7 +81,7 @@ func (sh *shard) sweepReplicas(nodes int64, now time.Duration) {
 	}
 }
 
-// find returns the bucket with an id, nil where there is none.
+// find returns the bucket with an id, or nil.
 func (sh *shard) find(id bucket.ID) *entry {
 	if account := sh.accounts[id.Account]; account != nil {
 		return find(account.entries, scopedOf(id))
@@ -88,7 +89,7 @@ func (sh *shard) find(id bucket.ID) *entry {
 	return nil
 }
 
-// id returns the name of an account's bucket.
+// id returns the bucket's id.
 func (e *entry) id(account string) bucket.ID {
 	id := bucket.ID{Account: account, Scope: e.scope, Unit: e.unit, Window: e.window}
 	if e.sliding != nil {
@@ -97,13 +98,13 @@ func (e *entry) id(account string) bucket.ID {
 	return id
 }
 
-// idle reports whether nothing is left of the bucket at now.
+// idle reports whether nothing is owed at now.
 func (e *entry) idle(now time.Duration) bool {
 	if e.sliding != nil {
 		return e.sliding.Use(bucket.Limit{Window: e.window}, now) == 0
 	}
-	// The rate of the last touch is the best known; a limit that has been
-	// lowered since only keeps the bucket a little longer.
+	// The rate of the last touch is all that is known here: after a limit was lowered
+	// the bucket is dropped as soon as it would have been empty by the old one.
 	lim := bucket.Limit{Limit: max(1, e.state.Rate), Window: e.window}
 	return e.state.Decay(lim, now).Idle()
 }

@@ -8,15 +8,15 @@ import (
 	"quorate/limiter/replica"
 )
 
-// Part is who holds one partition: its owner and the two successors that keep
-// copies, empty where nobody does.
+// Part names the holders of one partition: its owner and the two successors that keep
+// copies. A holder is empty where there is none.
 type Part struct {
 	Holders [3]string
-	Moving  bool // the owner hands it over to the first successor
+	Moving  bool // the owner hands it off to the first successor
 }
 
-// copies returns who keeps copies of what a node owns of the partition, in order:
-// all other holders. While it moves that is its former owner too.
+// copies returns the nodes that keep copies of what a node owns of the partition, in
+// order: all other holders. While the partition moves they include its former owner.
 func (p *Part) copies(node string) (ids [replica.Copies]string) {
 	n := 0
 	for _, id := range p.Holders {
@@ -36,13 +36,13 @@ type View struct {
 	Boots map[string]uint64 // of the members, by id
 }
 
-// Leases tells what this boot of this node holds, by the clock that the buckets
-// go by. It is asked at every check; calls may overlap.
+// Leases reports what this boot of this node holds, by the clock of the buckets. It is
+// called at every check; calls may overlap.
 type Leases interface {
 	// Valid reports whether the partition is held at the instant now. It must not
-	// block: it is asked with a lock held.
+	// block: it is called with a lock held.
 	Valid(partition int, now time.Duration) bool
-	// Majority reports whether a majority is reached at all. It may block.
+	// Majority reports whether this node reaches a majority. It may block.
 	Majority() bool
 }
 
@@ -50,24 +50,23 @@ type Leases interface {
 type role uint8
 
 const (
-	remote     role = iota // somebody else's
-	recovering             // ours by the map; what others know of it is being fetched
-	owner                  // ours to decide while the lease is valid
-	importing              // it moves to us, and its owner has not handed it over yet
-	exporting              // it moves away from us: we decide no more
+	remote     role = iota // another node owns it
+	recovering             // this node owns it, and is fetching what the others know
+	owner                  // this node decides while its lease is valid
+	importing              // it moves here, and its owner has not handed it off yet
+	exporting              // it moves away, and this node no longer decides
 )
 
-// Tasks are what the map in force asks of a node, by the other node: partitions of which it should
-// fetch what other nodes know, and partitions that it should hand over, by the
-// node to ask or to tell. A partition that nobody else knows is under "".
+// Tasks lists the outstanding work that the map in force gives this node: the
+// partitions of each kind, by the other node.
 type Tasks struct {
 	Epoch   uint64
-	Fetch   map[string][]int
-	Handoff map[string][]int
-	Copy    map[string][]int // of which the node has no whole copy yet
+	Fetch   map[string][]int // this node recovers, and the other may know something; "": no other does
+	Handoff map[string][]int // they move to the other node
+	Copy    map[string][]int // the other has no whole copy of them
 }
 
-// Adopt takes over a map and reports whether it is newer than the one before.
+// Adopt replaces the map and reports whether the new one is later.
 func (l *Local) Adopt(v *View) bool {
 	l.viewMu.Lock()
 	defer l.viewMu.Unlock()
@@ -103,15 +102,17 @@ func (l *Local) Adopt(v *View) bool {
 	return true
 }
 
-// stateCurrent reports whether nobody else can have decided on a partition since this node
-// did under the map before: this is the very next, or the lease by the former is good
-// still, for as long as which nobody else is given the partition. Else another node may have come to own it and have lost it again, under maps
-// that this one has never seen: what it knows then is old.
+// stateCurrent reports whether no other node can have decided on a partition since
+// this node did under the map before. That is so if the new map is the next one. It is
+// also so if the lease under the map before is valid: then no other node can have
+// owned the partition since. Otherwise another node may have owned the partition and
+// lost it again, under maps that this node has not seen, and what this node knows is
+// old.
 func (l *Local) stateCurrent(was *localView, v *View, p int) bool {
 	return was != nil && (v.Epoch == was.Epoch+1 || l.cfg.Leases.Valid(p, l.now()))
 }
 
-// Tasks returns what is still to be done. It is asked again until it is.
+// Tasks returns the work that is still outstanding.
 func (l *Local) Tasks() Tasks {
 	v := l.view.Load()
 	d := Tasks{Fetch: map[string][]int{}, Handoff: map[string][]int{}, Copy: map[string][]int{}}
@@ -148,18 +149,18 @@ func (l *Local) Tasks() Tasks {
 	return d
 }
 
-// nextRole returns a node's role in a partition after a new map.
+// nextRole returns the role of a node in a partition under a new map.
 func nextRole(node string, had role, now Part) role {
 	switch {
 	case now.Moving && now.Holders[0] == node:
-		// It is ours to decide until its taker is known to be there.
+		// This node decides until the receiver can.
 		if had == owner || had == exporting {
 			return had
 		}
 		return recovering
 	case now.Moving && now.Holders[1] == node:
 		if had == owner {
-			return owner // handed over under an earlier map
+			return owner // it was handed off under an earlier map
 		}
 		return importing
 	case now.Holders[0] != node:
@@ -170,7 +171,7 @@ func nextRole(node string, had role, now Part) role {
 	return recovering
 }
 
-// otherHolders lists who else may know something of a partition.
+// otherHolders lists the other nodes that may know something of a partition.
 func otherHolders(node string, parts ...Part) []string {
 	var ids []string
 	for _, p := range parts {
@@ -183,17 +184,18 @@ func otherHolders(node string, parts ...Part) []string {
 	return ids
 }
 
-// localView is a view with this node's roles in it. It is replaced, not changed.
+// localView is a View with this node's roles. It is replaced, never changed.
 type localView struct {
 	*View
 	roles      []role
-	since      []replica.OriginEpoch // under which map the role began
-	began      []time.Duration       // when it began here
-	incomplete []uint8               // of what this node owns: a bit for each successor whose copy is not whole
-	former     []Part                // of partitions that are being taken: who held them
+	since      []replica.OriginEpoch // the order of this owner among all that the partition had
+	began      []time.Duration       // when the role began, by this node's clock
+	incomplete []uint8               // of what this node owns: a bit for each successor without a whole copy
+	former     []Part                // of a partition that this node recovers: its holders before
 }
 
-// part returns who held a partition and what this node was to it.
+// part returns the holders of a partition, this node's role in it and the origin of
+// its usage bounds.
 func (s *localView) part(p int) (Part, role, replica.OriginEpoch) {
 	if s == nil || p >= len(s.Parts) {
 		return Part{}, remote, 0
@@ -209,8 +211,8 @@ func (s *localView) roleBegan(p int) time.Duration {
 	return s.began[p]
 }
 
-// changeRole changes the role in partitions from one to another, in those that still
-// have the first, if the map is still the one of the epoch.
+// changeRole gives this node the role to in the partitions in which it has the role
+// from, if the map of the epoch is in force.
 func (l *Local) changeRole(epoch uint64, from, to role, partitions ...int) {
 	l.viewMu.Lock()
 	defer l.viewMu.Unlock()
@@ -237,8 +239,8 @@ func (s *localView) movesAway(node string, p int) bool {
 	return s.Parts[p].Moving && s.Parts[p].Holders[0] == node
 }
 
-// BeginExport ends this node's deciding on partitions that move away from it, for good:
-// their taker is there. It reports whether the map is still the one of the epoch.
+// BeginExport makes this node stop deciding on partitions that move away, for good:
+// their receiver can decide. It reports whether the map of the epoch is in force.
 func (l *Local) BeginExport(epoch uint64, partitions []int) bool {
 	l.viewMu.Lock()
 	defer l.viewMu.Unlock()
@@ -257,25 +259,24 @@ func (l *Local) BeginExport(epoch uint64, partitions []int) bool {
 	return true
 }
 
-// Imported reports whether this node decides on a partition that moves to it: its
-// owner has handed it over.
+// Imported reports whether this node decides on a partition that moves here, because
+// its owner has handed it off.
 func (l *Local) Imported(p int) bool {
 	v := l.view.Load()
 	part, r, _ := v.part(p)
 	return r == owner && part.Moving && part.Holders[0] != l.node
 }
 
-// RecentOwner reports whether this node began to decide on a partition less than a while
-// ago: the lease may still be on its way.
+// RecentOwner reports whether this node became the owner of a partition a moment ago:
+// its lease may still be on the way.
 func (l *Local) RecentOwner(p int) bool {
 	v := l.view.Load()
 	_, r, _ := v.part(p)
 	return r == owner && l.now()-v.roleBegan(p) < arriveFor
 }
 
-// CanImport reports whether this node can decide on partitions that move to it as
-// soon as their owner has handed them over: it goes by the map of the epoch and
-// holds the lease.
+// CanImport reports whether this node can decide on partitions as soon as their owner
+// has handed them off: it goes by the map of the epoch and holds the leases.
 func (l *Local) CanImport(epoch uint64, partitions []int) bool {
 	v := l.view.Load()
 	if v == nil || v.Epoch != epoch {
@@ -290,11 +291,11 @@ func (l *Local) CanImport(epoch uint64, partitions []int) bool {
 	return true
 }
 
-// Importing reports whether a partition moves to this node and has not come yet;
-// Takes whether this node owns it and does not know all of it yet.
+// Importing reports whether a partition moves here and has not been handed off yet.
 func (l *Local) Importing(p int) bool { return l.role(p) == importing }
 
-// Recovering is described with Awaits.
+// Recovering reports whether this node owns a partition and does not know all of it
+// yet.
 func (l *Local) Recovering(p int) bool { return l.role(p) == recovering }
 
 func (l *Local) role(p int) role {
@@ -321,18 +322,18 @@ func (l *Local) RoleChanged() <-chan struct{} {
 	}
 }
 
-// idOf names the bucket of a limit.
+// idOf returns the id of the bucket of a limit.
 func idOf(account string, s *bucket.Scoped) bucket.ID {
 	return bucket.ID{Account: account, Scope: s.Scope, Unit: s.Unit, Algorithm: s.Algorithm, Window: s.Window}
 }
 
-// Part returns who holds a partition.
+// Part returns the holders of a partition.
 func (l *Local) Part(p int) Part {
 	part, _, _ := l.view.Load().part(p)
 	return part
 }
 
-// unplaced is a partition before any map. It is not changed.
+// unplaced is a partition before any map. It is never changed.
 var unplaced Part
 
 // Placement returns the holders of a partition by the map adopted last, and the epoch of
@@ -344,7 +345,7 @@ func (l *Local) Placement(p int) (*Part, uint64) {
 	return &unplaced, 0
 }
 
-// Epoch returns that of the map adopted last, 0 before any.
+// Epoch returns the epoch of the map in force, 0 before any.
 func (l *Local) Epoch() uint64 {
 	if v := l.view.Load(); v != nil {
 		return v.Epoch
@@ -355,13 +356,13 @@ func (l *Local) Epoch() uint64 {
 // Partitions returns how many partitions there are.
 func (l *Local) Partitions() int { return len(l.parts) }
 
-// HoldersOf returns who holds an account's partition.
+// HoldersOf returns the holders of an account's partition.
 func (l *Local) HoldersOf(account string) [3]string {
 	return l.Part(l.cfg.Partition(account)).Holders
 }
 
-// Incomplete counts the partitions of this node's that lack a whole copy at a
-// successor that they have, or could have.
+// Incomplete counts the partitions of this node that lack a whole copy at a successor
+// that they have, or could have.
 func (l *Local) Incomplete() (n int) {
 	v := l.view.Load()
 	if v == nil {
@@ -381,8 +382,8 @@ func (l *Local) Incomplete() (n int) {
 	return n
 }
 
-// ImportedSet returns, a bit a partition, of which this node decides because their
-// owner has handed them over; nil: of none.
+// ImportedSet returns the partitions that were handed off to this node and still move
+// by the map, a bit for each; nil: none.
 func (l *Local) ImportedSet() []byte {
 	v := l.view.Load()
 	if v == nil {

@@ -66,9 +66,9 @@ func (s State) Add(cost int64) State {
 	return s
 }
 
-// Wait returns how long from s.At until cost fits, were nothing else taken;
-// exact, rounded up to a nanosecond. It is 0 when cost fits now, and
-// meaningless when cost is above the burst.
+// Wait returns how long from s.At until cost fits if nothing else is taken, exactly,
+// rounded up to a nanosecond. It returns 0 when cost fits now; the result has no
+// meaning for a cost above the burst.
 func (s State) Wait(l Limit, cost int64) time.Duration {
 	if s.Room(l, cost) {
 		return 0

@@ -11,7 +11,7 @@ type Check struct {
 	Tokens   int64  // 0 to MaxCost
 	DryRun   bool   // decide without consuming
 	Reserve  bool   // give a reservation with an allowed decision; never with DryRun
-	MinIndex uint64 // the log index that who decides must have applied; 0: any
+	MinIndex uint64 // the log index that the deciding node must have applied; 0: any
 }
 
 // AskRole is the role in which a node is asked to decide a check.
@@ -47,8 +47,8 @@ func (c *Check) Cost(u Unit) int64 {
 // Reason is why a check was answered as it was.
 type Reason uint8
 
-// The reasons, in the order in which the rules are asked; UnknownModel is no
-// decision but an error the caller made.
+// The reasons, in the order of the rules. UnknownModel is not a decision but an error of
+// the caller.
 const (
 	OK Reason = iota
 	Suspended
@@ -104,22 +104,22 @@ type Decision struct {
 	Hit          int           // RateLimited: index in Limits of the longest wait, else -1
 	RetryAfter   time.Duration // RateLimited: the largest wait of the limits hit
 	NeverFits    bool          // RateLimited: the cost is above a limit's burst
-	Reservation  string        // OK and Reserve: to settle or release by; empty when there was no room for one
+	Reservation  string        // OK and Reserve: the id of the reservation; empty if there was no room for one
 	DecidedBy    string        // node id
-	Degraded     bool          // decided by someone other than the owner
+	Degraded     bool          // decided by a node that is not the owner
 	Index        uint64        // the deciding node's applied index
 }
 
 // MaxReservation is the longest id of a reservation, in bytes.
 const MaxReservation = 64
 
-// Settlement corrects or gives back what a reservation took.
+// Settlement corrects what a reservation took, or gives it back.
 type Settlement struct {
 	Account     string
 	Reservation string
 	Release     bool  // give requests and tokens back; Tokens and Amount do not count
-	Tokens      int64 // what was really used, 0 to MaxCost
-	Amount      int64 // micro-dollars recorded with it; only compared, to tell a repetition
+	Tokens      int64 // used in fact, 0 to MaxCost
+	Amount      int64 // micro-dollars recorded with it; compared only, to recognize a repetition
 }
 
 // Settled is what became of a Settlement.

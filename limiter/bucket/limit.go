@@ -1,11 +1,11 @@
-// Package bucket is one token bucket and the words used to ask about it.
+// Package bucket is one token bucket, one sliding window, and the vocabulary of a
+// check.
 //
-// A bucket holds what was used: whole units owed plus an exact fraction, the
-// rate at which that debt decays, and the monotonic instant it was last
-// touched. Arithmetic is in integers over a denominator of one window in
-// nanoseconds, so nothing drifts however long a bucket lives. The package is
-// pure: time is an argument, nothing here locks, allocates shared state or
-// does I/O.
+// A token bucket holds what was used: whole units owed plus an exact fraction, the
+// rate at which that debt decays, and the monotonic instant of the last touch.
+// Arithmetic is in integers over a denominator of one window in nanoseconds, so
+// nothing drifts. The package is pure: time is an argument, and nothing locks or does
+// I/O.
 package bucket
 
 import (
@@ -49,7 +49,7 @@ func ParseUnit(s string) (u Unit, ok bool) {
 	return 0, false
 }
 
-// Algorithm is how what was used comes back.
+// Algorithm is how use comes back.
 type Algorithm uint8
 
 // The algorithms. TokenBucket refills continuously: in any time t at most
@@ -90,7 +90,7 @@ type Limit struct {
 	Window    time.Duration // whole seconds, 1 s to MaxWindow
 }
 
-// Source says which rule a limit came from.
+// Source is the rule that a limit comes from.
 type Source uint8
 
 // The rules a limit can come from.

@@ -5,18 +5,18 @@ import "time"
 // Mode is how far an owner may be ahead of its copies.
 type Mode uint8
 
-// The modes of replication: Bounded by a slack, Sync not at all, Async without
-// end.
+// The modes of replication: Bounded by a slack, Sync not at all, Async without a
+// bound.
 const (
 	Bounded Mode = iota
 	Sync
 	Async
 )
 
-// CutOff is what a node does that no majority reaches.
+// CutOff is the policy of a node that reaches no majority.
 type CutOff uint8
 
-// What a node that is cut off admits: its Share of burst and rate, everything
+// A node that is cut off admits its Share of burst and rate, as much as the owner would
 // (Full), or nothing (Deny).
 const (
 	Share CutOff = iota
@@ -31,8 +31,8 @@ type Replication struct {
 	CutOff CutOff
 }
 
-// ID names one bucket. The value of its limit is not part of it: a changed
-// limit keeps what was used. A changed algorithm starts anew.
+// ID names one bucket. The value of its limit is not part of it: use survives a change
+// of the limit. A change of the algorithm begins another bucket.
 type ID struct {
 	Account   string
 	Scope     string
@@ -41,5 +41,5 @@ type ID struct {
 	Window    time.Duration
 }
 
-// Limit returns a limit of the bucket with no more in it than its name says.
+// Limit returns a limit with no more than the ID says.
 func (id ID) Limit() Limit { return Limit{Unit: id.Unit, Algorithm: id.Algorithm, Window: id.Window} }

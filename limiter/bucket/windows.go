@@ -2,28 +2,27 @@ package bucket
 
 import "time"
 
-// What follows compares and joins windows of one bucket as they are at one
-// instant. Their slots may begin at different instants, because they were
-// counted by different clocks: whoever rounds, rounds so that nothing is
-// forgotten too early.
+// The functions of this file compare and join windows of one bucket as of one instant.
+// Their slots may begin at different instants, because they were counted by different
+// clocks. Rounding never forgets a unit too early.
 
-// Relative returns the window, as it is at now, for a message: its Begin is relative
-// to the sending.
+// Relative returns the window at now for a message, with Begin relative to now.
 func (w Window) Relative(l Limit, now time.Duration) *Window {
 	w = w.At(l, now)
 	w.Begin -= now
 	return &w
 }
 
-// Absolute returns a window that was Sent, by the clock of who receives it at now: its
-// units leave as much later as the message took.
+// Absolute returns a Relative window that arrives at now, by the clock of its
+// receiver: its units leave later by the time that the message took.
 func (w Window) Absolute(now time.Duration) Window {
 	w.Begin += now
 	return w
 }
 
-// sums calls fn, from the newest slot to the oldest, with what two windows still
-// count when all that is older has left, and returns the window of its results.
+// sums calls fn, from the newest slot to the oldest, with the units that each of two
+// windows still counts when all older ones have left. It returns the window of the
+// results.
 func (w Window) sums(o *Window, fn func(a, b int64) int64) (out Window) {
 	var a, b, before int64
 	for i := range w.Units {
@@ -34,8 +33,8 @@ func (w Window) sums(o *Window, fn func(a, b int64) int64) (out Window) {
 	return out
 }
 
-// Larger returns what counts as much as each of the two windows at every instant
-// to come. An empty one has no say in when that is.
+// Larger returns a window that counts at least as much as each of the two at every
+// later instant. An empty window does not move its slots.
 func (w Window) Larger(o Window) Window {
 	switch (Window{}).Units {
 	case o.Units:
@@ -48,33 +47,32 @@ func (w Window) Larger(o Window) Window {
 	return out
 }
 
-// Smaller returns what counts no more than either of the two windows at any
-// instant to come.
+// Smaller returns a window that counts no more than either of the two at any later
+// instant.
 func (w Window) Smaller(o Window) Window {
 	out := w.sums(&o, func(a, b int64) int64 { return min(a, b) })
 	out.Begin = min(w.Begin, o.Begin)
 	return out
 }
 
-// Join returns the window with what the other counts too, each unit until it is a
-// window old at least. Its slots stay where they are: were they moved by every one
-// that joins, its own units might never leave.
+// Join returns the window with the units of the other added, each until it is at least
+// a window old. The slots of w stay where they are: if every join moved them, the
+// units of w might never leave.
 func (w Window) Join(o Window) Window {
 	if w.Units == (Window{}).Units {
 		return o
 	}
-	later := 0 // the other's slots end between two of this one's
+	later := 0 // the other's slots end between two of w's
 	if o.Begin > w.Begin {
 		later = 1
 	}
 	for i, n := range o.Units {
-		w.Units[max(0, i-later)] += n // of its newest all is of this one's newest too
+		w.Units[max(0, i-later)] += n // the newest slot of the other counts in the newest of w
 	}
 	return w
 }
 
-// Exceeds reports whether the window counts more than the other at some instant
-// to come.
+// Exceeds reports whether the window counts more than the other at some later instant.
 func (w *Window) Exceeds(o *Window) bool {
 	var a, b, before int64
 	for i := range w.Units {

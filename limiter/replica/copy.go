@@ -35,14 +35,14 @@ func (v Version) before(w Version) bool {
 // Copy is what a successor knows of one bucket.
 type Copy struct {
 	Version
-	State    bucket.State   // anchored when the usage bound arrived
-	Sliding  *bucket.Window // of a sliding window, likewise, and not changed; its State is nothing
+	State    bucket.State   // as of the arrival of the usage bound
+	Sliding  *bucket.Window // likewise, of a sliding window; never changed; its State is empty
 	Spent    int64
-	Absorbed []SourceTotal // of what fallback nodes admitted, what the owner has added
+	Absorbed []SourceTotal // what the owner has added of each source
 }
 
-// Apply replaces the copy by a usage bound that arrives at now, unless it holds a
-// later one.
+// Apply replaces the copy by a usage bound that arrives at now, and reports false if
+// the copy holds a later one or the same.
 func (c *Copy) Apply(v Version, s UsageBound, now time.Duration) bool {
 	if !c.before(v) {
 		return false
@@ -56,7 +56,7 @@ func (c *Copy) Apply(v Version, s UsageBound, now time.Duration) bool {
 	return true
 }
 
-// Idle reports whether nothing is owed at now by what the copy says.
+// Idle reports whether by the copy nothing is owed at now.
 func (c *Copy) Idle(window, now time.Duration) bool {
 	if c.Sliding != nil {
 		return c.Sliding.Use(bucket.Limit{Window: window}, now) == 0
@@ -64,7 +64,7 @@ func (c *Copy) Idle(window, now time.Duration) bool {
 	return decayed(c.State, window, now).Idle()
 }
 
-// Larger returns the state that owes more; both must be at one instant.
+// Larger returns the state that owes more. Both must be as of one instant.
 func Larger(a, b bucket.State) bucket.State {
 	if owesMore(a, b) {
 		return a

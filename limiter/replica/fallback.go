@@ -7,19 +7,19 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// SourceTotal is how many units a fallback node other than the owner has admitted of one
-// bucket, ever since the source began. A source is one fallback node's usage of one
-// bucket; the number is never used again.
+// SourceTotal is the number of units of one bucket that one source has admitted since
+// it began. A source is one node that counts apart: a fallback node, or an owner. Its
+// number is never used again.
 type SourceTotal struct {
 	Source uint64
 	Units  int64
 }
 
-// MaxSources bounds the sources that are remembered of one bucket. One that is
-// forgotten and comes again is absorbed twice, which only admits less.
+// MaxSources bounds the sources that are remembered of one bucket. A forgotten source
+// that comes again is absorbed twice, so the bucket admits less.
 const MaxSources = 1024
 
-// Union returns the larger of each source's counts: of the last MaxSources.
+// Union returns the larger total of each source, for the last MaxSources sources.
 func Union(a, b []SourceTotal) []SourceTotal {
 	out := append([]SourceTotal(nil), a...)
 	for _, c := range b {
@@ -41,7 +41,7 @@ func find(list []SourceTotal, source uint64) int {
 	return -1
 }
 
-// UnitsOf returns how many of the source's units a list has.
+// UnitsOf returns the total of a source, 0 if the list has none.
 func UnitsOf(list []SourceTotal, source uint64) int64 {
 	if i := find(list, source); i >= 0 {
 		return list[i].Units
@@ -49,22 +49,24 @@ func UnitsOf(list []SourceTotal, source uint64) int64 {
 	return 0
 }
 
-// FallbackUsage is a fallback node's usage, on its way to the owner and the other fallback nodes.
+// FallbackUsage is what one source has admitted, on its way to the owner and the other
+// fallback nodes.
 type FallbackUsage struct {
 	SourceTotal
-	Age     time.Duration  // since the first unit that was not known to be absorbed
-	Fork    Fork           // what the fallback node knew of the owner then
-	Sliding *bucket.Window // of a sliding window, as Sent, and not changed: when the units were admitted
+	Age     time.Duration  // of the first unit that is not known to be absorbed
+	Fork    Fork           // what the source knew of the owner then
+	Sliding *bucket.Window // of a sliding window: when the units were admitted; Relative, never changed
 }
 
-// Fork is the usage bound that a fallback node went by: from there on two have counted.
+// Fork is the usage bound that a source decided by: from there on the owner and the
+// source count apart.
 type Fork struct {
-	Spent int64         // in all, by the owner's word; below 0: nothing was known
-	Units int64         // owed; below 0 where a part of what came back is a former owner's
-	Age   time.Duration // of the usage bound, since it arrived
+	Spent int64         // ever taken, by that bound; below 0: the source knew of none
+	Units int64         // owed; below 0 for a former owner, part of whose own units has come back
+	Age   time.Duration // since the bound arrived
 }
 
-// Pending returns the units of the reports that are not absorbed yet.
+// Pending returns the units of the usages that are not absorbed yet.
 func Pending(reports []FallbackUsage, absorbed []SourceTotal) int64 {
 	var n int64
 	for _, r := range reports {
@@ -80,23 +82,23 @@ func (r FallbackUsage) missing(absorbed []SourceTotal) int64 {
 	return r.Units
 }
 
-// Fallback is one fallback node's part of one bucket: what it may admit while the owner
-// cannot be reached, and what it has. Its methods must not overlap.
+// Fallback is one fallback node's part of one bucket: what it may admit while the
+// owner cannot be reached, and what it has admitted. Its methods must not overlap.
 type Fallback struct {
 	SourceTotal
-	Since      time.Duration   // of the first unit that is not known to be absorbed
-	fork       Fork            // its Age at Since
-	budget     bucket.State    // of the fallback
+	Since      time.Duration   // when the first unit that is not known to be absorbed was admitted
+	fork       Fork            // its Age is as of Since
+	budget     bucket.State    // of a fallback node that reaches a majority
 	share      bucket.State    // of a node that is cut off
-	shareBegun bool            // the share has its first debt
-	absorbed   int64           // of Units, absorbed
+	shareBegun bool            // the share has its part of the debt of the copy
+	absorbed   int64           // of Units
 	window     *fallbackWindow // of a sliding window
-	nodes      int64           // members when it was asked last
+	nodes      int64           // members at the last decision
 	sharers    int64           // likewise
 }
 
-// NewFallback returns a fallback node's part that has admitted nothing. The source's
-// number must be new.
+// NewFallback returns a part that has admitted nothing. The number of the source must
+// be new.
 func NewFallback(source uint64) *Fallback { return &Fallback{SourceTotal: SourceTotal{Source: source}} }
 
 // fallbackWindow is what a fallback node has admitted of a sliding window.
@@ -105,10 +107,10 @@ type fallbackWindow struct {
 	limit bucket.Limit
 }
 
-// Part returns the limit of a fallback node's own: one of `of` parts of the rate, and a
-// burst of one of `burst` parts, at least one unit.
+// Part returns a fallback node's own limit: one of `of` parts of the rate, and one of
+// `burst` parts of the burst, at least one unit.
 func Part(l bucket.Limit, of, burst int64) bucket.Limit {
-	// The rate stays exact where the limit does not divide: the window grows.
+	// If the limit does not divide, the window grows: the rate stays exact.
 	p := l
 	p.Burst = max(1, l.Burst/burst)
 	if l.Limit%of == 0 {
@@ -119,23 +121,23 @@ func Part(l bucket.Limit, of, burst int64) bucket.Limit {
 	return p
 }
 
-// fallbackBurst is the part of a burst that a fallback may admit at once.
+// fallbackBurst is the part of a burst that a fallback node may admit at once.
 const fallbackBurst = 10
 
 // FallbackBucket is a bucket as a fallback node sees it.
 type FallbackBucket struct {
 	Limit   bucket.Limit
 	Copy    bucket.State   // at now
-	Pending int64          // units admitted by fallback nodes and not in the copy
-	Window  *bucket.Window // of a sliding window, at now: what counts by the copy and by all other fallback nodes; Copy says the units of all
+	Pending int64          // units of fallback nodes that are not in the copy
+	Window  *bucket.Window // of a sliding window, at now: the use by the copy and by the other fallback nodes; Copy has the units of all
 	Nodes   int64          // members of the cluster
-	Sharers int64          // how many share the fallback's part: 1 for the one that should fallback node
-	Fork    Fork           // what is known of the owner
+	Sharers int64          // how many nodes share one fallback's part: 1 for the node that should decide
+	Fork    Fork           // the usage bound that is known
 }
 
-// fallbackLimit returns the limit of a fallback's own part. Where nobody agrees on who
-// should fallback node, because messages are lost, all others together have as much as
-// the one that should: a small burst leaves nothing for each.
+// fallbackLimit returns the limit of a fallback node's own part. If messages are lost,
+// nodes may not agree on which of them should decide: all others together have one
+// part. Of a small burst that leaves nothing for each.
 func (j *FallbackBucket) fallbackLimit() bucket.Limit {
 	among := max(1, j.Sharers)
 	p := Part(j.Limit, j.Nodes*among, fallbackBurst*among)
@@ -145,9 +147,9 @@ func (j *FallbackBucket) fallbackLimit() bucket.Limit {
 	return p
 }
 
-// Fits reports whether the fallback has room for cost at now: in the copy with
-// all that is known to be missing in it, and in its own budget, which is never
-// granted again however often the owner comes and goes.
+// Fits reports whether cost has room at now: in the copy with all usage that is known
+// to be missing there, and in the node's own budget. The budget is never granted
+// again, however often the owner comes and goes.
 func (s *Fallback) Fits(j FallbackBucket, cost int64, now time.Duration) bool {
 	s.resize(j)
 	part := j.fallbackLimit()
@@ -156,8 +158,8 @@ func (s *Fallback) Fits(j FallbackBucket, cost int64, now time.Duration) bool {
 	return j.Copy.Add(j.Pending).Room(j.Limit, cost) && s.budget.Room(part, cost)
 }
 
-// resize rounds the budgets up when their denominator changes with the number
-// of members or of fallback nodes.
+// resize rounds the budgets up when the number of members or of sharers changes, and
+// with it their denominator.
 func (s *Fallback) resize(j FallbackBucket) {
 	if s.nodes == j.Nodes && s.sharers == j.Sharers {
 		return
@@ -170,15 +172,15 @@ func (s *Fallback) resize(j FallbackBucket) {
 	}
 }
 
-// Admit counts what Stand had room for.
+// Admit counts what Fits had room for.
 func (s *Fallback) Admit(j FallbackBucket, cost int64, now time.Duration) {
 	s.budget = s.budget.Add(cost)
 	s.count(j, cost, now)
 }
 
-// ShareFits reports whether a node that is cut off has room for cost at now in its
-// share, one of Nodes parts of burst and rate, which begins with as large a
-// part of the copy's debt.
+// ShareFits reports whether cost has room at now in the share of a node that is cut
+// off: one of Nodes parts of burst and rate. The share begins with the same part of
+// the debt of the copy.
 func (s *Fallback) ShareFits(j FallbackBucket, cost int64, now time.Duration) bool {
 	s.resize(j)
 	part := Part(j.Limit, j.Nodes, j.Nodes)
@@ -188,7 +190,7 @@ func (s *Fallback) ShareFits(j FallbackBucket, cost int64, now time.Duration) bo
 	}
 	if !s.shareBegun {
 		s.shareBegun = true
-		// What it admitted as a fallback, before it knew, is of its share.
+		// What the node admitted before it knew that it is cut off counts in its share.
 		s.share = bucket.State{Units: (j.Copy.Units+j.Pending+j.Nodes-1)/j.Nodes + s.budget.Units, At: now}
 	}
 	s.share = s.share.Decay(part, now)
@@ -196,8 +198,8 @@ func (s *Fallback) ShareFits(j FallbackBucket, cost int64, now time.Duration) bo
 	return s.share.Room(part, cost)
 }
 
-// shareWindow returns what counts at now of the share of a sliding window: one of Nodes
-// parts of what all others have admitted, and all that this fallback node has.
+// shareWindow returns the use of the share of a sliding window at now: one of Nodes
+// parts of what all others have admitted, and all that this node has.
 func (s *Fallback) shareWindow(j FallbackBucket, now time.Duration) bucket.Window {
 	w := j.Window.At(j.Limit, now).Part(j.Nodes)
 	if s.window != nil {
@@ -206,13 +208,13 @@ func (s *Fallback) shareWindow(j FallbackBucket, now time.Duration) bucket.Windo
 	return w
 }
 
-// AdmitShare counts what Share had room for.
+// AdmitShare counts what ShareFits had room for.
 func (s *Fallback) AdmitShare(j FallbackBucket, cost int64, now time.Duration) {
 	s.share = s.share.Add(cost)
 	s.count(j, cost, now)
 }
 
-// AdmitFull counts what a cut-off node admits when the policy says full.
+// AdmitFull counts what a node that is cut off admits if the policy is Full.
 func (s *Fallback) AdmitFull(j FallbackBucket, cost int64, now time.Duration) { s.count(j, cost, now) }
 
 func (s *Fallback) count(j FallbackBucket, cost int64, now time.Duration) {
@@ -229,8 +231,8 @@ func (s *Fallback) count(j FallbackBucket, cost int64, now time.Duration) {
 	}
 }
 
-// Wait returns how long from now, that of the last Stand or Share, until its part
-// has room for cost again.
+// Wait returns how long from now until the part has room for cost again. now is that
+// of the last Fits or ShareFits.
 func (s *Fallback) Wait(j FallbackBucket, cut bool, cost int64, now time.Duration) time.Duration {
 	if cut && j.Window != nil {
 		w, part := s.shareWindow(j, now), Part(j.Limit, j.Nodes, j.Nodes)
@@ -243,7 +245,8 @@ func (s *Fallback) Wait(j FallbackBucket, cut bool, cost int64, now time.Duratio
 	return s.budget.Wait(j.fallbackLimit(), cost)
 }
 
-// Usage returns what the owner must hear, and false when it has absorbed all.
+// Usage returns the usage that the owner must hear of, and false if it has absorbed
+// all.
 func (s *Fallback) Usage(now time.Duration) (FallbackUsage, bool) {
 	r := FallbackUsage{SourceTotal: s.SourceTotal, Age: now - s.Since, Fork: s.fork}
 	r.Fork.Age += r.Age
@@ -253,11 +256,11 @@ func (s *Fallback) Usage(now time.Duration) (FallbackUsage, bool) {
 	return r, s.Units > s.absorbed
 }
 
-// MarkAbsorbed notes how many of the units the owner has absorbed.
+// MarkAbsorbed notes how many units the owner has absorbed.
 func (s *Fallback) MarkAbsorbed(units int64) { s.absorbed = max(s.absorbed, min(units, s.Units)) }
 
-// Idle reports whether nothing is left to remember at now: all is absorbed, and
-// the budgets are whole again.
+// Idle reports whether nothing must be remembered at now: all is absorbed, and the
+// budgets are whole.
 func (s *Fallback) Idle(j FallbackBucket, now time.Duration) bool {
 	j.Sharers = max(1, s.sharers)
 	if s.window != nil && s.window.Use(s.window.limit, now) > 0 {
@@ -267,8 +270,8 @@ func (s *Fallback) Idle(j FallbackBucket, now time.Duration) bool {
 		s.share.Decay(Part(j.Limit, j.Nodes, j.Nodes), now).Idle()
 }
 
-// Empty returns for how long a bucket that was left in a state has owed nothing
-// by now.
+// Empty returns for how long a bucket has owed nothing by now. s is the state of the
+// last touch.
 func Empty(s bucket.State, window, now time.Duration) time.Duration {
 	if s.Idle() {
 		return max(0, now-s.At)
@@ -277,27 +280,28 @@ func Empty(s bucket.State, window, now time.Duration) time.Duration {
 	return max(0, now-s.At-left)
 }
 
-// OwnedBucket is an owner's bucket when something is absorbed.
+// OwnedBucket is an owner's bucket, to which usage is added.
 type OwnedBucket struct {
 	Limit  bucket.Limit
 	Use    bucket.State   // at now
 	Empty  time.Duration  // for how long it has owed nothing by now
-	Spent  int64          // in all
+	Spent  int64          // units ever taken
 	Window *bucket.Window // of a sliding window, at Use.At; Absorb adds to it
 }
 
-// Absorb adds a fallback node's usage to the owner's bucket, once: it returns the state
-// with what of the report was not in it yet, and how many units that were.
-// What both have admitted since the usage bound that the fallback node went by, less what
-// has come back since, is owed, and nothing above two bursts; a fallback node that knew
-// of no usage bound is forgiven what an empty bucket would have given back. What was
-// admitted of a sliding window counts for as long as if its owner had.
+// Absorb adds the usage of a source to the owner's bucket, once. It returns the new
+// state, and how many units were missing in it.
+//
+// Owed is what owner and source have admitted since the fork, less what has come back
+// since, and at most two bursts. A source that knew of no usage bound is forgiven what
+// an empty bucket would have given back. Units of a sliding window count for as long
+// as if the owner had admitted them.
 func (s *Stream) Absorb(o OwnedBucket, r FallbackUsage) (use bucket.State, missing int64) {
 	use = o.Use
 	if missing = r.missing(s.absorbed); missing == 0 {
 		return use, 0
 	}
-	// A new list: usage bounds under way share the old one.
+	// A new list, because usage bounds on their way share the old one.
 	s.absorbed, s.absorbedAt = Union(s.absorbed, []SourceTotal{r.SourceTotal}), use.At
 	if noHeal {
 		return use, missing
@@ -312,7 +316,7 @@ func (s *Stream) Absorb(o OwnedBucket, r FallbackUsage) (use bucket.State, missi
 	}
 	owed := use.Units + missing
 	if f := r.Fork; f.Spent > o.Spent {
-		// This owner began without a copy of what the fallback node knew.
+		// This owner began without a copy of what the source knew.
 		owed = f.Units + s.own.Units + missing - refill(o.Limit, f.Age)
 	} else if f.Spent >= 0 {
 		owed = min(owed, f.Units+o.Spent-f.Spent+missing-refill(o.Limit, f.Age))
@@ -323,8 +327,8 @@ func (s *Stream) Absorb(o OwnedBucket, r FallbackUsage) (use bucket.State, missi
 	return use, missing
 }
 
-// Absorbed returns what is in the bucket, by who admitted it: what was absorbed, and
-// what its owner took himself.
+// Absorbed returns what is in the bucket, by source: what was absorbed, and what its
+// owner admitted.
 func (s *Stream) Absorbed() []SourceTotal {
 	if s.own.Units == 0 {
 		return s.absorbed
@@ -332,6 +336,5 @@ func (s *Stream) Absorbed() []SourceTotal {
 	return Union(s.absorbed, []SourceTotal{s.own})
 }
 
-// Inherit begins the stream of a new owner: it knows what the copy says was
-// absorbed.
+// Inherit adds what a copy says was absorbed, for a new owner.
 func (s *Stream) Inherit(absorbed []SourceTotal) { s.absorbed = Union(s.absorbed, absorbed) }

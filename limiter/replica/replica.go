@@ -1,12 +1,12 @@
-// Package replica keeps the count of a bucket alive when its owner dies.
+// Package replica keeps the count of a bucket when its owner dies.
 //
-// The owner tells its copies an upper bound of what is used before it is used,
-// and admits only up to what a copy has acknowledged plus a slack: that slack
-// is all that a killed owner can cost. Who fallback nodes while the owner cannot be
-// reached counts what it admits apart, and the owner adds it later.
+// The owner sends its copies an upper bound of the use before the units are taken, and
+// admits only up to what a copy has acknowledged, plus a slack. That slack is all that
+// a killed owner can cost. A node that decides while the owner cannot be reached, a
+// fallback node, counts what it admits apart, and the owner adds it later.
 //
-// The package is pure: one bucket at a time, time is an argument, messages are
-// values. Instants are monotonic and local; only durations travel.
+// The package is pure: it handles one bucket at a time, time is an argument, messages
+// are values. Instants are monotonic and local; only durations travel.
 package replica
 
 import (
@@ -21,17 +21,18 @@ import (
 type Rule = bucket.Replication
 
 const (
-	// publishAhead is for how long a usage bound near the limit lasts.
+	// publishAhead is how long a usage bound near the limit lasts.
 	publishAhead = 150 * time.Millisecond
-	// resendAfter is after how long without an answer a usage bound is repeated.
+	// resendAfter is the time without an answer after which a usage bound is
+	// published again.
 	resendAfter = 30 * time.Millisecond
 )
 
 // slackUnits returns the slack of a limit, at least 1.
 func slackUnits(r Rule, l bucket.Limit) int64 { return max(1, l.Burst*r.Slack/100) }
 
-// slack returns how far use may be ahead of what a copy has acknowledged. Near
-// the limit it is nothing: what is exhausted must be known to be.
+// slack returns how far the use may be ahead of what a copy has acknowledged. Near the
+// limit that is nothing: a copy must know of a bucket that is used up.
 func slack(r Rule, l bucket.Limit, use bucket.State) int64 {
 	switch {
 	case r.Mode == bucket.Async:
@@ -42,12 +43,12 @@ func slack(r Rule, l bucket.Limit, use bucket.State) int64 {
 	return slackUnits(r, l)
 }
 
-// upperBound returns what is published for a bucket whose use is this: a little more,
-// so that a usage bound is not due at every check.
+// upperBound returns what is published for a use: a little more, so that not every
+// check publishes.
 func upperBound(r Rule, l bucket.Limit, use bucket.State, cost int64) bucket.State {
 	more := max(slackUnits(r, l), cost)
 	if l.Burst-use.Units-cost <= slackUnits(r, l) {
-		// There is no slack: what comes back until the answer is needed too.
+		// Without slack the bound must also hold what comes back until the answer arrives.
 		more = cost + refill(l, publishAhead) + 2
 	}
 	return use.Add(more)
@@ -63,8 +64,8 @@ func refill(l bucket.Limit, t time.Duration) int64 {
 	return int64(min(q, math.MaxInt64/4))
 }
 
-// decayed returns the state at now by the rate it was published with, whatever the
-// limit is meanwhile: that is how the copy decays it too.
+// decayed returns the state at now by the rate that was published with it, whatever
+// the limit is meanwhile: the copy decays by that rate too.
 func decayed(s bucket.State, window, now time.Duration) bucket.State {
 	if s.Rate == 0 {
 		return s

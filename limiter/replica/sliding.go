@@ -6,22 +6,22 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// A sliding window is published whole. What is to come counts in its newest slot, so
-// who admits in a later slot must state anew: a copy must not let go of a unit
-// before the owner would.
+// A sliding window is published whole. Units to come count in its newest slot. An owner
+// that admits in a later slot must publish again: a copy must not drop a unit earlier
+// than the owner.
 
-// windowAck is what one copy of a sliding window holds at least, and what it was
-// sent last.
+// windowAck is what one copy of a sliding window holds at least, and what was
+// published to it last.
 type windowAck struct{ least, published bucket.Window }
 
-// ahead returns use with cost more, less the units that need no copy.
+// after returns the window with cost more, without the units that need no copy.
 func (u Use) after(l bucket.Limit, cost, free int64) bucket.Window {
 	w := u.Window.At(l, u.At)
 	w.Units[0] += cost
 	return w.Less(free)
 }
 
-// windowReplicated is Covered of a sliding window with the first n successors.
+// windowReplicated is Replicated for a sliding window with the first n successors.
 func (s *Stream) windowReplicated(l bucket.Limit, use Use, cost, free int64, n int) bool {
 	then := use.after(l, cost, free)
 	for i := range s.acks[:n] {
@@ -35,8 +35,8 @@ func (s *Stream) windowReplicated(l bucket.Limit, use Use, cost, free int64, n i
 	return false
 }
 
-// knows reports whether the copy was told of use and cost more, but for the
-// units that it may be behind.
+// knows reports whether the use with cost more was published to the copy, but for the
+// units that the copy may be behind.
 func (a *ack) knows(l bucket.Limit, use Use, cost, behind int64) bool {
 	want := use.after(l, cost, behind)
 	if a.window == nil {
@@ -52,7 +52,7 @@ func (a *ack) publishWindow(l bucket.Limit, use Use, ahead int64) *bucket.Window
 		a.window = &windowAck{}
 		a.window.least.Begin = w.Begin
 	}
-	// What is sent may arrive, and replace what was acknowledged.
+	// What is published may replace what was acknowledged.
 	if a.window.least = a.window.least.At(l, use.At); !noSmallest {
 		a.window.least = a.window.least.Smaller(w)
 	}
@@ -60,7 +60,7 @@ func (a *ack) publishWindow(l bucket.Limit, use Use, ahead int64) *bucket.Window
 	return w.Relative(l, use.At)
 }
 
-// PendingWindow returns the units of the reports on a sliding window that are not
+// PendingWindow returns the units of the usages of a sliding window that are not
 // absorbed yet, as they count at now.
 func PendingWindow(l bucket.Limit, reports []FallbackUsage, absorbed []SourceTotal, now time.Duration) (all bucket.Window) {
 	all = all.At(l, now)
@@ -70,8 +70,8 @@ func PendingWindow(l bucket.Limit, reports []FallbackUsage, absorbed []SourceTot
 	return all
 }
 
-// window returns the last n units of a report on a sliding window, as they count
-// at now.
+// window returns the last n units of the usage of a sliding window, as they count at
+// now.
 func (r FallbackUsage) window(l bucket.Limit, n int64, now time.Duration) bucket.Window {
 	if r.Sliding == nil {
 		return bucket.Window{Begin: now, Units: [len(bucket.Window{}.Units)]int64{n}}
@@ -79,7 +79,7 @@ func (r FallbackUsage) window(l bucket.Limit, n int64, now time.Duration) bucket
 	return r.Sliding.Absolute(now).At(l, now).Newest(n)
 }
 
-// Aged returns the report after a while.
+// Aged returns the usage after a while.
 func (r FallbackUsage) Aged(l bucket.Limit, by time.Duration) FallbackUsage {
 	r.Age += by
 	if r.Sliding != nil {

@@ -6,49 +6,49 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Copies is how many successors hold a copy.
+// Copies is the number of successors that hold a copy.
 const Copies = 2
 
-// Stream is what the owner of one bucket knows of its copies. The zero Stream
-// is of a bucket that no copy knows. Its methods must not overlap.
+// Stream is what the owner of one bucket knows of its copies. The zero Stream is of a
+// bucket that was never published. Its methods must not overlap.
 type Stream struct {
 	acks        [Copies]ack
-	absorbed    []SourceTotal // what has been absorbed, by who admitted it
+	absorbed    []SourceTotal // by source
 	absorbedAt  time.Duration // when something was absorbed last
-	own         SourceTotal   // what this owner has admitted since it is known to copies
-	ownAbsorbed int64         // of that, what the next owner has absorbed
+	own         SourceTotal   // what this owner has admitted since the bucket was first published
+	ownAbsorbed int64         // of own, what the next owner has absorbed
 }
 
-// ack is what one copy holds at least.
+// ack is what one copy holds.
 type ack struct {
 	node      string
-	least     bucket.State // whatever of what was sent has arrived
-	published bucket.State // sent last
-	window    *windowAck   // of a sliding window: what it holds, and was sent, in truth
-	spent     int64        // likewise
-	seq       uint64       // its number
-	pending   bool         // not acknowledged yet
+	least     bucket.State // the copy holds this or more, whatever of what was sent has arrived
+	published bucket.State // last
+	window    *windowAck   // of a sliding window: both of these
+	spent     int64        // published last
+	seq       uint64       // of the bound published last
+	pending   bool         // that bound is not acknowledged yet
 }
 
-// UsageBound is what an owner tells a copy: an upper bound of what is used,
-// decaying from when it arrives. A later one replaces it.
+// UsageBound is an upper bound of the use of a bucket, from its owner to a copy. It
+// decays from its arrival on, and a later one replaces it.
 type UsageBound struct {
 	To       string
 	Seq      uint64
-	State    bucket.State   // At means nothing elsewhere
-	Sliding  *bucket.Window // of a sliding window, as Sent, and not changed; its State is nothing
-	Spent    int64          // units of the bucket that were ever admitted or absorbed
+	State    bucket.State   // At has no meaning at another node
+	Sliding  *bucket.Window // of a sliding window: Relative, never changed; its State is empty
+	Spent    int64          // units ever admitted or absorbed
 	Absorbed []SourceTotal
 }
 
-// Use is what is used of a bucket at an instant.
+// Use is the use of a bucket at an instant, State.At.
 type Use struct {
 	bucket.State
-	Window *bucket.Window // of a sliding window; its State says how many units count, and when
+	Window *bucket.Window // of a sliding window; State has the units that count
 }
 
-// alignAcks gives each successor its place and forgets those that are none any
-// more. successors must not be longer than Copies.
+// alignAcks orders the acks by successor and drops those of other nodes. successors
+// must not be longer than Copies.
 func (s *Stream) alignAcks(successors []string) {
 	for i := range s.acks {
 		if i >= len(successors) {
@@ -68,9 +68,8 @@ func (s *Stream) alignAcks(successors []string) {
 	}
 }
 
-// Replicated reports whether the owner may admit cost more on top of use, both at
-// the instant use.At: some copy has acknowledged enough. A bucket without
-// successors has nobody to wait for.
+// Replicated reports whether the owner may admit cost on top of use: some copy has
+// acknowledged enough, or there is no successor.
 func (s *Stream) Replicated(r Rule, l bucket.Limit, use Use, cost int64, successors []string) bool {
 	if noCopies || len(successors) == 0 || r.Mode == bucket.Async {
 		return true
@@ -95,13 +94,14 @@ func (s *Stream) Replicated(r Rule, l bucket.Limit, use Use, cost int64, success
 	return false
 }
 
-// Due reports whether a bucket that no copy knows should be published after use,
-// and spent units in all.
+// Due reports whether a bucket that was never published should be, after use, and
+// spent units ever.
 func Due(r Rule, l bucket.Limit, use bucket.State, spent int64) bool {
 	return !noCopies && (use.Units > publishThreshold(r, l, use) || spent > l.Burst/2)
 }
 
-// publishThreshold is how far use passes what was published before more is published.
+// publishThreshold returns how far the use passes the published bound before the next
+// one is published.
 func publishThreshold(r Rule, l bucket.Limit, use bucket.State) int64 {
 	if r.Mode != bucket.Async {
 		return slack(r, l, use) / 2
@@ -158,8 +158,8 @@ func (s *Stream) publish(a *ack, p *Publication, use Use, ahead int64) UsageBoun
 	}
 	bound := use.State
 	bound.Rate = p.Limit.Limit
-	// What is sent may arrive, and replace what was acknowledged: the copy owes the
-	// smaller of both, and after a change of the limit it may decay at either rate.
+	// What is published may replace what was acknowledged: the copy owes the smaller of
+	// both at least, and after a change of the limit it may decay at either rate.
 	if a.least = decayed(a.least, p.Limit.Window, now); !noSmallest {
 		rate := max(a.least.Rate, bound.Rate)
 		if owesMore(a.least, bound) {
@@ -171,7 +171,7 @@ func (s *Stream) publish(a *ack, p *Publication, use Use, ahead int64) UsageBoun
 	return UsageBound{To: a.node, Seq: a.seq, State: bound, Spent: p.Spent, Absorbed: s.Absorbed()}
 }
 
-// Forget drops what a node has acknowledged: it remembers nothing of it.
+// Forget drops what a node has acknowledged, because the node has forgotten it.
 func (s *Stream) Forget(node string) {
 	for i := range s.acks {
 		if s.acks[i].node == node {
@@ -193,8 +193,7 @@ func (s *Stream) Republish(node string, p *Publication) (b UsageBound, ok bool) 
 	return b, false
 }
 
-// Ahead returns by how many units use, at the instant use.At, is ahead of what
-// the better copy has acknowledged.
+// Ahead returns how many units use is ahead of what the better copy has acknowledged.
 func (s *Stream) Ahead(use Use, window time.Duration) int64 {
 	ahead := use.Units
 	for i := range s.acks {
@@ -223,13 +222,14 @@ func (s *Stream) LowerBounds(window, now time.Duration, fn func(node string, lea
 // Begin names the source of what this owner admits. The number must be new.
 func (s *Stream) Begin(source uint64) { s.own = SourceTotal{Source: source} }
 
-// Admitted counts what this owner has admitted: the next one starts from a copy,
-// and must hear of what the copy lacks.
+// Admitted counts what this owner has admitted. The next owner starts from a copy and
+// must hear of what the copy lacks.
 func (s *Stream) Admitted(cost int64) { s.own.Units += cost }
 
-// FormerOwnerUsage returns what a former owner reports, as a fallback node does, and false when the
-// next one knows all. Its bucket owed units when it was touched last, an age ago,
-// and spent in all: so the fork is the bucket without what this owner took.
+// FormerOwnerUsage returns the usage that a former owner reports, as a fallback node
+// does, and false if the next owner knows all of it. The bucket owed units at its last
+// touch, an age ago, and spent units were ever taken. The fork is the bucket without
+// what this owner admitted.
 func (s *Stream) FormerOwnerUsage(units, spent int64, age time.Duration) (FallbackUsage, bool) {
 	fork := Fork{Spent: max(0, spent-s.own.Units), Units: units - s.own.Units, Age: age}
 	return FallbackUsage{SourceTotal: s.own, Age: age, Fork: fork}, s.own.Units > s.ownAbsorbed
@@ -238,15 +238,15 @@ func (s *Stream) FormerOwnerUsage(units, spent int64, age time.Duration) (Fallba
 // HasUnabsorbed reports whether a former owner has something to report.
 func (s *Stream) HasUnabsorbed() bool { return s.own.Units > s.ownAbsorbed }
 
-// MarkAbsorbed notes how much of what the source admitted the next owner knows.
+// MarkAbsorbed notes how much of the source the next owner has absorbed.
 func (s *Stream) MarkAbsorbed(source uint64, units int64) {
 	if s.own.Source == source {
 		s.ownAbsorbed = max(s.ownAbsorbed, units)
 	}
 }
 
-// Acked notes that a copy holds the usage bound with the number. Only the last
-// one sent counts: an earlier one may have been replaced by then.
+// Acked notes that a copy holds the usage bound with the number. Only the one sent
+// last counts: an earlier one may have been replaced.
 func (s *Stream) Acked(node string, seq uint64) {
 	for i := range s.acks {
 		if a := &s.acks[i]; a.node == node && a.seq == seq && a.pending {
@@ -257,12 +257,12 @@ func (s *Stream) Acked(node string, seq uint64) {
 	}
 }
 
-// RememberFor is for how long a count that was absorbed is known again. Should it
-// come later, it is absorbed twice, which only admits less.
+// RememberFor is how long a source is remembered after it was absorbed. If it comes
+// later, it is absorbed twice, so the bucket admits less.
 const RememberFor = 10 * time.Minute
 
-// Idle reports whether nothing is left to remember of a bucket that owes nothing
-// at now: no copy holds anything and nothing absorbed will come again.
+// Idle reports whether nothing must be remembered, at now, of a bucket that owes
+// nothing: no copy holds anything, and no source that was absorbed will come again.
 func (s *Stream) Idle(window, now time.Duration) bool {
 	for i := range s.acks {
 		if w := s.acks[i].window; w != nil && w.published.Use(bucket.Limit{Window: window}, now) > 0 || !decayed(s.acks[i].published, window, now).Idle() {
