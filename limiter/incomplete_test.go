@@ -8,7 +8,7 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// adopts has n1 adopt the next map, with its members' lives.
+// adopts makes n1 adopt the next map, with the boots of its members.
 func (g *trio) adopts(p Part, nodes int64, lives map[string]uint64) {
 	g.epoch++
 	g.nodes[0].Adopt(&View{Epoch: g.epoch, Nodes: nodes, Parts: []Part{p}, Boots: lives})

@@ -40,7 +40,7 @@ func BenchmarkOwn(b *testing.B) {
 
 // TestOwnerThatMissedMapsRecoversItsPartition: while it was cut off, others may
 // have owned the partition and lost it again. It must not decide by what it knew,
-// nor state it: copies go by the later owner's epoch.
+// nor publish it: copies go by the later owner's origin.
 func TestOwnerThatMissedMapsRecoversItsPartition(t *testing.T) {
 	back, moving := holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3")
 	moving.Moving = true

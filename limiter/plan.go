@@ -28,7 +28,7 @@ func (w *Walk) planEntry(part *Part) {
 		switch {
 		case id == w.self:
 			// The fallback is this node itself: it asks by a relay first, like any. While
-			// a link is cut the leader may not hear of a handover, so the node that the
+			// a link is cut the leader may not hear of a handoff, so the node that the
 			// partition has moved to is asked too.
 			w.relay(part.Holders[0])
 			if part.Moving && part.Holders[1] != w.self {

@@ -162,7 +162,7 @@ func TestSlidingWindowTakesAllOrNone(t *testing.T) {
 	}
 }
 
-// Reservations move with their partition, as many as the taker keeps, and those
+// Reservations move with their partition, as many as the receiver keeps, and those
 // that can still be settled; one that comes twice is one.
 func TestReservationsThatMoveAreBounded(t *testing.T) {
 	limit := perMinute("llm", bucket.Tokens, 1000)

@@ -228,11 +228,11 @@ func TestANodeBehindItsLogRefusesNobody(t *testing.T) {
 }
 
 // A newer map begins a client's check anew, and not for ever. Who asks as another
-// node's judge follows the map it began by.
+// node's fallback follows the map it began by.
 func TestRouterPlansAnewByANewerMap(t *testing.T) {
 	for _, c := range []struct {
 		news  int
-		ask   bool // another node asks for a judge
+		ask   bool // another node asks for a fallback
 		asked int  // times of the owner
 		by    string
 	}{{0, false, 2, "n2"}, {2, false, 4, "n2"}, {9, false, 4, "n1"}, {9, true, 1, "n1"}} {

@@ -122,7 +122,7 @@ func TestPlannedMoveOfSlidingWindowsIsExact(t *testing.T) {
 	})
 }
 
-// What a fallback admits of a sliding window is added where it belongs, and
+// What a fallback node admits of a sliding window is added where it belongs, and
 // nothing that was there is lost; what has left the window is not owed.
 func TestFallbackUsageOfSlidingWindowsIsAdded(t *testing.T) {
 	g := newTrio(sliding(100))
@@ -132,7 +132,7 @@ func TestFallbackUsageOfSlidingWindowsIsAdded(t *testing.T) {
 	receive := func() {
 		for _, usage := range fallback.FallbackUsages() {
 			owner.ReceiveUsage(usage)
-			fallback.MarkAbsorbed(usage, owner.ReceiveUsage(usage)) // heard again it changes nothing
+			fallback.MarkAbsorbed(usage, owner.ReceiveUsage(usage)) // the second time it changes nothing
 		}
 	}
 	for i := range 8 {
@@ -160,7 +160,7 @@ func TestFallbackUsageOfSlidingWindowsIsAdded(t *testing.T) {
 	}
 }
 
-// A fallback sees what the owner has used, what other fallback nodes have admitted, and
+// A fallback node sees what the owner has used, what other fallback nodes have admitted, and
 // what it has itself, and says when there will be room.
 func TestFallbackSeesTheSlidingWindow(t *testing.T) {
 	g := newTrio(sliding(100))

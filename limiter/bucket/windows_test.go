@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Windows of different grids, told to another clock, compared and joined: at every
+// Windows of different grids, moved to another clock, compared and joined: at every
 // instant to come the result counts what it says.
 func TestWindowsAreJoinedForEveryInstantToCome(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

@@ -14,23 +14,22 @@ const (
 	maxPartition    = 1 << 22   // buckets and reservations of one partition
 )
 
-// piece is a part of what a partition's taker must have: all of it, where it
-// fits a message.
+// piece is a part of a partition that is handed off: all of it, if it fits a message.
 type piece struct {
 	limiter.PartitionSnapshot
-	at   int  // its number in the partition
-	last bool // the partition is whole
+	at   int  // its number within the partition
+	last bool // it is the last of the partition
 }
 
-// handoffBatch is a message of a handoff.
+// handoffBatch is one message of a handoff.
 type handoffBatch struct {
-	try  uint64 // pieces of one try belong together
+	try  uint64 // pieces of one attempt belong together
 	last []bool // by piece
 	body *writer
 }
 
-// add adds a piece, with as much of what is left of a partition as there is room
-// for, and cuts it off that. It reports whether that was all.
+// add moves as much of a partition into the batch as there is room for, as a piece,
+// and reports whether that was all.
 func (b *handoffBatch) add(at int, m *limiter.PartitionSnapshot) (last bool) {
 	size := b.body.Len()
 	known, reserved := newWriter(), newWriter()
@@ -72,18 +71,18 @@ func (r *reader) piece(partitions int) (p piece) {
 	return p
 }
 
-// incomingPartition is a partition of which not all pieces have come yet.
+// incomingPartition is a partition of which some pieces have arrived.
 type incomingPartition struct {
 	epoch, try uint64
-	next       int // the number of the piece that is missing
+	next       int // the number of the first piece that is missing
 	limiter.PartitionSnapshot
 }
 
-// importPieces takes over the partitions of which all pieces have come, and returns how
-// many pieces, from the first, it has kept.
+// importPieces imports the partitions of which all pieces have arrived. It returns how
+// many pieces, from the first, this node has kept.
 func (e *Exchange) importPieces(epoch, try uint64, pieces []piece) (n int) {
 	var moves []limiter.PartitionSnapshot
-	var ends []int // by move: how many pieces end with it
+	var ends []int // by partition: the number of pieces up to its last
 	for ; n < len(pieces); n++ {
 		m, ok := e.joinPiece(epoch, try, &pieces[n])
 		if !ok {
@@ -99,8 +98,8 @@ func (e *Exchange) importPieces(epoch, try uint64, pieces []piece) (n int) {
 	return n
 }
 
-// joinPiece joins a piece to those before it, and returns the partition when it is the
-// last. ok is false for a piece without those before it.
+// joinPiece joins a piece to those before it, and returns the partition with the last.
+// ok is false if a piece before it is missing.
 func (e *Exchange) joinPiece(epoch, try uint64, p *piece) (m limiter.PartitionSnapshot, ok bool) {
 	if p.at == 0 && p.last {
 		return p.PartitionSnapshot, true
@@ -109,7 +108,7 @@ func (e *Exchange) joinPiece(epoch, try uint64, p *piece) (m limiter.PartitionSn
 	defer e.mu.Unlock()
 	for p, c := range e.incoming {
 		if c.epoch != epoch {
-			delete(e.incoming, p) // the map has moved on
+			delete(e.incoming, p) // of an earlier map
 		}
 	}
 	c := e.incoming[p.Partition]

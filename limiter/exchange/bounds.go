@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// inFlight is how many messages of usage bounds to one node are under way at
-	// once; what comes meanwhile leaves together.
+	// inFlight is how many messages of usage bounds are under way to one node at once.
+	// The bounds that come meanwhile leave together.
 	inFlight = 2
-	// maxWaiting bounds the usage bounds that wait for one node; those beyond are
-	// dropped, and their owner publishes again.
+	// maxWaiting limits the usage bounds that wait for one node. Those beyond are
+	// dropped; the owner publishes again.
 	maxWaiting = 1 << 16
 )
 
@@ -24,11 +24,11 @@ type sender struct {
 	node string
 	wake chan struct{}
 
-	mu      sync.Mutex
+	mu      sync.Mutex           // the last in the order of locks
 	waiting []limiter.UsageBound // guarded by mu
 }
 
-// Publish is limiter.Outbox.
+// Publish is limiter.Outbox. It is called with the lock of a shard held.
 func (e *Exchange) Publish(s limiter.UsageBound) {
 	if to := e.sender(s.To); to != nil {
 		to.add(s)
@@ -61,7 +61,7 @@ func (s *sender) add(st limiter.UsageBound) {
 	}
 }
 
-// run sends what waits until ctx ends.
+// run sends the bounds that wait until ctx ends.
 func (s *sender) run(ctx context.Context) {
 	slots := make(chan struct{}, inFlight)
 	var wg sync.WaitGroup
@@ -81,8 +81,8 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// next waits for a slot and takes what waits by then; a slot that is not used
-// is given back.
+// next waits for a slot and takes what waits by then. It gives back a slot that is not
+// used.
 func (s *sender) next(slots chan struct{}, ctx context.Context) []limiter.UsageBound {
 	select {
 	case slots <- struct{}{}:
@@ -102,8 +102,8 @@ func (s *sender) next(slots chan struct{}, ctx context.Context) []limiter.UsageB
 	return batch
 }
 
-// send sends usage bounds and waits for what the node says, in as many messages as
-// they need. It reports whether the node has all of them.
+// send sends usage bounds, in as many messages as they need, and reports whether the
+// node has confirmed all.
 func (s *sender) send(ctx context.Context, batch []limiter.UsageBound) bool {
 	all := true
 	for len(batch) > 0 {
@@ -150,8 +150,7 @@ func (s *sender) sendSome(ctx context.Context, batch []limiter.UsageBound, body 
 	return all
 }
 
-// serveBounds takes usage bounds over and answers a byte for each: 1 where it
-// is a copy now.
+// serveBounds stores usage bounds and answers a byte for each: 1 if its copy has it.
 func (e *Exchange) serveBounds(r *reader) ([]byte, error) {
 	batch := codec.List(r.Reader, maxBatch, r.bound)
 	if err := r.End(); err != nil {

@@ -16,7 +16,7 @@ import (
 const (
 	maxBatch   = 4096               // usage bounds or fallback usage in a message
 	maxBuckets = 65536              // buckets in a message
-	maxTotals  = replica.MaxSources // fallback usage of one bucket
+	maxTotals  = replica.MaxSources // sources of one bucket
 	maxParts   = 65536              // partitions
 	maxScope   = bucket.MaxModel + 32
 	maxUnits   = math.MaxInt64 / 4 // of one bucket: sums stay in range
@@ -62,7 +62,7 @@ func (w *writer) partitions(list []int) {
 	}
 }
 
-// sliding writes a sliding window; nothing of a bucket that is none.
+// sliding writes a sliding window, and nothing for a token bucket.
 func (w *writer) sliding(id bucket.ID, s *bucket.Window) {
 	if id.Algorithm != bucket.SlidingWindow {
 		return
@@ -168,7 +168,7 @@ func (r *reader) id() bucket.ID {
 	return id
 }
 
-// sliding reads a sliding window; nil of a bucket that is none.
+// sliding reads a sliding window; nil for a token bucket.
 func (r *reader) sliding(id bucket.ID) *bucket.Window {
 	if id.Algorithm != bucket.SlidingWindow {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"quorate/limiter/replica"
 )
 
-// gen draws what nodes tell each other, within its bounds and up to them.
+// gen draws what nodes exchange, within its bounds and up to them.
 type gen struct{ t *rapid.T }
 
 func (g gen) int(least, most int64) int64 {
@@ -103,7 +103,7 @@ func (g gen) reserved() (r limiter.ReservationSnapshot) {
 	return r
 }
 
-// Whatever nodes tell each other is read as it was written.
+// What nodes exchange is read as it was written.
 func TestMessagesAreReadAsTheyWereWritten(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		g := gen{rt}

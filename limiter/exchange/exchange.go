@@ -1,10 +1,9 @@
-// Package exchange carries what owners, copies and fallback nodes of buckets tell each
-// other between nodes: usage bounds, fallback usage, what is known of a partition, and
-// partitions that are handed over.
+// Package exchange carries what nodes exchange of buckets: usage bounds, fallback
+// usage, what a node knows of a partition, and partitions that are handed off.
 //
-// The rules are the limiter's; here are the goroutines and the bytes. Nothing
-// is sent twice on purpose and nothing must arrive: whoever lacks an answer
-// publishes again.
+// Plan decides what is sent to which node and when; Exchange drives it with goroutines
+// and bytes. Nothing has to arrive: an owner without an answer publishes again, and a
+// task that has failed begins again at a later beat.
 package exchange
 
 import (
@@ -21,7 +20,8 @@ import (
 
 // Transport reaches other nodes. Calls may overlap.
 type Transport interface {
-	// Exchange has the node serve a message.
+	// Exchange sends a message to a node and returns its answer, that of Serve
+	// there.
 	Exchange(ctx context.Context, node string, message []byte) ([]byte, error)
 }
 
@@ -42,6 +42,10 @@ type Config struct {
 }
 
 // Exchange is one node's side. Its methods may overlap.
+//
+// mu and sender.mu come last in the order of locks that is written at the limiter's
+// shard: both are taken with the lock of a shard held. With mu held Exchange calls
+// only the Plan and Local.HoldersOf, which takes no lock.
 type Exchange struct {
 	Local     *limiter.Local
 	Transport Transport
@@ -62,13 +66,13 @@ type Exchange struct {
 	tries atomic.Uint64 // of handoffs
 
 	Bounds   atomic.Uint64 // sent
-	Messages atomic.Uint64 // sent with them
+	Messages atomic.Uint64 // that carried them
 	Lost     atomic.Uint64 // usage bounds that no copy confirmed
 	Lag      atomic.Int64  // nanoseconds from the last usage bound's sending to its confirmation
 }
 
-// New returns an exchange with a Local that publishes by it. It sends nothing
-// before Run.
+// New returns an exchange and the Local that publishes by it. It sends nothing before
+// Run.
 func New(c Config) (*Exchange, error) {
 	e := &Exchange{
 		Transport: c.Transport, Log: c.Log, node: c.Local.Node, now: c.Local.Now, kick: make(chan struct{}, 1),
@@ -80,7 +84,7 @@ func New(c Config) (*Exchange, error) {
 	return e, err
 }
 
-// Run works until ctx ends and all that it began has ended.
+// Run works until ctx ends, and until all goroutines that it has started have ended.
 func (e *Exchange) Run(ctx context.Context) {
 	e.mu.Lock()
 	e.ctx = ctx
@@ -103,7 +107,7 @@ func (e *Exchange) Run(ctx context.Context) {
 	}
 }
 
-// Wake begins the open tasks now: there is a new map.
+// Wake begins the open tasks at once, because there is a new map. It does not block.
 func (e *Exchange) Wake() {
 	select {
 	case e.kick <- struct{}{}:
@@ -111,7 +115,8 @@ func (e *Exchange) Wake() {
 	}
 }
 
-// spawn runs fn on a goroutine that Run waits for; false when it does not run.
+// spawn runs fn on a goroutine that Run waits for. It returns false if Run does not
+// run.
 func (e *Exchange) spawn(fn func(ctx context.Context)) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -63,7 +63,7 @@ func TestUsageBoundsThatAreLost(t *testing.T) {
 	})
 }
 
-// What a fallback node admits is told until the owner has absorbed it, and then no more.
+// What a fallback node admits is sent until the owner has absorbed it, and then no more.
 func TestFallbackUsageIsSentUntilItIsAbsorbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))
@@ -155,7 +155,7 @@ func TestHandoffIsExactAndKeepsReservations(t *testing.T) {
 	})
 }
 
-// A taker that cannot be reached leaves the owner the owner.
+// While the receiver of a handoff cannot be reached the owner stays the owner.
 func TestHandoffWaitsForTheReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))

@@ -11,35 +11,35 @@ import (
 	"quorate/limiter/codec"
 )
 
-// maxSlices bounds in how many parts a partition is fetched.
+// maxSlices is the most slices in which a partition is fetched.
 const maxSlices = 1 << 16
 
-// fetchRequest is what a new owner asks another node for: what it knows of partitions,
-// or one slice of the first, where that is too much for one answer.
+// fetchRequest asks for what a node knows of partitions, or for one slice of the first
+// partition if that is too much for one answer.
 type fetchRequest struct {
 	parts     []int
-	slice, of int // of: 0 for all of it
+	slice, of int // of: 0 for the whole
 }
 
-// fetchAnswer is the answer: what of the inquiry is in it.
+// fetchAnswer says how much of the request it answers.
 type fetchAnswer struct {
-	whole   int // partitions, from the first
-	slices  int // above 0: nothing is in it, the first partition must be asked for in so many slices
+	whole   int // how many partitions, from the first
+	slices  int // above 0: the answer is empty, and the first partition must be fetched in so many slices
 	buckets []limiter.BucketSnapshot
 }
 
-// fetch merges what a node knows of partitions, page by page. A node that does
-// not answer cannot be waited for.
+// fetch merges what a node knows of partitions, page by page, until one is not
+// answered.
 func (e *Exchange) fetch(ctx context.Context, s Step) {
 	q := fetchRequest{parts: s.Parts}
 	for len(q.parts) > 0 {
 		a, err := e.fetchPage(ctx, s, q)
 		switch {
 		case errors.Is(err, ErrMessage):
-			e.Log.Error("a node's copies cannot be read", "node", s.To, "partitions", len(q.parts), "err", err)
+			e.Log.Error("the answer of a node to a fetch cannot be read", "node", s.To, "partitions", len(q.parts), "err", err)
 			return
 		case err != nil:
-			e.Log.Warn("partitions are taken without one node's copies", "node", s.To, "partitions", len(q.parts), "err", err)
+			e.Log.Warn("partitions are recovered without what one node knows", "node", s.To, "partitions", len(q.parts), "err", err)
 			return
 		}
 		for _, k := range a.buckets {
@@ -84,7 +84,8 @@ func (e *Exchange) fetchPage(ctx context.Context, s Step, q fetchRequest) (a fet
 	return a, nil
 }
 
-// serveFetch answers with what this node knows of partitions, as many as fit.
+// serveFetch answers with what this node knows of partitions, as many as fit a
+// message.
 func (e *Exchange) serveFetch(r *reader) ([]byte, error) {
 	q := fetchRequest{parts: e.partitions(r)}
 	q.slice, q.of = int(r.IntIn(0, maxSlices-1)), int(r.IntIn(0, maxSlices))
@@ -102,7 +103,7 @@ func (e *Exchange) serveFetch(r *reader) ([]byte, error) {
 		}
 		if size := body.Len() - before; q.of == 0 && before+size > pageBytes {
 			body.Truncate(before)
-			if whole == 0 { // half full on average, so that no slice is too large
+			if whole == 0 { // half full on average, so that none is too large
 				slices = min(maxSlices, 2*(size/pageBytes+1))
 			}
 			break

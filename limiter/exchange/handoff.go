@@ -7,7 +7,8 @@ import (
 	"quorate/limiter/codec"
 )
 
-// canImport reports whether a taker can decide on partitions as soon as it has them.
+// canImport reports whether a receiver can decide on partitions as soon as it has
+// them.
 func (e *Exchange) canImport(ctx context.Context, s Step) bool {
 	w := newWriter()
 	w.Byte(kindCanImport)
@@ -27,7 +28,7 @@ func (e *Exchange) canImport(ctx context.Context, s Step) bool {
 	return r.IntIn(0, 1) == 1 && r.End() == nil
 }
 
-// serveCanImport answers 1 if this node could decide on the partitions, else 0.
+// serveCanImport answers 1 if this node could decide on the partitions, otherwise 0.
 func (e *Exchange) serveCanImport(r *reader) ([]byte, error) {
 	epoch := r.Uint()
 	parts := e.partitions(r)
@@ -43,8 +44,8 @@ func (e *Exchange) serveCanImport(r *reader) ([]byte, error) {
 	return w.Finish()
 }
 
-// sendHandoff hands over partitions, as many as fit a message, and returns how many
-// of them the taker has. One that is too large for a message goes in several.
+// sendHandoff sends partitions, as many as fit a message, and returns how many of them
+// the receiver has. A partition that is too large for one message goes in several.
 func (e *Exchange) sendHandoff(ctx context.Context, s Step) (given int) {
 	b := handoffBatch{try: e.tries.Add(1), body: newWriter()}
 	for _, p := range s.Parts {
@@ -67,8 +68,8 @@ func (e *Exchange) sendHandoff(ctx context.Context, s Step) (given int) {
 	return given + n
 }
 
-// sendBatch hands a batch over and returns how many partitions the taker has by
-// it, and whether it has taken all.
+// sendBatch sends a batch. It returns how many partitions the receiver has by it, and
+// whether the receiver has kept all pieces.
 func (e *Exchange) sendBatch(ctx context.Context, s Step, b *handoffBatch) (given int, all bool) {
 	message, err := b.message(s.Epoch)
 	if err != nil {
@@ -96,8 +97,7 @@ func (e *Exchange) sendBatch(ctx context.Context, s Step, b *handoffBatch) (give
 	return given, n == len(b.last)
 }
 
-// serveHandoff takes partitions over, in order, and answers how many pieces of them
-// it has.
+// serveHandoff imports partitions, in order, and answers how many pieces it has kept.
 func (e *Exchange) serveHandoff(r *reader) ([]byte, error) {
 	epoch, try := r.Uint(), r.Uint()
 	pieces := codec.List(r.Reader, e.Local.Partitions(), func() piece { return r.piece(e.Local.Partitions()) })

@@ -58,7 +58,7 @@ func (e *Exchange) sendUsageMessage(ctx context.Context, s Step, usages []limite
 	return r.End() == nil
 }
 
-// serveUsages hears usages and answers how much of each the owner has
+// serveUsages takes fallback usage and answers how much of each the owner has
 // absorbed.
 func (e *Exchange) serveUsages(r *reader) ([]byte, error) {
 	usages := codec.List(r.Reader, maxBatch, r.fallbackUsage)

@@ -59,7 +59,7 @@ func TestFallbackBudgetIsNeverGrantedAgain(t *testing.T) {
 	})
 }
 
-// A fallback sees the copy and all that is known to be missing in it.
+// A fallback node sees the copy and all that is known to be missing in it.
 func TestFallbackNeedsRoomInTheCopyToo(t *testing.T) {
 	l := perMinute(600)
 	for _, c := range []struct {
@@ -74,7 +74,7 @@ func TestFallbackNeedsRoomInTheCopyToo(t *testing.T) {
 	}
 }
 
-// Those who fallback node because nobody knows who should have one fallback's part
+// Nodes that decide because none knows which of them should have one fallback's part
 // together.
 func TestManyFallbacksShareOnePart(t *testing.T) {
 	j := fallbackBucket(perMinute(600), 3)
@@ -195,7 +195,7 @@ func TestAbsorbCountsEachUnitOnce(t *testing.T) {
 	}
 }
 
-// An owner and a fallback node who both go on from one usage bound, against one bucket that
+// An owner and a fallback node that both go on from one usage bound, against one bucket that
 // takes all that both admit: after the heal no less is owed than what both spent
 // since less what has come back, up to two bursts, and no more than by that one.
 func TestHealAgainstOneBucketOfAll(t *testing.T) {
@@ -315,7 +315,7 @@ func TestUnionAndPending(t *testing.T) {
 	}
 }
 
-// A former owner reports what he took until the next one knows it.
+// A former owner reports what it took until the next one knows it.
 func TestFormerOwnerReportsItsUsage(t *testing.T) {
 	s := &Stream{}
 	s.Begin(4)
