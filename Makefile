@@ -42,8 +42,8 @@ bench-replication: ## measure the cost of replication; needs wrk
 bench-ledger: ## measure the ledger: a million accounts in bulk, single entries, snapshots
 	@go test -count=1 $(WAIT) -v ./testing/bench -run TestLedger -ledger 1000000
 
-sim: ## simulate 4000 seeded runs of faults and check the bounds
-	go test -count=1 $(WAIT) -v ./testing/sim -run Bounds -seeds 4000
+sim: ## simulate 20,000 seeded runs of faults and check the bounds
+	go test -count=1 $(WAIT) -v ./testing/sim -run Bounds -seeds 20000
 
 owners: ## kill, freeze and move owners in clusters of real processes, 20 times each, and check the bounds
 	go test -count=1 $(WAIT) -v ./testing/e2e/owners -faults 20

@@ -6,6 +6,54 @@ import (
 	"quorate/limiter/bucket"
 )
 
+// shape is a bucket and how often it is checked.
+type shape struct {
+	limit, burst int64
+	window       time.Duration
+	every        time.Duration
+	cost         int64 // above 1: tokens
+}
+
+// tokenBuckets are in every run.
+var tokenBuckets = []shape{
+	{100, 100, 10 * time.Second, 35 * time.Millisecond, 1},     // hot
+	{10, 10, 10 * time.Second, 400 * time.Millisecond, 1},      // small
+	{20, 60, 10 * time.Second, 150 * time.Millisecond, 1},      // burst above the limit
+	{4000, 4000, 10 * time.Second, 200 * time.Millisecond, 90}, // tokens
+}
+
+// slidingWindows are those of which a run has two. A window of 3 s is over in the middle
+// of a fault, and one of 20 s lasts from before the faults until after the heal.
+var slidingWindows = []shape{
+	{60, 60, 3 * time.Second, 40 * time.Millisecond, 1},       // hot and short
+	{100, 100, 10 * time.Second, 70 * time.Millisecond, 1},    // hot
+	{8, 8, 5 * time.Second, 350 * time.Millisecond, 1},        // small
+	{60, 60, 20 * time.Second, 150 * time.Millisecond, 1},     // long
+	{2000, 2000, 6 * time.Second, 180 * time.Millisecond, 90}, // tokens
+	{1000, 1000, time.Second, 60 * time.Millisecond, 90},      // tokens, the shortest window
+}
+
+// traffic draws the buckets of a run.
+func (w *world) traffic() {
+	for _, s := range tokenBuckets {
+		w.bucket(s, bucket.TokenBucket)
+	}
+	for _, i := range w.rng.Perm(len(slidingWindows))[:2] {
+		w.bucket(slidingWindows[i], bucket.SlidingWindow)
+	}
+}
+
+func (w *world) bucket(s shape, algorithm bucket.Algorithm) {
+	l := bucket.Limit{Algorithm: algorithm, Limit: s.limit, Burst: s.burst, Window: s.window}
+	if s.cost > 1 {
+		l.Unit = bucket.Tokens
+	}
+	w.buckets = append(w.buckets, &bucketRun{
+		account: string(rune('a' + len(w.buckets))), every: s.every, cost: s.cost, reserve: s.cost > 1,
+		limits: []bucket.Scoped{bucket.NewScoped("llm", l, bucket.SourceTier)},
+	})
+}
+
 // bucketRun is one bucket and what was admitted of it.
 type bucketRun struct {
 	account string
@@ -39,7 +87,9 @@ func (a *admit) by(to time.Duration) int64 {
 	return a.units
 }
 
-// largest returns the largest limit in force in an interval.
+func (b *bucketRun) sliding() bool { return b.limits[0].Algorithm == bucket.SlidingWindow }
+
+// largest returns the largest limit in force since an instant.
 func (b *bucketRun) largest(from time.Duration) (burst, limit int64, window time.Duration) {
 	now := b.limits[0].Limit
 	burst, limit = now.Burst, now.Limit

@@ -209,18 +209,18 @@ func (w *world) kill(f *Fault) {
 // knows returns who knows as much of an owner's bucket as was promised.
 func (w *world) knows(b *bucketRun, owner *node, killed []int) (out []int) {
 	p := partition(b.account)
-	units := func(n *node) (u int64) {
+	units := func(n *node, in time.Duration) (u int64) {
 		for _, k := range n.local.ExportBuckets(p) {
 			if k.Account == b.account {
-				u = k.State.Units
+				u = used(&k, in)
 			}
 		}
 		return u
 	}
 	l := b.limits[0].Limit
-	need := units(owner) - max(1, l.Burst*5/100)
+	need := units(owner, apart(l.Window)) - max(1, l.Burst*5/100)
 	for _, n := range w.nodes {
-		if n != owner && n.alive && !slices.Contains(killed, n.index) && units(n)+1+l.Burst/50 >= need {
+		if n != owner && n.alive && !slices.Contains(killed, n.index) && units(n, 0)+1+l.Burst/50 >= need {
 			out = append(out, n.index)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"quorate/fsm/ledger"
+	"quorate/limiter"
 	"quorate/limiter/bucket"
 )
 
@@ -159,28 +160,64 @@ func (w *world) over(at time.Duration) time.Duration {
 	return at
 }
 
+// used returns the units of a bucket that a node knows of, as they will count in a while.
+func used(k *limiter.BucketSnapshot, in time.Duration) int64 {
+	if k.Sliding != nil {
+		return k.Sliding.Use(k.ID.Limit(), in)
+	}
+	return k.State.Units
+}
+
+// apart is how much later the last of two nodes lets go of a unit of a sliding window
+// than the first: their clocks differ.
+func apart(window time.Duration) time.Duration {
+	return time.Duration(float64(window) * 2 * (fast - 1))
+}
+
+// lacking is a bucket of which a copy has less than its owner goes by.
+type lacking struct {
+	owner *node
+	boot  uint64
+	copy  string
+	id    bucket.ID
+}
+
 // believed checks that each copy holds at least what its owner goes by.
 func (w *world) believed(n *node) {
 	for p := range Parts {
 		if !n.ownership.Held().Valid(p, n.clock()) {
 			continue
 		}
-		at := map[string]map[bucket.ID]bucket.State{}
+		at := map[string]map[bucket.ID]int64{}
 		n.local.LowerBounds(p, func(id bucket.ID, name string, least bucket.State) {
 			to := w.byID[name]
 			if least.Idle() || !to.alive || !slices.Contains(n.ownership.Map().Members, ledger.Member{ID: to.id, Boot: to.boot}) {
 				return // what was lost with an earlier boot is its own fault
 			}
 			if at[name] == nil {
-				at[name] = map[bucket.ID]bucket.State{}
+				at[name] = map[bucket.ID]int64{}
 				for _, k := range to.local.ExportBuckets(p) {
-					at[name][k.ID] = k.State
+					at[name][k.ID] = used(&k, 0)
 				}
 			}
 			// Clocks differ, and what is on its way lacks what came back meanwhile.
 			more := 1 + int64(0.06*float64(max(least.Rate, least.Units)))
-			if has := at[name][id]; has.Units+more < least.Units {
-				w.breaks("%s goes by %d units of %s at %s, which has %d", n.id, least.Units, id.Account, name, has.Units)
+			var grace time.Duration
+			if id.Algorithm == bucket.SlidingWindow {
+				more, grace = 0, apart(id.Window)
+			}
+			lack := lacking{n, n.boot, name, id}
+			since, lacks := w.lacking[lack]
+			has := at[name][id]
+			if has+more >= least.Units {
+				delete(w.lacking, lack)
+				return
+			}
+			if !lacks {
+				since, w.lacking[lack] = w.now, w.now
+			}
+			if w.now-since >= grace {
+				w.breaks("%s goes by %d units of %s at %s, which has %d", n.id, least.Units, id.Account, name, has)
 			}
 		})
 	}

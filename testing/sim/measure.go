@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -51,7 +52,11 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	case bucket.Async:
 		slack = burst
 	}
-	lasts := (min(to, f.Over) - f.Start).Seconds()
+	begins := f.Start
+	if b.sliding() {
+		begins = max(from, f.Start) // see ideal
+	}
+	lasts := (min(to, f.Over) - begins).Seconds()
 	interim := max(1, burst/10) + rate/n*lasts
 	others := burst/10 + rate/n*lasts // where nodes do not agree on who fallback nodes
 	share := max(1, burst/n) + rate/n*lasts
@@ -62,7 +67,7 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	// What was admitted too much since before the fault is paid back, but for what
 	// fallback nodes admitted beside an owner whose lease had not ended: nobody knows
 	// what he admitted of a bucket that was never published.
-	if excess := interim + others + float64(len(f.Nodes))*share; w.CutOff != bucket.Full && !w.forgotten(f) && from < f.Start && to > f.Over+time.Duration(excess/rate*float64(time.Second)) {
+	if excess := interim + others + float64(len(f.Nodes))*share; !b.sliding() && w.CutOff != bucket.Full && !w.forgotten(f) && from < f.Start && to > f.Over+time.Duration(excess/rate*float64(time.Second)) {
 		interim, others, share = max(1, burst/10)+rate/n*1.25*timing.OwnerLease.Seconds(), 0, 0
 	}
 	if w.CutOff == bucket.Deny {
@@ -148,16 +153,41 @@ func (w *world) measure() *Violation {
 
 func (v *Violation) above() float64 { return float64(v.Admitted) - v.Ideal - v.Bound }
 
+// fast is how much more than its own time a clock that is fast shows, at most. A
+// window that is a second long by such a clock is shorter in truth, and as much more
+// comes back.
+const fast = 1.011
+
+// ideal returns what a bucket may admit in an interval if no fault costs anything.
+//
+// Of a token bucket that is burst + rate x time. What was admitted too much before the
+// interval is owed in it, so what a fault has cost since it began counts at the end of
+// the interval, and is paid back later (bound).
+//
+// Of a sliding window it is the limit in any window, whatever its start: an interval as
+// long as several windows, or a part of one, is within so many of them. (The product is
+// stricter: room comes back up to a sixteenth of a window late.) What was admitted before
+// the interval is not in it, so a fault costs what it lets through within the interval:
+// what a killed owner had admitted and no copy knows (S, once), a fallback's burst and its
+// rate for as long as both the interval and the fault last (I), and likewise a share.
+// Nothing of it is paid back: the next windows are whole.
+func (b *bucketRun) ideal(from, to time.Duration) float64 {
+	burst, limit, window := b.largest(from)
+	passed := fast * float64(to-from) / float64(window)
+	if b.sliding() {
+		return float64(limit) * (1 + math.Floor(passed))
+	}
+	return float64(burst) + float64(limit)*passed
+}
+
 // interval checks every interval of a bucket that begins at an instant.
 func (w *world) interval(i int, admits []*admit, from time.Duration) (worst *Violation) {
 	b := w.buckets[i]
-	burst, limit, window := b.largest(from)
-	rate := float64(limit) / float64(window)
 	var sum int64
 	var pending []*admit // to be settled later than it was answered
-	var back []*admit    // of before, settled within the interval: that was given back
+	var back []*admit    // of before, settled within the interval: a token bucket gave that back
 	for _, a := range admits {
-		if a.asked < from && a.settled >= from {
+		if a.asked < from && a.settled >= from && !b.sliding() {
 			back = append(back, a)
 		}
 	}
@@ -169,8 +199,7 @@ func (w *world) interval(i int, admits []*admit, from time.Duration) (worst *Vio
 		if a.settled > a.answered {
 			pending = append(pending, a)
 		}
-		// Clocks that are fast by the drift refill faster.
-		ideal := float64(burst) + 1.011*rate*float64(a.answered-from)
+		ideal := b.ideal(from, a.answered)
 		if float64(sum) <= ideal {
 			continue
 		}

@@ -30,30 +30,12 @@ func Draw(seed uint64) Config {
 
 // Run makes one run. The same Config gives the same Result.
 func Run(c Config) Result {
-	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, alone: map[*node]*Fault{}, log: []*ledger.Map{{}}}
+	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, alone: map[*node]*Fault{}, lacking: map[lacking]time.Duration{}, log: []*ledger.Map{{}}}
 	w.nodes = make([]*node, 0, c.Nodes+3)
 	for range c.Nodes {
 		w.add()
 	}
-	for _, b := range []struct {
-		limit, burst int64
-		window       time.Duration
-		every        time.Duration
-		cost         int64
-	}{
-		{100, 100, 10 * time.Second, 35 * time.Millisecond, 1},     // hot
-		{10, 10, 10 * time.Second, 400 * time.Millisecond, 1},      // small
-		{20, 60, 10 * time.Second, 150 * time.Millisecond, 1},      // burst above the limit
-		{4000, 4000, 10 * time.Second, 200 * time.Millisecond, 90}, // tokens
-	} {
-		account := string(rune('a' + len(w.buckets)))
-		l := bucket.Limit{Limit: b.limit, Burst: b.burst, Window: b.window}
-		if b.cost > 1 {
-			l.Unit = bucket.Tokens
-		}
-		w.buckets = append(w.buckets, &bucketRun{account: account, every: b.every, cost: b.cost, reserve: b.cost > 1,
-			limits: []bucket.Scoped{bucket.NewScoped("llm", l, bucket.SourceTier)}})
-	}
+	w.traffic()
 	for _, n := range w.nodes {
 		n.start()
 	}

@@ -75,6 +75,7 @@ type world struct {
 	claims    [Parts]claim
 	broken    *Broken
 	unsettled []span
+	lacking   map[lacking]time.Duration // since when
 	alone     map[*node]*Fault
 
 	reservations int // given
