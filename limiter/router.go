@@ -114,47 +114,42 @@ func (r *Router) ask(ctx context.Context, s *Step, c *bucket.Check, d *bucket.De
 }
 
 // Settle settles a reservation at the owner of its account, and waits a while for a
-// partition that moves. Its error means that no node that could know the reservation
-// was reached.
-func (r *Router) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error) {
-	began := r.local.now()
+// partition that moves: it drives a SettleWalk. Its error means that no node that could
+// know the reservation was reached.
+func (r *Router) Settle(ctx context.Context, s *bucket.Settlement) (what bucket.Settled, err error) {
+	var w SettleWalk
+	what, err = bucket.SettledUnknown, errNoOwner
+	out, partition := Pending, r.local.cfg.Partition(s.Account)
+	changed := r.local.RoleChanged() // from before each round, so that no change is missed
 	for {
-		changed := r.local.RoleChanged()
-		what, err := r.settle(ctx, s)
-		if err == nil || r.local.now()-began >= arriveFor {
-			return what, err
-		}
-		if err := await(ctx, changed, settleEvery); err != nil {
-			return what, err
-		}
-	}
-}
-
-// settle asks the nodes that hold the account, in order, until one decides on it.
-func (r *Router) settle(ctx context.Context, s *bucket.Settlement) (what bucket.Settled, err error) {
-	err = errNoOwner
-	for _, id := range r.local.HoldersOf(s.Account) {
-		if id == "" {
+		part, _ := r.local.Placement(partition)
+		switch step := w.Next(r.local.now(), r.node, part, out); step.Do {
+		case AskNode:
+			what, err = r.askSettle(ctx, &step, s)
+		case SettleHere:
+			what, err = r.ServeSettle(ctx, s)
+		case AwaitPartition:
+			if err := await(ctx, changed, step.For); err != nil {
+				return what, err
+			}
+			changed, out = r.local.RoleChanged(), Pending
 			continue
+		default:
+			return what, step.Err(err)
 		}
-		if what, err = r.settleAt(ctx, id, s); err == nil {
-			return what, nil
-		}
+		out = OutcomeOf(err, nil)
 	}
-	return bucket.SettledUnknown, err
 }
 
 var errNoOwner = errors.New("no node owns the account now")
 
-func (r *Router) settleAt(ctx context.Context, id string, s *bucket.Settlement) (bucket.Settled, error) {
-	if id == r.node {
-		return r.ServeSettle(ctx, s)
-	}
-	ctx, cancel := context.WithTimeout(ctx, settleHop)
+// askSettle makes the step of asking another node to settle.
+func (r *Router) askSettle(ctx context.Context, step *Step, s *bucket.Settlement) (bucket.Settled, error) {
+	ctx, cancel := context.WithTimeout(ctx, step.For)
 	defer cancel()
-	what, err := r.peers.Settle(ctx, id, s)
+	what, err := r.peers.Settle(ctx, step.Node, s)
 	if err != nil {
-		return what, fmt.Errorf("settle at node %s: %w", id, err)
+		return what, fmt.Errorf("settle at node %s: %w", step.Node, err)
 	}
 	return what, nil
 }

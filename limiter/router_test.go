@@ -104,7 +104,7 @@ func TestRouterSettlesWhereItIsKnown(t *testing.T) {
 		g := c.group
 		g.part = holders4("n2", "n3", "n4")
 		r, now := g.router(), time.Duration(0)
-		g.local.now = func() time.Duration { now += 60 * time.Millisecond; return now }
+		g.local.now = func() time.Duration { now += 20 * time.Millisecond; return now }
 		got, err := r.Settle(t.Context(), &bucket.Settlement{Account: "a", Reservation: "r"})
 		if got != c.want || (err != nil) != c.fails || len(g.asked) < len(c.asked) || !slices.Equal(g.asked[:len(c.asked)], c.asked) || !c.fails && len(g.asked) > len(c.asked) {
 			t.Errorf("%s: %v, %v, asked %v", name, got, err, g.asked)

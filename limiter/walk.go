@@ -81,7 +81,7 @@ type Membership interface {
 	Relay(to string) string
 }
 
-// Action is what the driver of a Walk or an Attempt has to do next.
+// Action is what the driver of a Walk, an Attempt or a SettleWalk has to do next.
 type Action uint8
 
 // The actions. Those from Answer on end the walk or the attempt.
@@ -89,6 +89,7 @@ const (
 	AskNode          Action = iota // ask Step.Node in Step.Role, by the map of Step.Epoch, for Step.For
 	DecideAsOwner                  // make an Attempt here
 	DecideAsFallback               // decide here in the owner's place
+	SettleHere                     // settle at this node, if it is the owner
 	AwaitMap                       // wait for the map of Step.Epoch, at most Step.For
 	AwaitCopy                      // wait for a copy's acknowledgement, at most Step.For
 	AwaitPartition                 // wait for a role change, at most Step.For

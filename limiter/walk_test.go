@@ -37,7 +37,7 @@ func (s Step) String() string {
 		return fmt.Sprintf("await %s for %s", [...]string{"copy", "partition"}[s.Do-AwaitCopy], s.For)
 	}
 	return map[Action]string{
-		DecideAsOwner: "own", DecideAsFallback: "fall back", Answer: "answer", AnswerNotOwner: "not owner", AnswerUnavailable: "unavailable",
+		DecideAsOwner: "own", SettleHere: "settle", DecideAsFallback: "fall back", Answer: "answer", AnswerNotOwner: "not owner", AnswerUnavailable: "unavailable",
 		AnswerNotReady: "not ready", AnswerBehind: "behind", AnswerWouldWait: "would wait",
 	}[s.Do]
 }
