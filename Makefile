@@ -15,7 +15,7 @@ WAIT := -timeout 60m
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: certs new-certs help build dev test chaos chaos-bites soak bench bench-access bench-replication bench-ledger sim owners lifecycle lint fmt image up down clean
+.PHONY: certs new-certs help build dev test chaos chaos-bites soak bench bench-access bench-replication bench-ledger sim sim-bites owners lifecycle lint fmt image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-ledger: ## measure the ledger: a million accounts in bulk, single entries,
 
 sim: ## simulate 20,000 seeded runs of faults and check the bounds
 	go test -count=1 $(WAIT) -v ./testing/sim -run Bounds -seeds 20000
+
+sim-bites: ## take one protection of the product away at a time; the simulator must find each
+	go test -count=1 $(WAIT) -v ./testing/sim -run TestBites -bites
 
 owners: ## kill, freeze and move owners in clusters of real processes, 20 times each, and check the bounds
 	go test -count=1 $(WAIT) -v ./testing/e2e/owners -faults 20

@@ -251,7 +251,7 @@ func (w *world) settled() bool {
 
 // rests reports whether a node has nothing to do.
 func (w *world) rests(n *node, last *ledger.Map) bool {
-	if n.paused > w.now || n.leaving || !n.ready() || n.ownership.Epoch() != last.Epoch || w.Without != Counters && len(n.local.FallbackUsages()) > 0 {
+	if n.paused > w.now || n.leaving || !n.ready() || n.ownership.Epoch() != last.Epoch || len(n.local.FallbackUsages()) > 0 {
 		return false
 	}
 	d := n.local.Tasks()

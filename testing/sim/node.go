@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"quorate/cluster/ownership"
@@ -72,7 +71,7 @@ func (n *node) start() {
 
 func partition(account string) int { return int(account[0]-'a') % Parts }
 
-func (n *node) ready() bool { return n.w.Without == Restart || n.applied >= n.had }
+func (n *node) ready() bool { return n.applied >= n.had }
 
 // Ready is limiter.Membership, as Reachable and Relay are.
 func (n *node) Ready() bool { return n.ready() && n.ownership.Routes().EverHadQuorum() }
@@ -95,27 +94,11 @@ func (n *node) learn(upto int) {
 }
 
 // apply notes what the state machine has in force.
-func (n *node) apply() { n.ownership.Applied(n.named(n.w.log[n.applied]), n.ready()) }
-
-// named returns a map as the node takes it. Without Boot it names whichever boot
-// of the node is there.
-func (n *node) named(m *ledger.Map) *ledger.Map {
-	if n.w.Without != Boot {
-		return m
-	}
-	c := *m
-	c.Members = slices.Clone(m.Members)
-	for i := range c.Members {
-		if c.Members[i].ID == n.id {
-			c.Members[i].Boot = n.boot
-		}
-	}
-	return &c
-}
+func (n *node) apply() { n.ownership.Applied(n.w.log[n.applied], n.ready()) }
 
 // adopt takes over a map.
 func (n *node) adopt(m *ledger.Map) {
-	v := n.ownership.Adopt(n.named(m))
+	v := n.ownership.Adopt(m)
 	if v == nil {
 		return
 	}
@@ -164,9 +147,6 @@ func (n *node) ping(to *node, q ownership.Ping) {
 }
 
 func (n *node) answer(q ownership.Ping) *ownership.Pong {
-	if m := n.ownership.Map(); n.w.Without == Boot && m.Boot(q.From.ID) != 0 {
-		q.From.Boot = m.Boot(q.From.ID)
-	}
 	p := &ownership.Pong{Leaving: n.leaving, AppliedIndex: uint64(n.applied), CommandVersion: ledger.NewestVersion(), Imported: n.local.ImportedSet()}
 	n.ownership.Answer(&q, n.clock(), p)
 	return p
@@ -214,7 +194,7 @@ func (n *node) Relay(to string) string { return n.ownership.Routes().Relay(to) }
 type leases struct{ n *node }
 
 func (l leases) Valid(p int, now time.Duration) bool {
-	return l.n.w.Without == Lease || l.n.ownership.Held().Valid(p, now)
+	return l.n.ownership.Held().Valid(p, now)
 }
 
 func (l leases) Majority() bool { return l.n.ownership.Routes().Majority() }
@@ -224,9 +204,6 @@ type outbox struct{ n *node }
 
 func (o outbox) Publish(s limiter.UsageBound) {
 	n, to := o.n, o.n.w.byID[s.To]
-	if n.w.Without == Ack {
-		n.after(0, func() { n.acked(s) })
-	}
 	life := n.boot
 	n.w.send(n, to, func() {
 		if !to.local.StoreBound(s) {

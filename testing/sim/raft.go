@@ -156,20 +156,11 @@ func (w *world) lead() {
 	}
 	l.memory.Begin(l.n.clock())
 	v := l.n.view()
-	if w.Without == Drain {
-		for id, k := range v.Nodes {
-			k.Epoch = v.Map.Epoch
-			v.Nodes[id] = k
-		}
-	}
 	switch a := l.memory.Decide(v); {
 	case a.Join != nil:
 		n := w.byID[a.Join.ID]
 		w.commit(l, func() { n.member = true })
 	case a.Map != nil:
-		if w.Without == Drain {
-			a.Map.Drift = 0
-		}
 		w.propose(l, a.Map)
 	}
 }

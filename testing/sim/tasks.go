@@ -11,13 +11,11 @@ import (
 // exchangeBeat is the ticker of the exchange.
 func (n *node) exchangeBeat() {
 	n.after(exchange.BeatEvery, n.exchangeBeat)
-	if n.w.Without != Counters {
-		usages := n.local.FallbackUsages()
-		slices.SortFunc(usages, func(a, b limiter.FallbackUsage) int { // or a seed would not replay its run
-			return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Source, b.Source))
-		})
-		n.carryOut(n.plan.Beat(usages, n.local.HoldersOf))
-	}
+	usages := n.local.FallbackUsages()
+	slices.SortFunc(usages, func(a, b limiter.FallbackUsage) int { // or a seed would not replay its run
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Source, b.Source))
+	})
+	n.carryOut(n.plan.Beat(usages, n.local.HoldersOf))
 	n.startTasks()
 }
 
@@ -122,9 +120,7 @@ func (n *node) fetchBuckets(s exchange.Step) {
 		}
 		return func() (o exchange.Outcome) {
 			for _, k := range all {
-				if n.w.Without != Merge {
-					n.local.MergeBucket(k)
-				}
+				n.local.MergeBucket(k)
 			}
 			return o
 		}
@@ -158,11 +154,6 @@ func (n *node) export(s exchange.Step) {
 		all[i] = n.local.ExportPartition(p)
 	}
 	n.request(s, func(to *node) func() exchange.Outcome {
-		if n.w.Without == Exact {
-			for i, p := range s.Parts { // the receiver goes by what copies know
-				all[i] = limiter.PartitionSnapshot{Partition: p, Buckets: to.local.ExportBuckets(p)}
-			}
-		}
 		has := to.local.ImportPartitions(s.Epoch, all...)
 		to.w.logf("%s has %v from %s", to.id, s.Parts[:has], n.id)
 		return func() exchange.Outcome { return exchange.Outcome{Count: has} }

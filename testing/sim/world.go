@@ -20,34 +20,15 @@ import (
 // partition i % Parts.
 const Parts = 4
 
-// Without names one protection that a run goes without.
-type Without string
-
-// The protections that can be taken away.
-const (
-	Nothing  Without = ""
-	Lease    Without = "lease check"
-	Boot     Without = "boot named by activate"
-	Restart  Without = "grantor's wait after restart"
-	Drain    Without = "drain majority"
-	Ack      Without = "wait for the acknowledgement"
-	Smallest Without = "smallest of acknowledged and sent since"
-	Merge    Without = "merge of copies at a takeover"
-	Counters Without = "unabsorbed counters"
-	Exact    Without = "exact hand-over of a planned move"
-	Heal     Without = "heal formula"
-)
-
 // Config is one run.
 type Config struct {
-	Seed    uint64
-	Nodes   int
-	Without Without
-	Mode    bucket.Mode
-	CutOff  bucket.CutOff
-	Faults  []Kind // kinds to draw from; nil: all
-	Script  Script // nil: faults are drawn
-	Log     func(format string, args ...any)
+	Seed   uint64
+	Nodes  int
+	Mode   bucket.Mode
+	CutOff bucket.CutOff
+	Faults []Kind // kinds to draw from; nil: all
+	Script Script // nil: faults are drawn
+	Log    func(format string, args ...any)
 }
 
 // world is one run under way.
