@@ -13,6 +13,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -30,8 +31,15 @@ type Machine struct {
 	halted  chan error
 
 	applied atomic.Uint64
+	stamped atomic.Pointer[stamp]
 	mu      sync.Mutex
 	waiting map[*waiter]struct{} // guarded by mu
+}
+
+// stamp is a time of the log, and the time at which this machine reached it.
+type stamp struct {
+	log int64 // milliseconds since 1970
+	at  time.Time
 }
 
 type waiter struct {
@@ -69,6 +77,7 @@ func (m *Machine) Apply(l *raft.Log) any {
 	} else {
 		epoch := s.Map().Epoch
 		out = s.Apply(l.Index, c)
+		m.stamp(s.Now())
 		if now := s.Map(); now.Epoch != epoch {
 			m.onMap(now)
 		}
@@ -120,6 +129,7 @@ func (m *Machine) Restore(from io.ReadCloser) error {
 		return err
 	}
 	m.state.Store(s)
+	m.stamp(s.Now())
 	m.onMap(s.Map())
 	m.reached(s.Index())
 	return from.Close()
@@ -154,6 +164,24 @@ func (m *Machine) ClusterID() string { return m.state.Load().ClusterID() }
 
 // KeysSince is ledger.State.KeysSince.
 func (m *Machine) KeysSince() int64 { return m.state.Load().KeysSince() }
+
+// LogTime returns the log's time now, in milliseconds since 1970: that of the last command
+// applied, plus the time since then by the process's monotonic clock, because a cluster
+// without writes has no new commands. It is 0 before the first command. No wall clock of
+// this node changes it.
+func (m *Machine) LogTime() int64 {
+	at := m.stamped.Load()
+	if at == nil || at.log == 0 {
+		return 0
+	}
+	return at.log + time.Since(at.at).Milliseconds()
+}
+
+func (m *Machine) stamp(log int64) {
+	if was := m.stamped.Load(); was == nil || was.log != log {
+		m.stamped.Store(&stamp{log, time.Now()})
+	}
+}
 
 // List is ledger.State.List.
 func (m *Machine) List(q ledger.Query) []*ledger.Account { return m.state.Load().List(q) }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -172,4 +174,39 @@ func TestAPurchaseIsInForceOnceApplied(t *testing.T) {
 	if r := m.Rule(c); r.Reason != bucket.OK || r.Limits[0].Limit.Limit != 600 {
 		t.Fatalf("after: %+v", r)
 	}
+}
+
+// TestLogTime: the log's time moves on without commands, by the monotonic clock.
+func TestLogTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := New(func(*ledger.Map) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.LogTime() != 0 {
+			t.Errorf("%d before the first command", m.LogTime())
+		}
+		apply := func(index uint64, at int64) {
+			t.Helper()
+			b, err := (&ledger.Command{Time: at, Ops: []ledger.Op{{Kind: ledger.OpTick}}}).Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Apply(&raft.Log{Index: index, Data: b})
+		}
+		apply(1, 5000)
+		time.Sleep(time.Hour)
+		if got := m.LogTime(); got != 5000+3_600_000 {
+			t.Errorf("%d an hour after 5000", got)
+		}
+		apply(2, 4000) // by a leader whose clock is behind: the log's time stands still
+		time.Sleep(time.Second)
+		if got := m.LogTime(); got != 5000+3_601_000 {
+			t.Errorf("%d", got)
+		}
+		apply(3, 6000)
+		if got := m.LogTime(); got != 6000 {
+			t.Errorf("%d, want 6000", got)
+		}
+	})
 }

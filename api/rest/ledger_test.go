@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"quorate/api/wire"
+	"quorate/fsm/ledger"
 )
 
 func entry(s *Server, key, typ, amount string) answer {
@@ -77,6 +78,21 @@ func TestEntryRefused(t *testing.T) {
 	}
 	if a := entry(s, "r", "refund", "1"); a.status != 200 {
 		t.Errorf("a refused entry used up its key: %s", a.body)
+	}
+}
+
+func TestEntryIssuedInFuture(t *testing.T) {
+	s, n := newServer(t)
+	if _, _, err := n.Propose(t.Context(), []ledger.Op{{Kind: ledger.OpVersion, Version: 4}}); err != nil {
+		t.Fatal(err)
+	}
+	body := `{"key":"k","type":"purchase","amount":"5","issued_at":"2099-01-01T00:00:00Z"}`
+	a := ask(s, "POST", "/v1/accounts/acme/ledger", body)
+	if code, _ := a.code(t); a.status != 422 || code != "issued_in_future" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a = entry(s, "k", "purchase", "5"); a.status != 200 {
+		t.Errorf("it used up its key: %s", a.body)
 	}
 }
 

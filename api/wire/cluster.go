@@ -16,6 +16,7 @@ type ClusterStatus struct {
 	Unowned          int          `json:"unowned"`               // partitions without an owner, while the lease of a lost owner expires
 	Moving           int          `json:"moving"`                // partitions that are being moved
 	ChangingGrantors bool         `json:"settling"`              // the nodes that grant leases are changing: stopping one of the former nodes now is unsafe
+	Time             *string      `json:"time"`                  // the log's time, RFC 3339; nil until a command is applied
 	KeysSince        *string      `json:"keys_remembered_since"` // RFC 3339; nil until a command is applied
 	Nodes            []NodeStatus `json:"nodes"`
 	AnsweredByNode   string       `json:"node"`

@@ -26,6 +26,7 @@ const (
 	MethodNotAllowed    Code = "method_not_allowed"
 	KeyReused           Code = "key_reused"
 	KeyExpired          Code = "key_expired"
+	IssuedInFuture      Code = "issued_in_future"
 	ReservationUsed     Code = "reservation_settled"
 	NotEmpty            Code = "not_empty"
 	RevisionMismatch    Code = "revision_mismatch"

@@ -40,10 +40,7 @@ func (o operator) Cluster() rest.ClusterStatus {
 	if s.Leader != "" {
 		out.Leader = &s.Leader
 	}
-	if since := o.machine.KeysSince(); since > 0 {
-		text := time.UnixMilli(since).UTC().Format(time.RFC3339Nano)
-		out.KeysSince = &text
-	}
+	out.Time, out.KeysSince = rfc3339(o.machine.LogTime()), rfc3339(o.machine.KeysSince())
 	out.Unowned, out.Moving = m.InTransition()
 	out.ChangingGrantors = m.Epoch > 0 && (len(m.Retiring) > 0 || !slices.Equal(m.Grantors, s.Voters()))
 	owned := m.Owned()
@@ -55,6 +52,15 @@ func (o operator) Cluster() rest.ClusterStatus {
 		})
 	}
 	return out
+}
+
+// rfc3339 formats milliseconds since 1970. It returns nil for 0.
+func rfc3339(ms int64) *string {
+	if ms == 0 {
+		return nil
+	}
+	text := time.UnixMilli(ms).UTC().Format(time.RFC3339Nano)
+	return &text
 }
 
 // Ready implements rest.Operator. A node without a leader is ready: it still answers

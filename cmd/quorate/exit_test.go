@@ -62,6 +62,7 @@ func TestCommandLines(t *testing.T) {
 		{"bad format", 200, `{}`, []string{"cluster", "status", "-o", "xml"}, exitUsage, "", "table or json"},
 		{"bad endpoint", 200, `{}`, []string{"cluster", "status", "--endpoints", "ftp://x"}, exitUsage, "", "ftp://x"},
 		{"no key", 200, `{}`, []string{"ledger", "purchase", "acme", "5"}, exitUsage, "", "--key"},
+		{"a bad issue time", 200, `{}`, []string{"ledger", "purchase", "acme", "5", "--key", "k", "--issued-at", "now"}, exitUsage, "", "--issued-at"},
 		{"entry", 200, `{"replayed":true,"entry":{"type":"purchase","amount":"5.00","index":7}}`, []string{"ledger", "purchase", "acme", "5", "--key", "k"}, exitOK, "was applied before at index 7", ""},
 		{"reservation", 200, `{"allowed":true,"reason":"ok","account":"acme","reservation":"r-1"}`, []string{"check", "acme", "--category", "llm", "--reserve"}, exitOK, "reservation r-1", ""},
 		{"a dry run reserves nothing", 200, `{}`, []string{"check", "acme", "--category", "llm", "--reserve", "--dry-run"}, exitUsage, "", "--dry-run"},

@@ -31,15 +31,28 @@ const (
 	shownFaults = 20               // refused entries told one by one
 )
 
-// progress is the contents of FILE.csv.import. An import continues where it stopped, and
-// all its runs send the time of the first, so that entries whose keys the ledger has
-// forgotten are refused and not applied twice.
+// importMargin is by how much the clock of the client may have been set back since an
+// import of an earlier version began.
+const importMargin = 2 * time.Hour
+
+// progress is the content of FILE.csv.import. An import resumes where it stopped. Each
+// run sends a batch with the issue time that the batch was first sent with, so that the
+// cluster refuses entries whose keys it has forgotten, and applies none twice.
 type progress struct {
-	IssuedAt string `json:"issued_at"`
-	Size     int64  `json:"size"`
-	Sum      string `json:"sum"` // of the file: another file is another import
-	Done     int    `json:"done"`
-	Refused  int    `json:"refused"`
+	Size    int64  `json:"size"`
+	Sum     string `json:"sum"` // of the file: a changed file is another import
+	Done    int    `json:"done"`
+	Refused int    `json:"refused"`
+	Acked   int    `json:"acked,omitempty"` // entries whose results a run has received, in whichever run
+
+	// Batches holds the issue time of every Batch entries from the first. A time is
+	// the cluster's, and is saved before the batch is sent.
+	Batch   int      `json:"batch,omitempty"`
+	Batches []string `json:"batches,omitempty"`
+
+	// IssuedAt is the issue time of all entries, by the clock of the client, in the
+	// files of earlier versions. Else it is the first of Batches.
+	IssuedAt string `json:"issued_at,omitempty"`
 }
 
 func newImport(a *asker) *cobra.Command {
@@ -50,7 +63,8 @@ func newImport(a *asker) *cobra.Command {
 
 The whole file is read before anything is recorded. FILE.csv.import remembers how
 far it got, so that a run that was cut off goes on there; running it again is
-safe, because every entry has its key.`,
+safe, because every entry has its key, and every batch keeps the time at which it
+was first sent. The time is the cluster's: the clock of this machine has no effect.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -80,6 +94,7 @@ type importer struct {
 	stderr   io.Writer
 	progress progress
 	entries  int
+	expired  int // of those that an earlier run received results for, and whose keys are forgotten
 	replayed int // of those that this run sent
 }
 
@@ -89,13 +104,17 @@ func (i *importer) report(a *asker, out io.Writer) error {
 		Entries  int    `json:"entries"`
 		Replayed int    `json:"replayed"`
 		Refused  int    `json:"refused"`
+		Expired  int    `json:"expired"`
 		IssuedAt string `json:"issued_at"`
-	}{i.entries, i.replayed, i.progress.Refused, i.progress.IssuedAt})
+	}{i.entries, i.replayed, i.progress.Refused, i.expired, i.progress.IssuedAt})
 	if err != nil {
 		return err
 	}
 	return a.print(out, raw, func(w io.Writer) {
 		fmt.Fprintf(w, "%d entries, %d refused, %d were recorded before\n", i.entries, i.progress.Refused, i.replayed)
+		if i.expired > 0 {
+			fmt.Fprintf(w, "%d were sent by an earlier run, and the cluster has forgotten their keys: they were not applied again\n", i.expired)
+		}
 	})
 }
 
@@ -103,7 +122,7 @@ func (i *importer) run(ctx context.Context) error {
 	if err := i.survey(); err != nil {
 		return err
 	}
-	if err := i.resume(); err != nil {
+	if err := i.resume(ctx); err != nil {
 		return err
 	}
 	bar := progressbar.NewOptions(i.entries, progressbar.OptionSetWriter(i.stderr), progressbar.OptionShowCount(),
@@ -213,13 +232,13 @@ func faultOf(e wire.EntryRequest) (column int, fault string) {
 }
 
 // resume reads the progress of an earlier run, or starts a new import.
-func (i *importer) resume() error {
+func (i *importer) resume(ctx context.Context) error {
 	was := progress{}
 	b, err := os.ReadFile(i.file + ".import")
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		i.progress.IssuedAt = time.Now().UTC().Format(time.RFC3339)
-		return i.save()
+		i.progress.Batch = importBatch
+		return nil
 	case err != nil:
 		return err
 	}
@@ -229,11 +248,55 @@ func (i *importer) resume() error {
 	if was.Size != i.progress.Size || was.Sum != i.progress.Sum {
 		return fmt.Errorf("the file has changed since its import began at %s; give the changed one another name", was.IssuedAt)
 	}
+	if was.Batch == 0 {
+		if err := i.adopt(ctx, &was); err != nil {
+			return fmt.Errorf("%s.import: %w", i.file, err)
+		}
+	}
+	if was.Batch < 1 || was.Done < 0 {
+		return fmt.Errorf("%s.import: it is damaged", i.file)
+	}
 	i.progress = was
 	if i.progress.Done >= i.entries {
 		i.progress.Done, i.progress.Refused = 0, 0 // once more from the start: nothing counts twice
 	}
 	return nil
+}
+
+// adopt converts the progress of an earlier version, which gave all entries one issue
+// time by the clock of the client. That clock could be ahead, and then the cluster would
+// apply an entry again whose key it has forgotten. The entries that may have been sent
+// get a time that is certainly not later than their first sending, so that the cluster
+// replays or refuses them; the others get times of their own.
+func (i *importer) adopt(ctx context.Context, was *progress) error {
+	began, err := time.Parse(time.RFC3339, was.IssuedAt)
+	if err != nil {
+		return err
+	}
+	now, err := i.clusterTime(ctx)
+	if err != nil {
+		return err
+	}
+	// Only the difference of two times of the client's clock is used. A negative one
+	// shows by how much, at least, the clock was set back.
+	issued := now.Add(-time.Since(began).Abs() - importMargin).Format(time.RFC3339Nano)
+	was.Batch, was.IssuedAt, was.Acked = importBatch, issued, was.Done
+	for sent := 0; sent < min(was.Done+importBatch, i.entries); sent += importBatch {
+		was.Batches = append(was.Batches, issued)
+	}
+	return nil
+}
+
+// clusterTime returns the time of the cluster's log.
+func (i *importer) clusterTime(ctx context.Context) (time.Time, error) {
+	status, err := i.client.Cluster(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the cluster's time: %w", err)
+	}
+	if status.Time == nil {
+		return time.Time{}, errors.New("the cluster shows no time: it is starting, or its nodes must be upgraded first")
+	}
+	return time.Parse(time.RFC3339, *status.Time)
 }
 
 // save replaces the progress file atomically.
@@ -248,37 +311,108 @@ func (i *importer) save() error {
 		return err
 	}
 	_, err = f.Write(append(b, '\n'))
-	// The file must be on the disk before entries are sent: if the time of the first run
-	// were lost, the next run would apply entries again whose keys are forgotten.
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(name+".new", name)
 }
 
-// send records a batch. It retries, because every entry has its key.
+// send records one batch. It repeats it until the cluster answers, which is safe: every
+// entry has its key.
 func (i *importer) send(ctx context.Context, at int, batch []wire.EntryRequest) error {
-	for k := range batch {
-		batch[k].IssuedAt = i.progress.IssuedAt
-	}
 	ctx, cancel := context.WithTimeout(ctx, importWait)
 	defer cancel()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		results, err := i.client.Entries(ctx, batch)
+		results, err := i.attempt(ctx, at, batch)
 		if err == nil {
 			i.note(at, results)
 			i.progress.Done = at + len(batch)
+			i.progress.Acked = max(i.progress.Acked, i.progress.Done)
+			if i.progress.Done < i.entries {
+				return nil // saved with the time of the next batch
+			}
 			return i.save()
 		}
 		if !errors.Is(err, client.ErrUnavailable) || ctx.Err() != nil {
-			return err
+			return errors.Join(err, i.saveSent())
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
+			return errors.Join(err, i.saveSent())
+		}
+	}
+}
+
+// saveSent saves the progress, unless no run has sent anything.
+func (i *importer) saveSent() error {
+	if len(i.progress.Batches) == 0 {
+		return nil
+	}
+	return i.save()
+}
+
+// attempt sends a batch once. A batch that has no issue time gets the cluster's.
+func (i *importer) attempt(ctx context.Context, at int, batch []wire.EntryRequest) ([]client.BulkResult, error) {
+	for tries := 0; ; tries++ {
+		if err := i.stamp(ctx, at, batch); err != nil {
+			return nil, err
+		}
+		results, err := i.client.Entries(ctx, batch)
+		if err != nil || tries == stampTries || !slices.ContainsFunc(results, func(r client.BulkResult) bool { return r.Code == issuedInFuture }) {
+			return results, err
+		}
+		// The log's time stands still while the clock of a new leader is behind. No
+		// entry was applied with this issue time, so an earlier one is as good.
+		if err := i.earlier(ctx, at); err != nil {
+			return nil, err
+		}
+	}
+}
+
+const (
+	stampTries     = 3
+	issuedInFuture = "issued_in_future"
+	keyExpired     = "key_expired"
+)
+
+// stamp sets the issue times of a batch. New ones are on the disk before it returns: with
+// a time that was lost, the next run would send the entries as new ones.
+func (i *importer) stamp(ctx context.Context, at int, batch []wire.EntryRequest) error {
+	p := &i.progress
+	last, known := (at+len(batch)-1)/p.Batch, len(p.Batches)
+	if last >= known {
+		now, err := i.clusterTime(ctx)
+		if err != nil {
+			return err
+		}
+		for len(p.Batches) <= last {
+			p.Batches = append(p.Batches, now.Format(time.RFC3339Nano))
+		}
+		p.IssuedAt = p.Batches[0]
+		if err := i.save(); err != nil {
+			p.Batches = p.Batches[:known]
 			return err
 		}
 	}
+	for k := range batch {
+		batch[k].IssuedAt = p.Batches[(at+k)/p.Batch]
+	}
+	return nil
+}
+
+// earlier replaces the issue time of a batch by the cluster's time, if that is earlier.
+func (i *importer) earlier(ctx context.Context, at int) error {
+	now, err := i.clusterTime(ctx)
+	if err != nil {
+		return err
+	}
+	of := &i.progress.Batches[at/i.progress.Batch]
+	if was, err := time.Parse(time.RFC3339, *of); err != nil || !now.Before(was) {
+		return err
+	}
+	*of = now.Format(time.RFC3339Nano)
+	return i.save()
 }
 
 // note reports the entries that were refused.
@@ -288,6 +422,10 @@ func (i *importer) note(at int, results []client.BulkResult) {
 			i.replayed++
 		}
 		if r.Status == 200 {
+			continue
+		}
+		if r.Code == keyExpired && at+k < i.progress.Acked {
+			i.expired++
 			continue
 		}
 		if i.progress.Refused++; i.progress.Refused <= shownFaults {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"quorate/api/wire"
 )
@@ -23,11 +24,74 @@ type bank struct {
 	issued  map[string]bool              // guarded by mu
 	fail    func(request int) bool       // nil: never
 	asked   int                          // guarded by mu
+
+	ahead   time.Duration        // of the cluster's clock before that of the client
+	keep    int                  // keys that are remembered, 0: all
+	order   []string             // of the keys in entries, oldest first; guarded by mu
+	forgot  time.Time            // when the newest forgotten key was applied; guarded by mu
+	times   map[string]time.Time // when each entry was applied, by the log; guarded by mu
+	applied map[string]int       // times that each entry was applied; guarded by mu
+	frozen  time.Time            // the log's time, if it stands still; guarded by mu
+}
+
+// now returns the time of the log, which no two requests share.
+func (b *bank) now() time.Time {
+	if !b.frozen.IsZero() {
+		return b.frozen
+	}
+	time.Sleep(time.Millisecond)
+	return time.Now().Add(b.ahead)
+}
+
+// record applies an entry as the ledger does, and returns its result.
+func (b *bank) record(now time.Time, e wire.EntryRequest) string {
+	name := e.Account + " " + e.Key
+	b.issued[e.IssuedAt] = true
+	was, known := b.entries[name]
+	for !known && b.keep > 0 && len(b.order) >= b.keep {
+		b.forgot = b.times[b.order[0]]
+		delete(b.entries, b.order[0])
+		b.order = b.order[1:]
+	}
+	issued, err := time.Parse(time.RFC3339, e.IssuedAt)
+	switch {
+	case known && (was.Amount != e.Amount || was.Type != e.Type):
+		return `{"status":409,"code":"key_reused","detail":"another entry has it"}`
+	case known:
+		return `{"status":200,"replayed":true}`
+	case err != nil || issued.After(now.Add(time.Minute)):
+		return `{"status":422,"code":"issued_in_future","detail":"in the future"}`
+	case !issued.After(b.forgot):
+		return `{"status":409,"code":"key_expired","detail":"too old"}`
+	}
+	b.entries[name], b.times[name] = e, now
+	b.order = append(b.order, name)
+	b.applied[name]++
+	return `{"status":200,"replayed":false}`
+}
+
+// counts returns how many entries were applied once, and how many more often.
+func (b *bank) counts() (once, more int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.applied {
+		if n == 1 {
+			once++
+		} else {
+			more++
+		}
+	}
+	return once, more
 }
 
 func (b *bank) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := b.now()
+	if r.URL.Path == "/v1/cluster" {
+		fmt.Fprintf(w, `{"time":%q}`, now.UTC().Format(time.RFC3339Nano))
+		return
+	}
 	b.asked++
 	if b.fail != nil && b.fail(b.asked) {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -41,23 +105,16 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var results []string
 	for _, e := range in.Entries {
-		name := e.Account + " " + e.Key
-		was, known := b.entries[name]
-		b.issued[e.IssuedAt] = true
-		switch {
-		case known && (was.Amount != e.Amount || was.Type != e.Type):
-			results = append(results, `{"status":409,"code":"key_reused","detail":"another entry has it"}`)
-		default:
-			b.entries[name] = e
-			results = append(results, fmt.Sprintf(`{"status":200,"replayed":%t}`, known))
-		}
+		results = append(results, b.record(now, e))
 	}
 	fmt.Fprintf(w, `{"results":[%s]}`, strings.Join(results, ","))
 }
 
 func newBank(t *testing.T) *bank {
 	t.Helper()
-	b := &bank{entries: map[string]wire.EntryRequest{}, issued: map[string]bool{}}
+	b := &bank{
+		entries: map[string]wire.EntryRequest{}, issued: map[string]bool{}, times: map[string]time.Time{}, applied: map[string]int{},
+	}
 	s := httptest.NewServer(b)
 	t.Cleanup(s.Close)
 	t.Setenv(envEndpoints, s.URL)
@@ -102,8 +159,8 @@ func TestImportTwiceCountsOnce(t *testing.T) {
 	if code != exitOK || !strings.Contains(out, `"entries":2500,"replayed":2500,"refused":0`) {
 		t.Errorf("again: code %d, %s%s", code, out, err)
 	}
-	if len(b.entries) != 2500 || len(b.issued) != 1 || b.issued[""] {
-		t.Errorf("%d entries, issued at %v; want one time", len(b.entries), b.issued)
+	if len(b.entries) != 2500 || len(b.issued) != 3 || b.issued[""] {
+		t.Errorf("%d entries, issued at %v; want a time for each batch", len(b.entries), b.issued)
 	}
 }
 
@@ -130,8 +187,109 @@ func TestAnImportGoesOnWhereItStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.asked = 0
-	if code, out, err := importFile(t, file); code != exitOK || b.asked != 1 || len(b.issued) != 1 {
+	if code, out, err := importFile(t, file); code != exitOK || b.asked != 1 || len(b.issued) != 3 {
 		t.Errorf("code %d, %d requests, issued at %v, %s%s", code, b.asked, b.issued, out, err)
+	}
+}
+
+// TestAnImportLargerThanTheKeyMemory: the clock of the client has no effect.
+func TestAnImportLargerThanTheKeyMemory(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			b := newBank(t)
+			b.ahead, b.keep = ahead, 2000
+			file := csvOf(t, many(7500)...)
+			if code, out, err := importFile(t, file); code != exitOK {
+				t.Fatalf("code %d, %s%s", code, out, err)
+			}
+			code, out, err := importFile(t, file)
+			if once, more := b.counts(); once != 7500 || more != 0 || code != exitOK || !strings.Contains(out, "forgotten their keys") {
+				t.Errorf("after two runs %d entries once, %d more often; code %d, %s%s", once, more, code, out, err)
+			}
+			// A run that was cut off after the answer to a batch, before it was noted.
+			state, fault := os.ReadFile(file + ".import")
+			if fault != nil {
+				t.Fatal(fault)
+			}
+			cut := bytes.Replace(state, []byte(`"done":7500`), []byte(`"done":4000`), 1)
+			if err := os.WriteFile(file+".import", cut, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			importFile(t, file)
+			if once, more := b.counts(); once != 7500 || more != 0 {
+				t.Errorf("after a third run %d entries once, %d more often", once, more)
+			}
+		})
+	}
+}
+
+// TestAnImportOfAnEarlierVersion continues from the FILE.csv.import of a version that
+// gave all entries one time by the clock of the client.
+func TestAnImportOfAnEarlierVersion(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, -10 * time.Minute, 0, 10 * time.Minute, time.Hour} {
+		for _, done := range []int{0, 1000, 3000, 3500} {
+			t.Run(fmt.Sprint(ahead, done), func(t *testing.T) {
+				b := newBank(t)
+				file := csvOf(t, many(3500)...)
+				if code, _, err := importFile(t, file); code != exitOK {
+					t.Fatal(err)
+				}
+				state, err := os.ReadFile(file + ".import")
+				if err != nil {
+					t.Fatal(err)
+				}
+				var p progress
+				if err := json.Unmarshal(state, &p); err != nil {
+					t.Fatal(err)
+				}
+				old := fmt.Sprintf(`{"issued_at":%q,"size":%d,"sum":%q,"done":%d,"refused":0}`,
+					time.Now().Add(ahead).UTC().Format(time.RFC3339), p.Size, p.Sum, done)
+				write := func() {
+					t.Helper()
+					if err := os.WriteFile(file+".import", []byte(old), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				// The ledger has applied what was noted and the next batch, and has
+				// forgotten all but the last 500 keys.
+				sent := min(done+importBatch, 3500)
+				b.ahead, b.keep = -ahead, 500
+				for i := range 3500 {
+					name := fmt.Sprintf("acme-%d invoice %d", i, i)
+					if i >= sent {
+						delete(b.applied, name)
+					}
+					if i >= sent || i < sent-b.keep {
+						delete(b.entries, name)
+					}
+				}
+				b.order = b.order[sent-b.keep : sent]
+				b.forgot = time.Now().Add(b.ahead)
+				b.keep = 4000
+				write()
+				for range 2 {
+					importFile(t, file)
+				}
+				if once, more := b.counts(); once != 3500 || more != 0 {
+					t.Errorf("%d entries once, %d more often", once, more)
+				}
+			})
+		}
+	}
+}
+
+// TestALogWhoseTimeStandsStill: a new leader's clock can be behind, and the nodes expect
+// the log's time to have moved on.
+func TestALogWhoseTimeStandsStill(t *testing.T) {
+	b := newBank(t)
+	b.ahead = time.Hour
+	file := csvOf(t, many(1500)...)
+	b.fail = func(n int) bool {
+		b.frozen = time.Now()
+		return n == 1
+	}
+	if code, out, err := importFile(t, file); code != exitOK || len(b.entries) != 1500 {
+		t.Errorf("code %d, %d entries, %s%s", code, len(b.entries), out, err)
 	}
 }
 

@@ -86,12 +86,21 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	if o.Issued != 0 && o.Issued < s.keysSinceLocked() {
 		return Result{Err: ErrKeyExpired, Account: a}
 	}
+	at := s.now
+	if s.version >= timeVersion {
+		if o.Issued > s.now+IssuedAhead {
+			return Result{Err: ErrIssuedInFuture, Account: a}
+		}
+		// If the record had the log's time, the key could be forgotten and its entry,
+		// issued later than that, be applied a second time.
+		at = max(at, o.Issued)
+	}
 	next, err := Charge(a, o.Type, o.Amount)
 	if err != nil {
 		return Result{Err: err, Account: a}
 	}
 	s.accounts.Load().put(&next)
-	s.keys.add(keyRecord{hash: hash, time: s.now, index: index, amount: o.Amount, typ: o.Type})
+	s.keys.add(keyRecord{hash: hash, time: at, index: index, amount: o.Amount, typ: o.Type})
 	res.Account = next
 	return res
 }

@@ -8,6 +8,10 @@ const (
 	MaxKeys   = 4_000_000
 )
 
+// IssuedAhead is the maximum by which the issue time of an entry may be ahead of the
+// log's time, in milliseconds.
+const IssuedAhead = 60 * 1000
+
 // evictions is the maximum number of keys that one operation forgets.
 const evictions = 8
 

@@ -181,6 +181,8 @@ func (r *replicas) op(t *rapid.T) ledger.Op {
 		o.Patch.UsageLimit = rapid.Ptr(rapid.SampledFrom([]ledger.Micros{ledger.NoUsageLimit, 0, 1, 3 * ledger.Dollar}), true).Draw(t, "limit")
 		o.Patch.Suspended = rapid.Ptr(rapid.Bool(), true).Draw(t, "suspended")
 		return o
+	case 8:
+		return ledger.Op{Kind: ledger.OpVersion, Version: rapid.Uint64Range(1, ledger.NewestVersion()).Draw(t, "version")}
 	}
 	o := ledger.Op{
 		Kind: ledger.OpEntry, Account: account, Key: fmt.Sprint(rapid.IntRange(0, 30).Draw(t, "key")),
@@ -190,7 +192,7 @@ func (r *replicas) op(t *rapid.T) ledger.Op {
 		}).Draw(t, "amount"),
 	}
 	if rapid.Bool().Draw(t, "says when") {
-		edge := rapid.SampledFrom([]int64{r.now, r.now - 24*hour, r.forgot, r.keysSince()}).Draw(t, "issued")
+		edge := rapid.SampledFrom([]int64{r.now, r.now + 60_000, r.now - 24*hour, r.forgot, r.keysSince()}).Draw(t, "issued")
 		o.Issued = max(0, edge+rapid.Int64Range(-1, 1).Draw(t, "issued, off by"))
 	}
 	return o
@@ -250,6 +252,7 @@ func outcomeOf(got *ledger.Result) outcome {
 	for _, known := range []error{
 		ledger.ErrInsufficientCredits, ledger.ErrOverflow, ledger.ErrKeyReused, ledger.ErrStaleEpoch, ledger.ErrUnknownCommand, ledger.ErrClusterID,
 		ledger.ErrKeyExpired, ledger.ErrRevision, ledger.ErrInvalidPolicy, ledger.ErrNotEmpty, ledger.ErrUnknownAccount, ledger.ErrPastExpiry,
+		ledger.ErrIssuedInFuture,
 	} {
 		if errors.Is(got.Err, known) {
 			o.err = known

@@ -24,6 +24,7 @@ type plain struct {
 	revision  uint64
 	epoch     uint64
 	clusterID string
+	version   uint64 // of commands
 }
 
 type plainAccount struct {
@@ -63,7 +64,7 @@ type outcome struct {
 }
 
 func newPlain(p plainPolicy) *plain {
-	return &plain{accounts: map[string]plainAccount{}, keys: map[string]plainKey{}, policy: p, revision: 1, mostKeys: ledger.MaxKeys}
+	return &plain{accounts: map[string]plainAccount{}, keys: map[string]plainKey{}, policy: p, revision: 1, mostKeys: ledger.MaxKeys, version: 1}
 }
 
 func fresh() plainAccount {
@@ -181,6 +182,9 @@ func (p *plain) one(index uint64, o ledger.Op) outcome {
 		return outcome{}
 	case ledger.OpTick:
 		return outcome{}
+	case ledger.OpVersion:
+		p.version = max(p.version, o.Version)
+		return outcome{}
 	}
 	return outcome{err: ledger.ErrUnknownCommand}
 }
@@ -210,12 +214,19 @@ func (p *plain) entry(index uint64, o ledger.Op) outcome {
 	if o.Issued != 0 && o.Issued < p.keysSince() {
 		return outcome{err: ledger.ErrKeyExpired, account: describe(o.Account, a)}
 	}
+	at := p.now
+	if p.version >= 4 {
+		if o.Issued > p.now+60_000 {
+			return outcome{err: ledger.ErrIssuedInFuture, account: describe(o.Account, a)}
+		}
+		at = max(at, o.Issued)
+	}
 	next, err := charge(a, o.Type.String(), big.NewInt(int64(o.Amount)))
 	if err != nil {
 		return outcome{err: err, account: describe(o.Account, a)}
 	}
 	p.accounts[o.Account] = next
-	p.keys[name] = plainKey{o.Type.String(), int64(o.Amount), index, p.now}
+	p.keys[name] = plainKey{o.Type.String(), int64(o.Amount), index, at}
 	p.order = append(p.order, name)
 	return outcome{entry: ledger.Entry{Key: o.Key, Type: o.Type, Amount: o.Amount, Index: index}, account: describe(o.Account, next)}
 }

@@ -114,7 +114,6 @@ func TestARefusedEntryUsesUpNoKey(t *testing.T) {
 }
 
 func TestKeysAreForgottenAfterTheWindow(t *testing.T) {
-	const start = 1000 * 24 * hour
 	s := mustState(t)
 	apply(s, 1, start, purchase("acme", "k", "5"))
 	if r := apply(s, 2, start+24*hour-1, purchase("acme", "k", "5")); !r.Replayed {

@@ -7,7 +7,8 @@ package ledger
 //	1	entries, patches, maps, the cluster's id, policies, deletions, ticks, OpVersion
 //	2	OpRestore
 //	3	OpToken, OpRevoke, OpNote, OpRemove; Op.By in any
-//	4	amounts in nano-dollars; the entry types Chargeback and UsageReversal
+//	4	amounts in nano-dollars; the entry types Chargeback and UsageReversal;
+//		Apply refuses an Op.Issued that is ahead of the log's time
 //
 // The version of an operation follows from its content. Whatever this program accepts
 // and a program of an earlier version refuses must raise it: the replicas of the earlier
@@ -18,6 +19,7 @@ package ledger
 const (
 	firstVersion   = 1
 	nanoVersion    = 4 // the first version whose amounts are nano-dollars
+	timeVersion    = 4 // the first version in which the log's time limits Op.Issued
 	currentVersion = 3
 )
 
