@@ -31,7 +31,7 @@ func newAccount() *cobra.Command {
 			return a.print(cmd.OutOrStdout(), acc.Raw, func(w io.Writer) { printAccount(w, acc) })
 		},
 	}
-	return clientVerb(group("account", "Look at and change accounts", get, newAccountSet(&a), newAccountList(&a), newAccountDelete(&a)), &a)
+	return clientVerb(group("account", "Show and change accounts", get, newAccountSet(&a), newAccountList(&a), newAccountDelete(&a)), &a)
 }
 
 func printAccount(w io.Writer, acc *wire.AccountResponse) {
@@ -65,9 +65,9 @@ func newAccountList(a *asker) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	fs := cmd.Flags()
-	fs.IntVar(&q.Tier, "tier", -1, "only those at this tier")
-	fs.IntVar(&q.Limit, "limit", 100, "how many, 1 to 1000")
-	fs.StringVar(&q.Cursor, "cursor", "", "the cursor that the page before ended with")
+	fs.IntVar(&q.Tier, "tier", -1, "only accounts of this tier")
+	fs.IntVar(&q.Limit, "limit", 100, "maximum number of accounts, 1 to 1000")
+	fs.StringVar(&q.Cursor, "cursor", "", "next_cursor of the previous page")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := a.client(a.urls())
 		if err != nil {
@@ -88,7 +88,7 @@ func newAccountList(a *asker) *cobra.Command {
 					acc.Credits.Free, acc.Credits.Purchased, acc.OpenBill, blocked)
 			}
 			if page.NextCursor != nil {
-				fmt.Fprintf(w, "\nmore with --cursor %s\n", *page.NextCursor)
+				fmt.Fprintf(w, "\nnext page: --cursor %s\n", *page.NextCursor)
 			}
 		})
 	}
@@ -98,7 +98,7 @@ func newAccountList(a *asker) *cobra.Command {
 func newAccountDelete(a *asker) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete ACCOUNT",
-		Short: "Remove an account that has neither credits nor a bill",
+		Short: "Delete an account that has neither credits nor an open bill",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client(a.urls())
@@ -126,7 +126,7 @@ func newAccountSet(a *asker) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&plan, "plan", "", "build, scale or enterprise")
-	fs.StringVar(&usageLimit, "usage-limit", "", "open bill in dollars from which on checks are denied, or "+none)
+	fs.StringVar(&usageLimit, "usage-limit", "", "open bill in dollars at which checks are denied, or "+none)
 	fs.BoolVar(&suspended, "suspended", false, "deny every check; --suspended=false ends it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		fields := map[string]any{}

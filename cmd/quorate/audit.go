@@ -13,11 +13,11 @@ func newAudit() *cobra.Command {
 	var cursor string
 	cmd := &cobra.Command{
 		Use:   "audit",
-		Short: "Show who changed policy, overrides, tokens and membership, the newest first",
+		Short: "List the changes to policy, overrides, tokens and membership, newest first",
 		Args:  cobra.NoArgs,
 	}
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 1000")
-	cmd.Flags().StringVar(&cursor, "cursor", "", "next_cursor of the list before")
+	cmd.Flags().IntVar(&limit, "limit", 100, "maximum number of entries, up to 1000")
+	cmd.Flags().StringVar(&cursor, "cursor", "", "next_cursor of the previous page")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := a.client(a.urls())
 		if err != nil {

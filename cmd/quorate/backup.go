@@ -17,12 +17,12 @@ func newBackup() *cobra.Command {
 	var stale bool
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
-		Short: "Write accounts, policy and keys of the cluster to a file",
+		Short: "Write the accounts, the policy and the keys of the cluster to a file",
 		Long: `Write a backup of the cluster to a file: accounts, policy and idempotency keys
 as they stand at one moment. The file appears whole or not at all.`,
 		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().BoolVar(&stale, "stale", false, "take what the asked node has, also where no majority can be reached")
+	cmd.Flags().BoolVar(&stale, "stale", false, "back up the state of the asked node, even if no majority is reachable")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.client(a.urls())
 		if err != nil {

@@ -21,12 +21,12 @@ func newCheck() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&req.Model, "model", "", "what the request is for")
-	fs.StringVar(&req.Category, "category", "", "its category, if the policy does not know the model")
-	fs.Int64Var(&req.Requests, "requests", 1, "how many requests to count")
-	fs.Int64Var(&req.Tokens, "tokens", 0, "how many tokens to count")
+	fs.StringVar(&req.Model, "model", "", "model that the request is for")
+	fs.StringVar(&req.Category, "category", "", "category of the model, if the policy does not know the model")
+	fs.Int64Var(&req.Requests, "requests", 1, "number of requests to count")
+	fs.Int64Var(&req.Tokens, "tokens", 0, "number of tokens to count")
 	fs.BoolVar(&req.DryRun, "dry-run", false, "decide without counting")
-	fs.BoolVar(&req.Reserve, "reserve", false, "print a reservation, to settle or release later")
+	fs.BoolVar(&req.Reserve, "reserve", false, "reserve, and print the reservation to settle or release")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if req.Model == "" && req.Category == "" {
 			return usage(errors.New("want --model or --category"))

@@ -17,7 +17,7 @@ func newCluster() *cobra.Command {
 	var a asker
 	status := &cobra.Command{
 		Use:   "status",
-		Short: "Show the nodes, the leader and who owns how much",
+		Short: "Show the nodes, the leader and the partitions of each node",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client(a.urls())
@@ -38,9 +38,9 @@ func newCluster() *cobra.Command {
 					fmt.Fprintf(w, "%d partitions without an owner, %d moving\n\n", s.Unowned, s.Moving)
 				}
 				if s.ChangingGrantors {
-					fmt.Fprintf(w, "the nodes that grant leases change: stop none yet\n\n")
+					fmt.Fprintf(w, "the nodes that grant leases are changing: do not stop a node yet\n\n")
 				}
-				fmt.Fprintln(w, "NODE\tSTATE\tVOTER\tPARTITIONS\tLEASES\tWITHOUT COPIES\tAPPLIED\tHTTP\tVERSION")
+				fmt.Fprintln(w, "NODE\tSTATE\tVOTER\tPARTITIONS\tLEASES\tINCOMPLETE\tAPPLIED\tHTTP\tVERSION")
 				for _, n := range s.Nodes {
 					fmt.Fprintf(w, "%s\t%s\t%t\t%d\t%d\t%d\t%d\t%s\t%s\n",
 						n.ID, n.State, n.Voter, n.Partitions, n.Leases, n.Incomplete, n.AppliedIndex, n.HTTP, cmp.Or(n.Version, "-"))
@@ -48,7 +48,7 @@ func newCluster() *cobra.Command {
 			})
 		},
 	}
-	return clientVerb(group("cluster", "Look at the cluster, and change who is in it", status,
+	return clientVerb(group("cluster", "Show the cluster and change its members", status,
 		newRemove(&a), newTransfer(&a), newDrain(&a)), &a)
 }
 
@@ -60,9 +60,9 @@ func newRemove(a *asker) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NODE",
 		Short: "Take a node out of the cluster for good",
-		Long: `Take a node out of the cluster for good: it hands over what it owns if it still
-answers, and its successors take it otherwise. Its process ends by itself. Its id
-can never come back; a machine that replaces it gets another one.`,
+		Long: `Take a node out of the cluster for good. If the node answers, it hands over its
+partitions; otherwise its successors take them over. Its process ends by itself.
+Its id cannot be used again: give the node that replaces it another id.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.patient(a.urls(), orderTimeout)
@@ -82,7 +82,7 @@ func newTransfer(a *asker) *cobra.Command {
 	var to string
 	cmd := &cobra.Command{
 		Use:   "transfer-leadership",
-		Short: "Have another node lead",
+		Short: "Transfer leadership to another node",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client(a.urls())
@@ -100,22 +100,22 @@ func newTransfer(a *asker) *cobra.Command {
 			return a.print(cmd.OutOrStdout(), raw, func(w io.Writer) { fmt.Fprintf(w, "%s leads\n", now.Leader) })
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "`NODE` that is to lead (default whichever lacks least)")
+	cmd.Flags().StringVar(&to, "to", "", "`NODE` that becomes the leader (default: the voter with the most applied log entries)")
 	return cmd
 }
 
 func newDrain(a *asker) *cobra.Command {
 	return &cobra.Command{
 		Use:   "drain",
-		Short: "Have the node of the one endpoint hand over what it owns",
-		Long: `Have one node, that of the endpoint given, hand over what it owns, before it is
-stopped or while it is looked at. It stays a member, answers by asking others,
-says that it is not ready, and takes nothing again until it is restarted.`,
+		Short: "Move all partitions of one node to other nodes",
+		Long: `Move all partitions of one node, the one of the endpoint given, to other nodes,
+before you stop or examine it. The node stays a member, forwards checks to the
+owners, reports that it is not ready, and owns nothing until it is restarted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			urls := a.urls()
 			if len(urls) != 1 {
-				return usage(fmt.Errorf("--endpoints %s: want the one node that is to be drained", strings.Join(urls, ",")))
+				return usage(fmt.Errorf("--endpoints %s: want exactly one endpoint, that of the node to drain", strings.Join(urls, ",")))
 			}
 			c, err := a.patient(urls, orderTimeout)
 			if err != nil {

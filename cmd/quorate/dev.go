@@ -29,19 +29,19 @@ func newDev() *cobra.Command {
 	var o devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run a cluster on this machine, to try things out",
+		Short: "Run a cluster on this machine, to try quorate",
 		Long: `Run a cluster of real processes on loopback until Ctrl-C.
 
-On a terminal it tells how to use it; otherwise it prints one line of JSON once
-every node is ready. The nodes' logs go to stderr. Kill a node on purpose: the
-others go on.`,
+On a terminal the command prints how to use the cluster; otherwise it prints one
+line of JSON once every node is ready. The logs of the nodes go to stderr. If you
+kill a node, the other nodes continue.`,
 		Args: cobra.NoArgs,
 	}
 	fs := cmd.Flags()
-	fs.IntVar(&o.nodes, "nodes", 3, "how many nodes")
-	fs.StringVar(&o.dataDir, "data-dir", "", "`DIR` to keep the data in (default: a temporary one, removed at the end)")
-	fs.IntVar(&o.httpPort, "http-port", 8081, "`PORT` of the first node's API, the next nodes take the next ones; 0: any free")
-	fs.StringVar(&o.logLevel, "log-level", "warn", "of the nodes: debug, info, warn or error")
+	fs.IntVar(&o.nodes, "nodes", 3, "number of nodes")
+	fs.StringVar(&o.dataDir, "data-dir", "", "`DIR` for the data (default: a temporary directory, removed at the end)")
+	fs.IntVar(&o.httpPort, "http-port", 8081, "`PORT` of the first node's API, the other nodes use the following ports; 0: any free port")
+	fs.StringVar(&o.logLevel, "log-level", "warn", "log level of the nodes: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.nodes < 1 || o.nodes > maxDevNodes {
 			return usage(fmt.Errorf("--nodes %d: want 1 to %d", o.nodes, maxDevNodes))

@@ -15,11 +15,11 @@ func newExplain() *cobra.Command {
 	var req wire.CheckRequest
 	cmd := &cobra.Command{
 		Use:   "explain ACCOUNT",
-		Short: "Show which rules lead to a decision; counts nothing",
+		Short: "Show the rules that lead to a decision; counts nothing",
 		Args:  cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&req.Model, "model", "", "what the request is for")
-	cmd.Flags().StringVar(&req.Category, "category", "", "its category, if the policy does not know the model")
+	cmd.Flags().StringVar(&req.Model, "model", "", "model that the request is for")
+	cmd.Flags().StringVar(&req.Category, "category", "", "category of the model, if the policy does not know the model")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if req.Model == "" && req.Category == "" {
 			return usage(errors.New("want --model or --category"))

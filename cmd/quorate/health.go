@@ -23,12 +23,12 @@ func newHealth() *cobra.Command {
 	var ready bool
 	cmd := &cobra.Command{
 		Use:   "health",
-		Short: "Tell by the exit code whether the first endpoint lives",
-		Long: `Ask the first endpoint, and no other, whether its process lives, or with
---ready whether it serves. Meant for the health checks of containers.`,
+		Short: "Report by the exit code whether the first endpoint is alive",
+		Long: `Ask the first endpoint, and no other, whether its process is alive, or with
+--ready whether it is ready. Meant for the health checks of containers.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether it serves")
+	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether the node is ready")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), healthTimeout)
 		defer cancel()

@@ -61,10 +61,11 @@ func newImport(a *asker) *cobra.Command {
 		Short: "Record the entries of a file; safe to run twice",
 		Long: `Record the entries of a CSV file whose first line is account,key,type,amount.
 
-The whole file is read before anything is recorded. FILE.csv.import remembers how
-far it got, so that a run that was cut off goes on there; running it again is
-safe, because every entry has its key, and every batch keeps the time at which it
-was first sent. The time is the cluster's: the clock of this machine has no effect.`,
+The command reads the whole file before it records anything. FILE.csv.import stores
+the progress, so that an interrupted run continues where it stopped. The command is
+safe to repeat, because every entry has a key, and every batch keeps the time at
+which it was first sent. The time is the cluster's: the clock of this machine has no
+effect.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -70,11 +70,11 @@ func clientVerb(cmd *cobra.Command, a *asker) *cobra.Command {
 	a.output = table
 	fs := cmd.PersistentFlags()
 	fs.StringSliceVar(&a.endpoints, "endpoints", nil,
-		"nodes `A,B,C` to ask, the next when one fails ($"+envEndpoints+", default "+defaultEndpoint+"); without a scheme http, or https with an authority")
+		"nodes `A,B,C` to ask, the next when one fails ($"+envEndpoints+", default "+defaultEndpoint+"); without a scheme http, or https with a CA")
 	fs.StringVar(&a.token, "token", "", "bearer `TOKEN` ($"+envToken+")")
-	fs.StringVar(&a.ca, "tls-ca", "", "`FILE` with the authority of the nodes' certificates ($"+envTLSCA+")")
-	fs.StringVar(&a.cert, "tls-cert", "", "`FILE` with a certificate to show ($"+envTLSCert+")")
-	fs.StringVar(&a.key, "tls-key", "", "`FILE` with its key ($"+envTLSKey+")")
+	fs.StringVar(&a.ca, "tls-ca", "", "`FILE` with the CA of the nodes' certificates ($"+envTLSCA+")")
+	fs.StringVar(&a.cert, "tls-cert", "", "`FILE` with the client certificate ($"+envTLSCert+")")
+	fs.StringVar(&a.key, "tls-key", "", "`FILE` with the key of the client certificate ($"+envTLSKey+")")
 	fs.VarP(&a.output, "output", "o", "table or json")
 	return cmd
 }

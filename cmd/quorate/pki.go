@@ -98,7 +98,7 @@ func sign(t *x509.Certificate, days int, now time.Time, by *authority) (pair, er
 	if by != nil {
 		parent, signer = by.cert, by.key
 		if t.NotAfter.After(parent.NotAfter) {
-			return pair{}, fmt.Errorf("--days %d: the authority itself ends on %s", days, parent.NotAfter.Format(time.DateOnly))
+			return pair{}, fmt.Errorf("--days %d: the CA itself ends on %s", days, parent.NotAfter.Format(time.DateOnly))
 		}
 	}
 	// CreateCertificate generates a random serial number if the template has none.

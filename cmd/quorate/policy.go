@@ -15,14 +15,14 @@ import (
 
 func newPolicy() *cobra.Command {
 	var a asker
-	return clientVerb(group("policy", "Look at and change tiers, limits and models",
+	return clientVerb(group("policy", "Show and change tiers, limits and models",
 		policyGet(&a), policySet(&a), policyValidate(&a), policyDiff(&a)), &a)
 }
 
 func policyGet(a *asker) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get",
-		Short: "Print the policy in force: the document, or with -o json what was read of it",
+		Short: "Print the policy in force: the document, or with -o json its parsed form",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client(a.urls())
@@ -53,7 +53,7 @@ func policySet(a *asker) *cobra.Command {
 		Short: "Replace the policy by a YAML or JSON file (- is stdin)",
 		Args:  cobra.ExactArgs(1),
 	}
-	cmd.Flags().Uint64Var(&revision, "if-revision", 0, "replace only this `REVISION`")
+	cmd.Flags().Uint64Var(&revision, "if-revision", 0, "replace the policy only if it has this `REVISION`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		doc, err := readDocument(cmd, args[0])
 		if err != nil {
@@ -75,7 +75,7 @@ func policySet(a *asker) *cobra.Command {
 func policyValidate(a *asker) *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate FILE",
-		Short: "Say what is wrong with a policy; changes nothing",
+		Short: "Report the errors of a policy; changes nothing",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, _, err := validated(cmd, a, args[0]); err != nil {

@@ -18,25 +18,26 @@ func newRecover() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "recover --data-dir DIR",
-		Short: "Go on with the nodes that are left of a cluster that lost its majority",
-		Long: `Make the node of a data directory all there is of its cluster, when most of the
-nodes with a vote are gone for good. It keeps all that the node has, also what was
-not acknowledged yet; what only nodes that are gone had acknowledged is lost. Those
-nodes count as removed and cannot come back.
+		Short: "Recover a cluster that lost its majority, from the remaining nodes",
+		Long: `Reduce a cluster to the node of a data directory, when most of the voters are lost
+for good. The cluster keeps everything in this node's log, including entries that
+were not acknowledged. Entries that only lost nodes had acknowledged are lost. The
+lost nodes count as removed and cannot return.
 
-Stop every node that is left first. Without --yes it changes nothing and tells
-what the directory holds: recover the node with the highest term, and of those the
-highest index. Where several are left, name the others with --with and run the same
-on each of them. Then start the nodes as before, and new ones that join.`,
+First stop every remaining node. Without --yes the command changes nothing and
+shows what the directory holds: recover the node with the highest term, and among
+nodes of the same term the one with the highest index. If several nodes remain,
+name the others with --with and run the same command on each of them. Then start
+the nodes as before, and new nodes, which join.`,
 		Example: "  quorate recover --data-dir ./n1\n  quorate recover --data-dir ./n1 --yes",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&dataDir, "data-dir", "", "`DIR` with the data of a node that does not run")
-	cmd.Flags().StringSliceVar(&with, "with", nil, "ids `A,B` of other nodes that are left, and recovered with the same words")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do it: the nodes that are not named are gone for good")
+	cmd.Flags().StringVar(&dataDir, "data-dir", "", "data directory `DIR` of a stopped node")
+	cmd.Flags().StringSliceVar(&with, "with", nil, "ids `A,B` of the other remaining nodes, on which the same command is run")
+	cmd.Flags().BoolVar(&yes, "yes", false, "recover: all nodes that are not named are removed for good")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if dataDir == "" {
-			return usage(fmt.Errorf("--data-dir: want the directory of the node that is left"))
+			return usage(fmt.Errorf("--data-dir: want the directory of the remaining node"))
 		}
 		r, err := node.Recover(cmd.Context(), dataDir, with, !yes)
 		if err != nil {
@@ -64,17 +65,18 @@ func printRecovered(to io.Writer, r node.Recovered, done bool) error {
 		}
 	}
 	if done {
-		fmt.Fprintf(w, "recovered: the cluster is %s; removed for good: %s\n", strings.Join(stay, ", "), orNobody(gone))
+		fmt.Fprintf(w, "recovered: the cluster is %s; removed for good: %s\n", strings.Join(stay, ", "), orNone(gone))
 	} else {
 		fmt.Fprintf(w, "nothing was changed; with --yes the cluster will be %s, and removed for good: %s (it takes %s)\n",
-			strings.Join(stay, ", "), orNobody(gone), r.Wait.Round(100*time.Millisecond))
+			strings.Join(stay, ", "), orNone(gone), r.Wait.Round(100*time.Millisecond))
 	}
 	return w.Flush()
 }
 
-func orNobody(ids []string) string {
+// orNone returns a list of ids as text.
+func orNone(ids []string) string {
 	if len(ids) == 0 {
-		return "nobody"
+		return "none"
 	}
 	return strings.Join(ids, ", ")
 }

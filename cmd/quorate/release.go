@@ -11,7 +11,7 @@ func newRelease() *cobra.Command {
 	var a asker
 	cmd := &cobra.Command{
 		Use:   "release ACCOUNT RESERVATION",
-		Short: "Give back the requests and tokens that a reservation took",
+		Short: "Release a reservation: give back its requests and tokens",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client(a.urls())

@@ -14,15 +14,16 @@ func newRestore() *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Replace accounts, policy and keys of the cluster by a backup",
-		Long: `Replace accounts, policy and idempotency keys by those of a backup, on all nodes
-at once. What was recorded after the backup was made is gone. Membership and the
-cluster's id stay. While it runs, writes are refused and no node is ready.
+		Short: "Replace the accounts, the policy and the keys of the cluster by a backup",
+		Long: `Replace the accounts, the policy and the idempotency keys by those of a backup, on
+all nodes at one log index. Entries that were recorded after the backup are lost.
+Membership and the cluster's id do not change. During the restore every node
+refuses writes and is not ready.
 
-A damaged file changes nothing; --dry-run only looks at the file.`,
+A damaged file changes nothing; --dry-run only reads the file.`,
 		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only tell what is in the file, and whether it is whole")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only show the content of the file and whether it is complete")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		info, err := os.Stat(args[0])
 		if err != nil {

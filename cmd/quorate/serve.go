@@ -22,12 +22,12 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run one node",
-		Long: `Run one node until SIGTERM or Ctrl-C. SIGHUP has it read its certificates,
-keys and tokens again, which it does by itself within seconds of a change.
+		Long: `Run one node until SIGTERM or Ctrl-C. The node reloads its certificates, keys and
+tokens within seconds of a change, and at once on SIGHUP.
 
 Each flag is also an environment variable (--node-id: QUORATE_NODE_ID) and a
-key of the file that --config names (node-id). A flag wins over the
-environment, the environment over the file, the file over the default.`,
+key of the file that --config names (node-id). A flag overrides the environment,
+the environment overrides the file, and the file overrides the default.`,
 		Example: "  quorate serve --node-id n1 --data-dir ./n1 --bootstrap-expect 1",
 		Args:    cobra.NoArgs,
 	}

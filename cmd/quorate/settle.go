@@ -16,17 +16,17 @@ func newSettle() *cobra.Command {
 	req := wire.SettleRequest{}
 	cmd := &cobra.Command{
 		Use:   "settle ACCOUNT RESERVATION --tokens N [--amount DOLLARS]",
-		Short: "Correct a reservation to what was used, and record what it cost",
-		Long: `Correct a reservation to what was used, and record what it cost.
+		Short: "Correct a reservation to the tokens used, and record their cost",
+		Long: `Correct a reservation to the tokens used, and record their cost.
 
-It is safe to repeat the command: the same numbers count once.`,
+The command is safe to repeat: the same numbers count once.`,
 		Args: cobra.ExactArgs(2),
 	}
-	cmd.Flags().Int64Var(&tokens, "tokens", -1, "how many tokens were used, required")
-	cmd.Flags().StringVar(&req.Amount, "amount", "", "what it cost, in `DOLLARS` such as 0.0123; usage of that amount is recorded")
+	cmd.Flags().Int64Var(&tokens, "tokens", -1, "number of tokens used, required")
+	cmd.Flags().StringVar(&req.Amount, "amount", "", "cost in `DOLLARS`, such as 0.0123, to record as usage")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if tokens < 0 {
-			return usage(errors.New("want --tokens, how many were used"))
+			return usage(errors.New("want --tokens with the number of tokens used"))
 		}
 		c, err := a.client(a.urls())
 		if err != nil {

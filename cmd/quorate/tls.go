@@ -16,7 +16,7 @@ import (
 const maxDays = 36500
 
 func newTLS() *cobra.Command {
-	return group("tls", "Make certificates for nodes and clients", tlsCA(), tlsCert())
+	return group("tls", "Create certificates for nodes and clients", tlsCA(), tlsCert())
 }
 
 func tlsCA() *cobra.Command {
@@ -24,13 +24,13 @@ func tlsCA() *cobra.Command {
 	var days int
 	cmd := &cobra.Command{
 		Use:   "ca",
-		Short: "Make an authority: ca.pem for everybody, ca-key.pem for whoever makes certificates",
+		Short: "Create a CA: ca.pem for all nodes and clients, ca-key.pem to sign certificates",
 		Args:  cobra.NoArgs,
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&dir, "dir", ".", "`DIR` to write to, made if missing")
-	fs.StringVar(&name, "name", "quorate", "`NAME` of the authority")
-	fs.IntVar(&days, "days", 3650, "how long it is valid")
+	fs.StringVar(&dir, "dir", ".", "`DIR` to write to, created if missing")
+	fs.StringVar(&name, "name", "quorate", "`NAME` of the CA")
+	fs.IntVar(&days, "days", 3650, "number of days that it is valid")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkDays(days); err != nil {
 			return err
@@ -49,23 +49,23 @@ func tlsCert() *cobra.Command {
 	o := certRequest{}
 	cmd := &cobra.Command{
 		Use:   "cert NAME",
-		Short: "Make a certificate: NAME.pem and NAME-key.pem",
-		Long: `Make a certificate that the authority of "quorate tls ca" vouches for.
+		Short: "Create a certificate: NAME.pem and NAME-key.pem",
+		Long: `Create a certificate that is signed by the CA of "quorate tls ca".
 
-One of role node is for a node: it serves the API and opens the peer ports of
-the others. It is valid for localhost and for what --host names; clients of the
-API look at that, nodes among themselves only at the role. One of role client is
-for who asks the API of nodes with --tls-client-auth; peer ports refuse it.`,
+A node needs a certificate of the role node, for its API and for the peer ports of
+the other nodes. It is valid for localhost and for the names of --host. Clients of
+the API verify the name; nodes verify only the role of each other. A certificate of
+the role client is for clients of nodes with --tls-client-auth; peer ports refuse it.`,
 		Example: "  quorate tls cert n1 --role node --host n1.example.com,10.0.0.1",
 		Args:    cobra.ExactArgs(1),
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&dir, "dir", ".", "`DIR` to write to, made if missing")
-	fs.StringVar(&ca, "ca", "ca.pem", "`FILE` with the authority")
-	fs.StringVar(&caKey, "ca-key", "ca-key.pem", "`FILE` with its key")
+	fs.StringVar(&dir, "dir", ".", "`DIR` to write to, created if missing")
+	fs.StringVar(&ca, "ca", "ca.pem", "`FILE` with the CA's certificate")
+	fs.StringVar(&caKey, "ca-key", "ca-key.pem", "`FILE` with the CA's key")
 	fs.StringVar(&as, "role", "", "node or client")
-	fs.StringSliceVar(&o.hosts, "host", nil, "names and addresses `A,B` that the API is asked under")
-	fs.IntVar(&o.days, "days", 365, "how long it is valid")
+	fs.StringSliceVar(&o.hosts, "host", nil, "names and addresses `A,B` of the API")
+	fs.IntVar(&o.days, "days", 365, "number of days that it is valid")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.name, o.role = args[0], role(as)
 		if o.name == "" || len(o.name) > 64 || strings.ContainsAny(o.name, `/\`) || o.name[0] == '.' || o.name == "ca" {
@@ -79,7 +79,7 @@ for who asks the API of nodes with --tls-client-auth; peer ports refuse it.`,
 		}
 		a, err := loadAuthority(ca, caKey)
 		if err != nil {
-			return fmt.Errorf("read the authority (make one with `quorate tls ca`): %w", err)
+			return fmt.Errorf("read the CA (create one with `quorate tls ca`): %w", err)
 		}
 		p, err := a.certificate(o, time.Now())
 		if err != nil {

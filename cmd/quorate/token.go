@@ -12,7 +12,7 @@ import (
 
 func newToken() *cobra.Command {
 	var a asker
-	return clientVerb(group("token", "Make, list and revoke tokens",
+	return clientVerb(group("token", "Create, list and revoke tokens",
 		tokenCreate(&a), tokenList(&a), tokenRevoke(&a), tokenGenerate()), &a)
 }
 
@@ -20,14 +20,14 @@ func tokenCreate(a *asker) *cobra.Command {
 	var scopes []string
 	cmd := &cobra.Command{
 		Use:   "create NAME --scopes A,B",
-		Short: "Make a token and print its secret, which is shown this once",
-		Long: `Make a token and print its secret, which is shown this once.
+		Short: "Create a token and print its secret, which is shown only once",
+		Long: `Create a token and print its secret, which is shown only once.
 
-Scopes: check (decide, settle, release), ledger (record money), read (look at
+Scopes: check (check, settle, release), ledger (record money), read (read
 accounts, policy and cluster), admin (everything).`,
 		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringSliceVar(&scopes, "scopes", nil, "what it allows: check, ledger, read, admin")
+	cmd.Flags().StringSliceVar(&scopes, "scopes", nil, "what the token allows: check, ledger, read, admin")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(scopes) == 0 {
 			return usage(fmt.Errorf("--scopes: want at least one of check, ledger, read, admin"))
@@ -78,7 +78,7 @@ func tokenList(a *asker) *cobra.Command {
 func tokenRevoke(a *asker) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
-		Short: "Take a token away, on every node",
+		Short: "Revoke a token on every node",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client(a.urls())
