@@ -60,7 +60,7 @@ func TestVerbs(t *testing.T) {
 
 	// Accounts.
 	cli(t, c, 0, "usage_limit", "account", "set", "prepaid", "--usage-limit", "0.00")
-	cli(t, c, 0, "more with --cursor acme", "account", "list", "--limit", "1")
+	cli(t, c, 0, "next page: --cursor acme", "account", "list", "--limit", "1")
 	cli(t, c, 0, "prepaid", "account", "list", "--limit", "1", "--cursor", "acme")
 	cli(t, c, 1, "not_empty", "account", "delete", "acme")
 	cli(t, c, 0, "deleted prepaid", "account", "delete", "prepaid")
