@@ -25,14 +25,14 @@ func (w *world) breaks(format string, args ...any) {
 	}
 }
 
-// claim is by whom a partition was decided last, and since which epoch that life
+// claim is by whom a partition was decided last, and since which epoch that boot
 // of his has owned it without a break.
 type claim struct {
 	epoch int
 	node  *node
 }
 
-// claimed checks that one owner at a time admits: every admission is by a life
+// claimed checks that one owner at a time admits: every admission is by a boot
 // that the maps name, and none by an earlier owner than the last one's.
 func (w *world) claimed(n *node, p int) {
 	now := claim{node: n}

@@ -44,7 +44,7 @@ func (n *node) clock() time.Duration {
 	return time.Duration(float64(n.w.now-n.born) * (1 + n.drift))
 }
 
-// start begins a life: its log is as it was on disk, its buckets are empty.
+// start begins a boot: its log is as it was on disk, its buckets are empty.
 func (n *node) start() {
 	n.boot++
 	n.alive, n.paused, n.born = true, 0, n.w.now
@@ -204,13 +204,13 @@ type outbox struct{ n *node }
 
 func (o outbox) Publish(s limiter.UsageBound) {
 	n, to := o.n, o.n.w.byID[s.To]
-	life := n.boot
+	boot := n.boot
 	n.w.send(n, to, func() {
 		if !to.local.StoreBound(s) {
 			return
 		}
 		to.w.send(to, n, func() {
-			if n.boot == life {
+			if n.boot == boot {
 				n.acked(s)
 			}
 		})

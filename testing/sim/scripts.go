@@ -43,7 +43,7 @@ func (w *world) strike(kind Kind, in, lasts time.Duration, nodes ...*node) {
 }
 
 // twice kills a node, starts it at once, before anybody has missed it, and kills
-// it again: what the second life took must be known to copies.
+// it again: what the second boot took must be known to copies.
 func twice(w *world) {
 	w.after(w.between(0, 2*time.Second), func() {
 		if _, a, _ := w.cast(); a != nil {

@@ -84,7 +84,7 @@ type event struct {
 	at    time.Duration
 	order uint64
 	node  *node // nil: the world's
-	life  uint64
+	boot  uint64
 	run   func()
 }
 
@@ -107,10 +107,10 @@ func (w *world) push(e event) {
 	heap.Push(&w.events, e)
 }
 
-// after runs f later on the node, unless that life is over by then. What falls
+// after runs f later on the node, unless that boot is over by then. What falls
 // into a pause runs at its end.
 func (n *node) after(d time.Duration, f func()) {
-	n.w.push(event{at: n.w.now + d, node: n, life: n.boot, run: f})
+	n.w.push(event{at: n.w.now + d, node: n, boot: n.boot, run: f})
 }
 
 // run goes on until nothing is left or the time is over.
@@ -120,7 +120,7 @@ func (w *world) run(until time.Duration) {
 		w.now = e.at
 		w.stats.Events++
 		if n := e.node; n != nil {
-			if n.boot != e.life || !n.alive {
+			if n.boot != e.boot || !n.alive {
 				continue
 			}
 			if n.paused > w.now {
@@ -152,13 +152,13 @@ func (w *world) deliver(from, to *node, f func()) {
 	if w.delay > 0 && from != to {
 		d += time.Duration(w.rng.Int64N(int64(w.delay)))
 	}
-	// To whatever life is there when it arrives.
+	// To whatever boot is there when it arrives.
 	w.push(event{at: w.now + d, run: func() {
 		if !to.alive {
 			return
 		}
 		if to.paused > w.now {
-			w.push(event{at: to.paused, node: to, life: to.boot, run: f})
+			w.push(event{at: to.paused, node: to, boot: to.boot, run: f})
 			return
 		}
 		f()
