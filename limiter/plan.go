@@ -56,10 +56,15 @@ func (w *Walk) planFallback(part *Part) {
 }
 
 // planRelay asks without looking whether the node is reachable: the asking node knows
-// from this one that it was a moment ago.
+// from this one that it was a moment ago. The relay may be the owner itself, by a map
+// that the asking node has not got.
 func (w *Walk) planRelay(part *Part) {
 	for i, id := range part.Holders[:2] {
-		if id != "" && id != w.self && (i == 0 || part.Moving) {
+		switch {
+		case id == "" || i > 0 && !part.Moving:
+		case id == w.self:
+			w.add(hop{do: DecideAsOwner, max: ownFor})
+		default:
 			w.ask(id, AsOwner, relayedHop)
 		}
 	}

@@ -19,9 +19,9 @@ type AskRole uint8
 
 // A node that is asked AsOwner decides only what it owns. One that is asked
 // AsFallback asks the owner, whom the asking node cannot reach, or decides in the
-// owner's place. One that is asked AsRelay asks the owner and no other node. A node
-// never asks another in the role in which it was asked itself, so a check makes three
-// hops at most.
+// owner's place. One that is asked AsRelay asks the owner and no other node, or decides
+// if it is the owner itself. A node never asks another in the role in which it was asked
+// itself, so a check makes three hops at most.
 const (
 	AsOwner AskRole = iota
 	AsFallback
