@@ -127,6 +127,34 @@ func (w *world) composite(i int, from, to time.Duration) float64 {
 			extra += float64(burst)
 		}
 	}
+	return extra + w.unconfirmed(i, from, to)
+}
+
+// unconfirmed is what it costs that an owner is cut off from one copy by a link and the
+// other copy is away: no copy can confirm what the owner admits, so the owner decides
+// as a fallback, and so does the successor that cannot reach the owner in time, each
+// within its part.
+func (w *world) unconfirmed(i int, from, to time.Duration) (extra float64) {
+	b := w.buckets[i]
+	units, limit, window := b.largest(from)
+	burst, rate := float64(units), float64(limit)/window.Seconds()
+	for _, f := range w.faults {
+		if f.Kind != Link || f.owners == nil || !f.owns(i) {
+			continue
+		}
+		for _, g := range w.faults {
+			if g == f || g.owners == nil || g.Kind != Kill && g.Kind != Freeze && g.Kind != Roll && g.Kind != Link {
+				continue
+			}
+			begins, ends := max(f.Start, g.Start), min(f.Over, g.Over, to)
+			if b.sliding() {
+				begins = max(begins, from) // see ideal
+			}
+			if lasts := (ends - begins).Seconds(); lasts > 0 && ends >= from {
+				extra += max(1, burst/10) + burst/10 + 2*rate/float64(w.Nodes)*lasts
+			}
+		}
+	}
 	return extra
 }
 
