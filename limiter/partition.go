@@ -28,6 +28,20 @@ func (l *Local) DropReservations(partitions []int) {
 	}
 }
 
+// dropExported forgets the reservations of partitions that this node was handing over,
+// once their receiver is another or the handoff is over. The receiver may have taken them
+// over and have settled some, though its confirmation did not come: settled here again
+// they would give back twice.
+func (l *Local) dropExported(was, now *localView) {
+	var exported []int
+	for p := range now.Parts {
+		if before, had, _ := was.part(p); had == exporting && (now.roles[p] != exporting || now.Parts[p].Holders[1] != before.Holders[1]) {
+			exported = append(exported, p)
+		}
+	}
+	l.DropReservations(exported)
+}
+
 // ImportPartitions takes over partitions that move here and decides on them from now
 // on. It returns how many of them, from the first, this node has. The next one does
 // not move here by the map of the epoch.

@@ -220,3 +220,42 @@ func TestReservationsThatMoveAreBounded(t *testing.T) {
 		t.Errorf("%d are settled, want 3", known)
 	}
 }
+
+// A receiver may have settled what it took over although its confirmation was lost. If the
+// partition comes back to the node that handed it over, nothing is given back twice.
+func TestNoReservationIsSettledAgainAfterAHandoff(t *testing.T) {
+	for name, next := range map[string][]Part{
+		"the receiver dies":                     {holders4("n2", "n1", "n3"), holders4("n1", "n3", "")},
+		"it dies before the leader hears of it": {holders4("n1", "n3", "")},
+		"the handoff goes to another node":      {moving("n1", "n3", "")},
+	} {
+		g := newTrio(perMinute("llm", bucket.Tokens, 1000))
+		for i := range g.nodes {
+			g.nodes[i].cfg.Reservations = Reservations{TTL: 10 * time.Minute, Most: 9, NewID: func() string { return "r" }}
+		}
+		g.must(t, 0, bucket.Check{Account: "a", Tokens: 500, Reserve: true})
+		g.adopt(moving("n1", "n2", "n3"))
+		g.nodes[0].BeginExport(g.epoch, []int{0})
+		g.nodes[1].ImportPartitions(g.epoch, g.nodes[0].ExportPartition(0))
+		s := &bucket.Settlement{Account: "a", Reservation: "r", Tokens: 1}
+		if got := settle(t, g.nodes[1], s); got != bucket.SettledNow {
+			t.Fatalf("%s: %v at the receiver", name, got)
+		}
+		for _, p := range next {
+			g.adopt(p)
+		}
+		g.nodes[0].FinishRecovery(g.epoch, []int{0})
+		owner := g.nodes[0]
+		if next[0].Moving {
+			g.nodes[0].BeginExport(g.epoch, []int{0})
+			owner = g.nodes[2]
+			owner.ImportPartitions(g.epoch, g.nodes[0].ExportPartition(0))
+		}
+		if got := settle(t, owner, s); got != bucket.SettledUnknown {
+			t.Errorf("%s: %v, want unknown", name, got)
+		}
+		if live, _ := owner.Reserved(); live != 0 {
+			t.Errorf("%s: %d reservations", name, live)
+		}
+	}
+}

@@ -97,6 +97,7 @@ func (l *Local) Adopt(v *View) bool {
 	}
 	l.view.Store(next)
 	l.forgetAcks(was, next)
+	l.dropExported(was, next)
 	l.signalRoleChange()
 	return true
 }
