@@ -11,26 +11,28 @@ type shape struct {
 	limit, burst int64
 	window       time.Duration
 	every        time.Duration
-	cost         int64 // above 1: tokens
+	cost         int64         // above 1: tokens
+	pauses       time.Duration // how long the load lasts, and then rests; 0: it never does
 }
 
 // tokenBuckets are in every run.
 var tokenBuckets = []shape{
-	{100, 100, 10 * time.Second, 35 * time.Millisecond, 1},     // hot
-	{10, 10, 10 * time.Second, 400 * time.Millisecond, 1},      // small
-	{20, 60, 10 * time.Second, 150 * time.Millisecond, 1},      // burst above the limit
-	{4000, 4000, 10 * time.Second, 200 * time.Millisecond, 90}, // tokens
+	{100, 100, 10 * time.Second, 35 * time.Millisecond, 1, 0},                 // hot
+	{10, 10, 10 * time.Second, 400 * time.Millisecond, 1, 0},                  // small
+	{20, 60, 10 * time.Second, 150 * time.Millisecond, 1, 0},                  // burst above the limit
+	{4000, 4000, 10 * time.Second, 200 * time.Millisecond, 90, 0},             // tokens
+	{2000, 2000, 4 * time.Second, 60 * time.Millisecond, 90, 3 * time.Second}, // tokens, now more than there are, now none
 }
 
 // slidingWindows are those of which a run has two. A window of 3 s is over in the middle
 // of a fault, and one of 20 s lasts from before the faults until after the heal.
 var slidingWindows = []shape{
-	{60, 60, 3 * time.Second, 40 * time.Millisecond, 1},       // hot and short
-	{100, 100, 10 * time.Second, 70 * time.Millisecond, 1},    // hot
-	{8, 8, 5 * time.Second, 350 * time.Millisecond, 1},        // small
-	{60, 60, 20 * time.Second, 150 * time.Millisecond, 1},     // long
-	{2000, 2000, 6 * time.Second, 180 * time.Millisecond, 90}, // tokens
-	{1000, 1000, time.Second, 60 * time.Millisecond, 90},      // tokens, the shortest window
+	{60, 60, 3 * time.Second, 40 * time.Millisecond, 1, 0},       // hot and short
+	{100, 100, 10 * time.Second, 70 * time.Millisecond, 1, 0},    // hot
+	{8, 8, 5 * time.Second, 350 * time.Millisecond, 1, 0},        // small
+	{60, 60, 20 * time.Second, 150 * time.Millisecond, 1, 0},     // long
+	{2000, 2000, 6 * time.Second, 180 * time.Millisecond, 90, 0}, // tokens
+	{1000, 1000, time.Second, 60 * time.Millisecond, 90, 0},      // tokens, the shortest window
 }
 
 // traffic draws the buckets of a run.
@@ -49,7 +51,7 @@ func (w *world) bucket(s shape, algorithm bucket.Algorithm) {
 		l.Unit = bucket.Tokens
 	}
 	w.buckets = append(w.buckets, &bucketRun{
-		account: string(rune('a' + len(w.buckets))), every: s.every, cost: s.cost, reserve: s.cost > 1,
+		account: string(rune('a' + len(w.buckets))), every: s.every, pauses: s.pauses, cost: s.cost,
 		limits: []bucket.Scoped{bucket.NewScoped("llm", l, bucket.SourceTier)},
 	})
 }
@@ -60,8 +62,8 @@ type bucketRun struct {
 	limits  []bucket.Scoped
 	was     []inForce     // limits of before, oldest first
 	every   time.Duration // between checks, on average
+	pauses  time.Duration
 	cost    int64
-	reserve bool // some checks are settled later
 	admits  []*admit
 }
 
@@ -77,6 +79,7 @@ type admit struct {
 	units           int64
 	settled         time.Duration // since when it counts as much as it was settled to; 0: never
 	to              int64
+	given           time.Duration // when the owner gave the difference back
 }
 
 // by returns what the admission counts in an interval that ends at the instant.
@@ -102,9 +105,11 @@ func (b *bucketRun) largest(from time.Duration) (burst, limit int64, window time
 }
 
 func (b *bucketRun) check(reserve bool) *bucket.Check {
-	c := &bucket.Check{Account: b.account, Category: "llm", Requests: b.cost}
-	if b.reserve {
-		c.Requests, c.Tokens, c.Reserve = 0, b.cost, reserve
+	c := &bucket.Check{Account: b.account, Category: "llm", Reserve: reserve}
+	if b.limits[0].Unit == bucket.Tokens {
+		c.Tokens = b.cost
+	} else {
+		c.Requests = b.cost
 	}
 	return c
 }
@@ -117,12 +122,12 @@ func (w *world) client(b *bucketRun, until time.Duration) {
 	gap := time.Duration(w.rng.ExpFloat64() * float64(b.every))
 	w.after(gap, func() { w.client(b, until) })
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	if !n.member || !n.alive {
+	if !n.member || !n.alive || b.pauses > 0 && w.now/b.pauses%2 == 0 {
 		return
 	}
 	w.stats.Checks++
 	asked := w.now
-	c := b.check(b.reserve && w.rng.IntN(2) == 0)
+	c := b.check(w.rng.IntN(2) == 0)
 	w.send(n, n, func() {
 		n.enter(c, func(d bucket.Decision, ok bool) {
 			switch {
@@ -137,24 +142,9 @@ func (w *world) client(b *bucketRun, until time.Duration) {
 				b.admits = append(b.admits, a)
 				w.logf("admit %s at %s left %d degraded %v", b.account, n.id, d.Limits[0].Remaining, d.Degraded)
 				if d.Reservation != "" {
-					w.settle(n, a, d, c.Account)
+					w.reserved(b, a, d.Reservation)
 				}
 			}
-		})
-	})
-}
-
-// settle corrects an admission some time later, where it was decided. It counts
-// less from the sending on: whether it arrives is not known.
-func (w *world) settle(n *node, a *admit, d bucket.Decision, account string) {
-	to, used := w.byID[d.DecidedBy], w.rng.Int64N(a.units+1)
-	w.after(time.Duration(w.rng.Int64N(int64(time.Second))), func() {
-		if !n.alive {
-			return
-		}
-		a.settled, a.to = w.now, used
-		w.send(n, to, func() {
-			to.local.Settle(&bucket.Settlement{Account: account, Reservation: d.Reservation, Tokens: used})
 		})
 	})
 }

@@ -42,6 +42,13 @@ const (
 // the next owner decides by then.
 const takeover = 8 * time.Second
 
+// holds are the longest times for which clients hold reservations: less than a fault
+// takes to be noticed, less than a takeover, and longer than both.
+var holds = []time.Duration{200 * time.Millisecond, time.Second, 8 * time.Second}
+
+// shortTTL is how long a reservation can be settled in some runs.
+const shortTTL = 3 * time.Second
+
 // lookEvery is the time between two checks of the invariants.
 const lookEvery = 50 * time.Millisecond
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -59,7 +60,7 @@ func (n *node) start() {
 		Partition:    partition,
 		Replication:  func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
 		FirstSource:  uint64(n.index)<<48 | n.boot<<32,
-		Reservations: limiter.Reservations{TTL: time.Minute, Most: 1000, NewID: func() string { n.w.reservations++; return fmt.Sprint(n.w.reservations) }},
+		Reservations: limiter.Reservations{TTL: cmp.Or(n.w.TTL, limiter.DefaultTTL), Most: limiter.DefaultMost, NewID: func() string { n.w.lastID++; return fmt.Sprint(n.w.lastID) }},
 	})
 	if err != nil {
 		panic(err) // a mistake of the simulator

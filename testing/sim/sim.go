@@ -25,12 +25,15 @@ func Draw(seed uint64) Config {
 	c := Config{Seed: seed, Nodes: []int{3, 3, 5, 3, 3, 5, 3, 9}[seed%8]}
 	c.Mode = []bucket.Mode{bucket.Bounded, bucket.Bounded, bucket.Bounded, bucket.Bounded, bucket.Sync, bucket.Async}[rng.IntN(6)]
 	c.CutOff = []bucket.CutOff{bucket.Share, bucket.Share, bucket.Share, bucket.Full, bucket.Deny}[rng.IntN(5)]
+	if rng.IntN(3) == 0 {
+		c.TTL = shortTTL
+	}
 	return c
 }
 
 // Run makes one run. The same Config gives the same Result.
 func Run(c Config) Result {
-	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, alone: map[*node]*Fault{}, lacking: map[lacking]time.Duration{}, log: []*ledger.Map{{}}}
+	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, alone: map[*node]*Fault{}, lacking: map[lacking]time.Duration{}, reservations: map[string]*reservation{}, log: []*ledger.Map{{}}}
 	w.nodes = make([]*node, 0, c.Nodes+3)
 	for range c.Nodes {
 		w.add()
@@ -53,6 +56,7 @@ func Run(c Config) Result {
 	}
 	w.run(ended)
 	r := Result{Stats: w.stats, Faults: w.faults}
+	w.unmade()
 	if v := w.measure(); v != nil {
 		r.Violation = v
 	}

@@ -26,8 +26,9 @@ type Config struct {
 	Nodes  int
 	Mode   bucket.Mode
 	CutOff bucket.CutOff
-	Faults []Kind // kinds to draw from; nil: all
-	Script Script // nil: faults are drawn
+	TTL    time.Duration // of reservations; 0: as in the product
+	Faults []Kind        // kinds to draw from; nil: all
+	Script Script        // nil: faults are drawn
 	Log    func(format string, args ...any)
 }
 
@@ -59,7 +60,8 @@ type world struct {
 	lacking   map[lacking]time.Duration // since when
 	alone     map[*node]*Fault
 
-	reservations int // given
+	reservations map[string]*reservation // by id
+	lastID       int                     // of a reservation
 
 	buckets []*bucketRun
 	faults  []*Fault
@@ -69,6 +71,7 @@ type world struct {
 // Stats counts what a run saw.
 type Stats struct {
 	Checks, Allowed, Failed, Degraded, Messages int
+	Reserved, Settled, Unsettled, Unknown       int   // reservations; settlements answered, without an owner, too late
 	Over                                        int64 // the most that any bucket admitted above its ideal
 	Events                                      int
 }
@@ -77,6 +80,7 @@ type Stats struct {
 func (s *Stats) add(o *Stats) {
 	s.Checks, s.Allowed, s.Failed = s.Checks+o.Checks, s.Allowed+o.Allowed, s.Failed+o.Failed
 	s.Degraded, s.Messages, s.Events = s.Degraded+o.Degraded, s.Messages+o.Messages, s.Events+o.Events
+	s.Reserved, s.Settled, s.Unsettled, s.Unknown = s.Reserved+o.Reserved, s.Settled+o.Settled, s.Unsettled+o.Unsettled, s.Unknown+o.Unknown
 	s.Over = max(s.Over, o.Over)
 }
 
