@@ -52,6 +52,8 @@ type Config struct {
 	BootstrapExpect int      // nodes that form a new cluster; 0: only ever join one
 	Voters          int      // how many of the nodes vote, as the one that leads says: odd, at most 7; 0: DefaultVoters
 
+	Settings ledger.Settings // of the whole cluster, while this node leads; 0: as they are
+
 	FSM  FSM
 	Log  *slog.Logger
 	Wall func() time.Time     // the wall clock; nil: the machine's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -66,6 +67,9 @@ func (n *Node) gather() (*placement.View, error) {
 		Nodes: map[string]placement.Node{}, Commit: n.raft.CommitIndex(), Version: state.Version(),
 		MajorityBeats: n.majorityBeats(), Timing: n.cfg.Timing.placement(),
 	}
+	if missing := state.Settings().Missing(n.cfg.Settings); ledger.VersionOf(missing) <= v.Version {
+		v.Settings = missing
+	}
 	next := state.NextExpiry()
 	_, abandoned := state.Restoring(wall)
 	v.TickDue = next != 0 && next <= wall || abandoned
@@ -115,6 +119,12 @@ func (n *Node) act(a placement.Action) {
 	case a.Raise != 0:
 		n.cfg.Log.Info("every node knows a newer version of commands: it is used from now on", "version", a.Raise)
 		err = n.lead(ledger.Op{Kind: ledger.OpVersion, Version: a.Raise})
+	case len(a.Settings) > 0:
+		for _, op := range a.Settings {
+			n.cfg.Log.Info("this node leads, and its settings are the cluster's from now on", "setting", op.Setting.String())
+			op.By = ledger.ActorCluster
+			err = errors.Join(err, n.lead(op))
+		}
 	case a.Tick:
 		err = n.lead(ledger.Op{Kind: ledger.OpTick})
 	case a.Join != nil:

@@ -132,11 +132,12 @@ type Probe struct {
 	Fatal bool
 }
 
-// ClusterStatus, NodeStatus and Guards are returned by Operator.Cluster.
+// ClusterStatus, NodeStatus, Guards and Settings are returned by Operator.Cluster.
 type (
 	ClusterStatus = wire.ClusterStatus
 	NodeStatus    = wire.NodeStatus
 	Guards        = wire.Guards
+	Settings      = wire.Settings
 )
 
 // Config configures a Server. All fields except MaxConns, MaxRequests and Logger are

@@ -30,7 +30,7 @@ func TestPolicyIsShown(t *testing.T) {
 
 func TestClusterIsShown(t *testing.T) {
 	s, n := newServer(t)
-	want := `{"cluster_id":"","leader":null,"term":0,"epoch":0,"unowned":0,"moving":0,"settling":false,"time":null,"keys_remembered_since":null,"nodes":[],"node":"","security":{"tls":false,"gossip_key":false,"admin_token":false,"insecure":false}}`
+	want := `{"cluster_id":"","leader":null,"term":0,"epoch":0,"unowned":0,"moving":0,"settling":false,"time":null,"keys_remembered_since":null,"settings":{"key_memory":"","key_memory_entries":0},"nodes":[],"node":"","security":{"tls":false,"gossip_key":false,"admin_token":false,"insecure":false}}`
 	if a := ask(s, "GET", "/v1/cluster", ""); a.status != 200 || a.body != want {
 		t.Errorf("%d %s", a.status, a.body)
 	}

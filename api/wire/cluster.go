@@ -18,11 +18,18 @@ type ClusterStatus struct {
 	ChangingGrantors bool         `json:"settling"`              // the nodes that grant leases are changing: stopping one of the former nodes now is unsafe
 	Time             *string      `json:"time"`                  // the log's time, RFC 3339; nil until a command is applied
 	KeysSince        *string      `json:"keys_remembered_since"` // RFC 3339; nil until a command is applied
+	Settings         Settings     `json:"settings"`              // that the log has
 	Nodes            []NodeStatus `json:"nodes"`
 	AnsweredByNode   string       `json:"node"`
 	Security         Guards       `json:"security"` // of the node that answered
 
 	Raw json.RawMessage `json:"-"` // the body as received
+}
+
+// Settings are the settings of the whole cluster that are in force.
+type Settings struct {
+	KeyMemory        string `json:"key_memory"` // a duration, such as 168h
+	KeyMemoryEntries int64  `json:"key_memory_entries"`
 }
 
 // Guards describes how a node authenticates clients and other nodes.

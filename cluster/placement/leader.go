@@ -81,6 +81,9 @@ func (l *Leader) decide(v *View) Action {
 	if common := v.commonVersion(); common > v.Version {
 		return Action{Raise: common}
 	}
+	if len(v.Settings) > 0 {
+		return Action{Settings: v.Settings}
+	}
 	if s := v.nextJoin(); s != nil {
 		return Action{Join: s}
 	}

@@ -109,6 +109,7 @@ func TestDecide(t *testing.T) {
 		"and then it goes":                           {[]change{owners(&ungranted), set("n2", removed)}, "remove n2"},
 		"none goes where no majority would stay":     {[]change{owners(placed), set("n2", removed), set("n2", lose), set("n3", lose)}, "place n1.1, unowned"},
 		"a removed node does not join again":         {[]change{owners(placed), view(func(v *View) { v.Nodes["n4"] = living("n4", 1) }), set("n4", removed)}, ""},
+		"the leader's settings enter the log":        {[]change{owners(placed), view(func(v *View) { v.Settings = []ledger.Op{{Kind: ledger.OpSetting}} })}, "1 settings"},
 		"all know a newer version":                   {[]change{owners(placed), versions(1, 2, 2, 2)}, "raise 2"},
 		"but for one":                                {[]change{owners(placed), versions(1, 2, 1, 2)}, ""},
 		"or one that was never heard":                {[]change{owners(placed), versions(1, 2, 2, 0)}, ""},
@@ -131,6 +132,8 @@ func TestDecide(t *testing.T) {
 				got = "name"
 			case a.Tick:
 				got = "tick"
+			case len(a.Settings) > 0:
+				got = fmt.Sprint(len(a.Settings), " settings")
 			case a.Raise != 0:
 				got = fmt.Sprint("raise ", a.Raise)
 			case a.Join != nil:

@@ -53,10 +53,11 @@ type View struct {
 	Partitions    int           // how many each map has
 	Servers       []Server      // the configuration of Raft
 	Nodes         map[string]Node
-	Commit        uint64 // log index
-	Version       uint64 // of commands, in force
-	TickDue       bool   // an override has run out, or a restore was abandoned
-	MajorityBeats int    // pings in a row in which this node has reached a majority of the grantors
+	Commit        uint64      // log index
+	Version       uint64      // of commands, in force
+	Settings      []ledger.Op // that give the log the settings of the leader
+	TickDue       bool        // an override has run out, or a restore was abandoned
+	MajorityBeats int         // pings in a row in which this node has reached a majority of the grantors
 	Timing        Timing
 }
 
@@ -95,6 +96,7 @@ func (n *Node) leaves() bool { return n.Leaving || n.Removed }
 type Action struct {
 	NameCluster bool        // give the cluster an id
 	Tick        bool        // write an entry, so that the time of the log goes on
+	Settings    []ledger.Op // to write
 	Raise       uint64      // the version of commands to put in force
 	Join        *Server     // to add to the configuration, or to change there
 	Remove      *Server     // to take out of the configuration, by order

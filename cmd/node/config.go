@@ -9,10 +9,12 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"quorate/api/rest"
 	"quorate/cluster"
 	"quorate/fsm/ledger"
+	"quorate/limiter"
 )
 
 // ErrConfig is wrapped by every error of Validate.
@@ -64,6 +66,12 @@ type Config struct {
 	// Insecure allows listening beyond loopback without the settings above.
 	Insecure bool `koanf:"insecure"`
 
+	// The settings of the whole cluster, which are those of the node that leads.
+	KeyMemory        Span  `koanf:"key-memory"`         // how long idempotency keys are remembered
+	KeyMemoryEntries int64 `koanf:"key-memory-entries"` // how many idempotency keys are remembered
+
+	ReservationTTL Span `koanf:"reservation-ttl"` // how long the reservation of a check can be settled
+
 	HTTPMaxConns    int `koanf:"http-max-conns"`    // open at once
 	HTTPMaxRequests int `koanf:"http-max-requests"` // being answered at once
 
@@ -81,6 +89,9 @@ func DefaultConfig() Config {
 		Voters:     cluster.DefaultVoters,
 		LogLevel:   "info",
 		LogFormat:  "text",
+
+		KeyMemory: Span(ledger.DefaultKeyMemory), KeyMemoryEntries: ledger.DefaultKeyMemoryEntries,
+		ReservationTTL: Span(limiter.DefaultTTL),
 
 		HTTPMaxConns: rest.DefaultMaxConns, HTTPMaxRequests: rest.DefaultMaxRequests,
 	}
@@ -116,6 +127,15 @@ func (c *Config) Validate() error {
 	}
 	if n := c.Voters; n < 1 || n > maxBootstrap || n%2 == 0 {
 		return refuse("voters", strconv.Itoa(n), "want 1, 3, 5 or 7")
+	}
+	if d := time.Duration(c.KeyMemory); d < ledger.MinKeyMemory || d > ledger.MaxKeyMemory {
+		return refuse("key-memory", c.KeyMemory.String(), "want 1h to 90d")
+	}
+	if n := c.KeyMemoryEntries; n < 1 || n > ledger.MaxKeyMemoryEntries {
+		return refuse("key-memory-entries", strconv.FormatInt(n, 10), fmt.Sprintf("want 1 to %d", ledger.MaxKeyMemoryEntries))
+	}
+	if d := time.Duration(c.ReservationTTL); d < time.Second || d > 24*time.Hour {
+		return refuse("reservation-ttl", c.ReservationTTL.String(), "want 1s to 24h")
 	}
 	if _, err := c.Level(); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 func valid() Config {
@@ -44,6 +45,12 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"nine voters", func(c *Config) { c.Voters = 9 }, "--voters"},
 		{"no voters", func(c *Config) { c.Voters = 0 }, "--voters"},
 		{"five voters", func(c *Config) { c.Voters = 5 }, ""},
+		{"short key memory", func(c *Config) { c.KeyMemory = Span(time.Minute) }, "--key-memory"},
+		{"long key memory", func(c *Config) { c.KeyMemory = Span(91 * 24 * time.Hour) }, "--key-memory"},
+		{"longest key memory", func(c *Config) { c.KeyMemory = Span(90 * 24 * time.Hour) }, ""},
+		{"no keys", func(c *Config) { c.KeyMemoryEntries = 0 }, "--key-memory-entries"},
+		{"short reservations", func(c *Config) { c.ReservationTTL = 0 }, "--reservation-ttl"},
+		{"long reservations", func(c *Config) { c.ReservationTTL = Span(25 * time.Hour) }, "--reservation-ttl"},
 		{"log level", func(c *Config) { c.LogLevel = "loud" }, "--log-level"},
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, "--log-format"},
 	}
@@ -62,5 +69,20 @@ func TestValidateNamesTheSetting(t *testing.T) {
 				t.Fatalf("Validate() = %v, want ErrConfig naming %s", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for text, want := range map[string]string{"168h": "168h", "7d": "168h", "90m": "1h30m", "10m": "10m", "90s": "1m30s", "1h0m5s": "1h0m5s", "0s": "0s"} {
+		var s Span
+		if err := s.UnmarshalText([]byte(text)); err != nil || s.String() != want {
+			t.Errorf("%s is %s, %v; want %s", text, s, err, want)
+		}
+	}
+	for _, text := range []string{"", "7", "d", "1.5d", "-1d", "a week"} {
+		var s Span
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is %s", text, s)
+		}
 	}
 }

@@ -95,7 +95,8 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		AdvertisePeer:   orElse(cfg.AdvertisePeer, peer.Addr().String()),
 		AdvertiseGossip: orElse(cfg.AdvertiseGossip, cfg.GossipAddr),
 		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect, Voters: cfg.Voters,
-		TLS: n.security.certs.peers(), GossipKeys: n.security.keys,
+		Settings: ledger.NewSettings(time.Duration(cfg.KeyMemory), cfg.KeyMemoryEntries),
+		TLS:      n.security.certs.peers(), GossipKeys: n.security.keys,
 		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Wall: wall, Now: now,
 	})
 	if err != nil {
@@ -107,7 +108,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	n.exchange, err = exchange.New(exchange.Config{Transport: n.cluster, Log: log, Local: limiter.Config{
 		Node: cfg.NodeID, Rules: machine, Leases: n.cluster, Now: now,
 		Partitions: ledger.Partitions, Partition: ledger.Partition, Replication: machine.Replication, FirstSource: newSource(),
-		Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: limiter.DefaultMost, NewID: newReservation},
+		Reservations: limiter.Reservations{TTL: time.Duration(cfg.ReservationTTL), Most: limiter.DefaultMost, NewID: newReservation},
 	}})
 	if err != nil {
 		return nil, err

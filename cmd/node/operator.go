@@ -41,6 +41,8 @@ func (o operator) Cluster() rest.ClusterStatus {
 		out.Leader = &s.Leader
 	}
 	out.Time, out.KeysSince = rfc3339(o.machine.LogTime()), rfc3339(o.machine.KeysSince())
+	settings := o.machine.State().Settings()
+	out.Settings = rest.Settings{KeyMemory: Span(settings.KeyMemory()).String(), KeyMemoryEntries: settings.KeyMemoryEntries()}
 	out.Unowned, out.Moving = m.InTransition()
 	out.ChangingGrantors = m.Epoch > 0 && (len(m.Retiring) > 0 || !slices.Equal(m.Grantors, s.Voters()))
 	owned := m.Owned()

@@ -47,6 +47,9 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.Bool("tls-client-auth", d.TLSClientAuth, "clients of the API must show a certificate too")
 	fs.Int("voters", d.Voters, "how many nodes vote, the same on all: 1, 3, 5 or 7; further ones hold copies without a vote")
 	fs.Bool("insecure", d.Insecure, "listen beyond loopback without TLS, gossip key and admin token")
+	fs.String("key-memory", d.KeyMemory.String(), "how long the cluster remembers idempotency keys, 1h to 90d; of the whole cluster: the value of the node that leads")
+	fs.Int64("key-memory-entries", d.KeyMemoryEntries, "how many idempotency keys the cluster remembers, whichever of the two is less; likewise")
+	fs.String("reservation-ttl", d.ReservationTTL.String(), "how long the reservation of a check can be settled, 1s to 24h")
 	fs.Int("http-max-conns", d.HTTPMaxConns, "how many connections the API takes at once")
 	fs.Int("http-max-requests", d.HTTPMaxRequests, "how many requests the API answers at once")
 	fs.String("log-level", d.LogLevel, "debug, info, warn or error")
@@ -88,7 +91,8 @@ func loadConfig(fs *pflag.FlagSet, environ func() []string) (node.Config, error)
 		Result:           &cfg,
 		TagName:          "koanf",
 		WeaklyTypedInput: true, // the environment knows only strings
-		DecodeHook:       mapstructure.StringToSliceHookFunc(","),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			mapstructure.StringToSliceHookFunc(","), mapstructure.TextUnmarshallerHookFunc()),
 	}})
 	if err != nil {
 		return node.Config{}, fmt.Errorf("read the settings: %w", err)

@@ -58,6 +58,8 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 	case OpRemove:
 		s.applyRemoveLocked(o.Node)
 		return Result{}
+	case OpSetting:
+		return s.applySettingLocked(o.Setting)
 	}
 	return Result{Err: ErrUnknownCommand}
 }
@@ -105,11 +107,11 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	return res
 }
 
-// forgetLocked forgets up to evictions keys that are older than KeyWindow or too many.
+// forgetLocked forgets up to evictions keys that are older than the key memory or too many.
 func (s *State) forgetLocked() {
 	for range evictions {
 		oldest := s.keys.oldest()
-		if oldest == nil || s.keys.len() < s.keys.max && oldest.time > s.now-KeyWindow {
+		if oldest == nil || s.keys.len() < s.keys.max && oldest.time > s.now-s.keyMemoryLocked() {
 			return
 		}
 		s.forgot = max(s.forgot, oldest.time)

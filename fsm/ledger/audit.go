@@ -53,6 +53,7 @@ const (
 	auditRevoke    = "token.revoke"
 	auditRemove    = "node.remove"
 	auditRestore   = "backup.restore"
+	auditSetting   = "setting.change"
 )
 
 // audited returns the audit record of an applied operation; ok is false if the operation
@@ -78,6 +79,8 @@ func (o *Op) audited(res *Result) (action, target, detail string, ok bool) {
 	case OpRestore:
 		// A repeated commit has replaced nothing.
 		return auditRestore, "", "", o.Restore.Kind == RestoreCommit && res.sum != 0
+	case OpSetting:
+		return auditSetting, "", o.Setting.String(), true
 	case OpNote:
 		return o.Note.Action, o.Note.Target, o.Note.Detail, true
 	}

@@ -174,7 +174,7 @@ func (v *verifier) complete() error {
 	switch {
 	case !v.header || !v.policy || !v.totals:
 		return errors.New("the header, the policy or the totals are missing")
-	case v.accounts != v.found.Accounts || v.keys != v.found.Keys || v.keys > 2*MaxKeys:
+	case v.accounts != v.found.Accounts || v.keys != v.found.Keys || v.keys > 2*MaxKeyMemoryEntries:
 		return fmt.Errorf("%d accounts and %d keys, but its totals are %d and %d", v.accounts, v.keys, v.found.Accounts, v.found.Keys)
 	case v.tokens > MaxTokens:
 		return fmt.Errorf("%d tokens, at most %d", v.tokens, MaxTokens)

@@ -33,6 +33,7 @@ const (
 	OpRevoke  // revokes a token
 	OpNote    // changes only the audit
 	OpRemove  // permanently removes a node from the cluster
+	OpSetting // changes a setting of the cluster
 	numOps
 )
 
@@ -64,6 +65,8 @@ type Op struct {
 
 	By   string // name of the caller for the audit; empty: the caller had no token
 	Node string // OpRemove: id of the node
+
+	Setting Setting // OpSetting
 }
 
 // Patch changes the fields of an account that are not nil.
@@ -181,7 +184,7 @@ func decodeOps(r *codec.Reader, v uint64) []Op {
 // element, if it is not empty.
 var sizes = [numOps]int{
 	OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1, OpVersion: 2, OpRestore: 6,
-	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2,
+	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2, OpSetting: 3,
 }
 
 func (o *Op) encode(w *codec.Writer, v uint64) {
@@ -250,6 +253,8 @@ func (o *Op) encodeBody(w *codec.Writer, v uint64) {
 		w.String(o.Note.Detail)
 	case OpRemove:
 		w.String(o.Node)
+	case OpSetting:
+		o.Setting.encode(w)
 	}
 }
 
@@ -321,6 +326,8 @@ func (o *Op) decodeBody(r *codec.Reader, v uint64) {
 		o.Note = &Note{Action: r.String(MaxAuditAction), Target: r.String(MaxAuditTarget), Detail: r.String(MaxAuditDetail)}
 	case OpRemove:
 		o.Node = r.String(MaxNodeID)
+	case OpSetting:
+		o.Setting = decodeSetting(r)
 	}
 }
 

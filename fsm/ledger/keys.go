@@ -2,7 +2,7 @@ package ledger
 
 import "crypto/sha256"
 
-// The limits of remembered idempotency keys.
+// The limits of remembered idempotency keys until the log has settings for them.
 const (
 	KeyWindow = 24 * 60 * 60 * 1000 // milliseconds of the log's time
 	MaxKeys   = 4_000_000

@@ -181,6 +181,14 @@ func (r *replicas) op(t *rapid.T) ledger.Op {
 		o.Patch.UsageLimit = rapid.Ptr(rapid.SampledFrom([]ledger.Micros{ledger.NoUsageLimit, 0, 1, 3 * ledger.Dollar}), true).Draw(t, "limit")
 		o.Patch.Suspended = rapid.Ptr(rapid.Bool(), true).Draw(t, "suspended")
 		return o
+	case 9:
+		if ledger.NewestVersion() < 4 {
+			break
+		}
+		if rapid.Bool().Draw(t, "of the time") {
+			return ledger.Op{Kind: ledger.OpSetting, Setting: ledger.Setting{Kind: ledger.KeyMemory, Value: rapid.SampledFrom([]int64{hour, 24 * hour, 100 * hour}).Draw(t, "key memory")}}
+		}
+		return ledger.Op{Kind: ledger.OpSetting, Setting: ledger.Setting{Kind: ledger.KeyMemoryEntries, Value: rapid.SampledFrom([]int64{1, 3, 20, ledger.MaxKeys}).Draw(t, "entries")}}
 	case 8:
 		return ledger.Op{Kind: ledger.OpVersion, Version: rapid.Uint64Range(1, ledger.NewestVersion()).Draw(t, "version")}
 	}
@@ -192,7 +200,7 @@ func (r *replicas) op(t *rapid.T) ledger.Op {
 		}).Draw(t, "amount"),
 	}
 	if rapid.Bool().Draw(t, "says when") {
-		edge := rapid.SampledFrom([]int64{r.now, r.now + 60_000, r.now - 24*hour, r.forgot, r.keysSince()}).Draw(t, "issued")
+		edge := rapid.SampledFrom([]int64{r.now, r.now + 60_000, r.now - r.keyMemory, r.forgot, r.keysSince()}).Draw(t, "issued")
 		o.Issued = max(0, edge+rapid.Int64Range(-1, 1).Draw(t, "issued, off by"))
 	}
 	return o
@@ -293,7 +301,9 @@ func (r *replicas) freeze(t *rapid.T) {
 // restart writes a replica out and reads it back.
 func (r *replicas) restart(t *rapid.T, i int) {
 	r.states[i] = restored(t, r.states[i])
-	r.states[i].KeepKeys(r.mostKeys)
+	if r.states[i].Settings()[ledger.KeyMemoryEntries] == 0 {
+		r.states[i].KeepKeys(r.mostKeys)
+	}
 	r.sameHash(t)
 }
 

@@ -17,6 +17,7 @@ type plain struct {
 	now       int64
 	forgot    int64 // time of the newest forgotten key
 	mostKeys  int
+	keyMemory int64
 	accounts  map[string]plainAccount
 	keys      map[string]plainKey // by account, zero byte and key
 	order     []string            // of the keys, oldest first
@@ -64,7 +65,7 @@ type outcome struct {
 }
 
 func newPlain(p plainPolicy) *plain {
-	return &plain{accounts: map[string]plainAccount{}, keys: map[string]plainKey{}, policy: p, revision: 1, mostKeys: ledger.MaxKeys, version: 1}
+	return &plain{accounts: map[string]plainAccount{}, keys: map[string]plainKey{}, policy: p, revision: 1, mostKeys: ledger.MaxKeys, keyMemory: 24 * hour, version: 1}
 }
 
 func fresh() plainAccount {
@@ -182,6 +183,13 @@ func (p *plain) one(index uint64, o ledger.Op) outcome {
 		return outcome{}
 	case ledger.OpTick:
 		return outcome{}
+	case ledger.OpSetting:
+		if o.Setting.Kind == ledger.KeyMemory {
+			p.keyMemory = o.Setting.Value
+		} else {
+			p.mostKeys = int(o.Setting.Value)
+		}
+		return outcome{}
 	case ledger.OpVersion:
 		p.version = max(p.version, o.Version)
 		return outcome{}
@@ -196,7 +204,7 @@ func (p *plain) entry(index uint64, o ledger.Op) outcome {
 			break
 		}
 		oldest := p.keys[p.order[0]]
-		if len(p.order) < p.mostKeys && p.now-oldest.time < 24*hour {
+		if len(p.order) < p.mostKeys && p.now-oldest.time < p.keyMemory {
 			break
 		}
 		p.forgot = max(p.forgot, oldest.time)
@@ -236,7 +244,7 @@ func (p *plain) keysSince() int64 {
 	if p.now == 0 {
 		return 0
 	}
-	return max(0, p.now-24*hour, p.forgot+1)
+	return max(0, p.now-p.keyMemory, p.forgot+1)
 }
 
 // charge implements the documented table of entry types, line by line.

@@ -30,6 +30,7 @@ const (
 	secStaged  section = 35 // a block of that restore
 	secAudit   section = 36 // oldest first
 	secRemoved section = 37 // ids of removed nodes
+	secSetting section = 38 // settings of the cluster that the log has
 )
 
 const (

@@ -21,6 +21,7 @@ type Frozen struct {
 	version   uint64
 	restored  string
 	removed   []string
+	settings  Settings
 	table     *Table
 	owners    *Map
 	accounts  *frozen
@@ -45,7 +46,7 @@ func (s *State) Freeze() *Frozen {
 
 func (s *State) freezeLocked() *Frozen {
 	return &Frozen{
-		Index: s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID, version: s.version, restored: s.restored, removed: s.removed,
+		Index: s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID, version: s.version, restored: s.restored, removed: s.removed, settings: s.settings,
 		table: s.Table(), owners: s.Map(),
 		accounts: s.accounts.Load().freeze(), keys: s.keys.freeze(), hash: s.hash.last,
 		tokens: s.Tokens(), audit: s.audit,
@@ -66,6 +67,14 @@ func (f *Frozen) Write(to io.Writer) error {
 	}
 	for _, id := range f.removed {
 		b.record(secRemoved, func(w *codec.Writer) { w.String(id) })
+	}
+	for k, v := range f.settings {
+		if v != 0 {
+			b.record(secSetting, func(w *codec.Writer) {
+				w.Array(2)
+				Setting{SettingKind(k), v}.encode(w)
+			})
+		}
 	}
 	f.data(b)
 	if f.stage != nil {
@@ -171,6 +180,12 @@ func (s *State) readRecord(of section, r *codec.Reader) error {
 			return fmt.Errorf("more than %d nodes removed", MaxRemoved)
 		}
 		s.removed = append(s.removed, id)
+	case secSetting:
+		r.Array(2)
+		if v := decodeSetting(r); r.Err() == nil {
+			s.setLocked(v)
+		}
+		return r.Err()
 	case secStage:
 		return s.readStage(r)
 	case secStaged:
@@ -229,8 +244,8 @@ func (s *State) readData(of section, r *codec.Reader, upTo uint64) error {
 		if k.decode(r); r.Err() != nil {
 			return r.Err()
 		}
-		if s.keys.len() >= 2*MaxKeys {
-			return fmt.Errorf("more than %d keys", 2*MaxKeys)
+		if s.keys.len() >= 2*MaxKeyMemoryEntries {
+			return fmt.Errorf("more than %d keys", 2*MaxKeyMemoryEntries)
 		}
 		k.index = min(k.index, upTo)
 		s.keys.add(k)

@@ -22,6 +22,7 @@ type State struct {
 	expiries  expiries
 	hash      hashRing
 	audit     auditLog
+	settings  Settings
 	version   uint64   // version of commands in force
 	stage     *stage   // the restore in progress, nil if there is none
 	restored  string   // id of the last restore
@@ -85,7 +86,7 @@ func (s *State) keysSinceLocked() int64 {
 	if s.now == 0 {
 		return 0
 	}
-	return max(0, s.now-KeyWindow, s.forgot+1)
+	return max(0, s.now-s.keyMemoryLocked(), s.forgot+1)
 }
 
 // Entry returns the entry that was applied under a key. ok is false if there is none, or

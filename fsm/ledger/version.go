@@ -8,7 +8,7 @@ package ledger
 //	2	OpRestore
 //	3	OpToken, OpRevoke, OpNote, OpRemove; Op.By in any
 //	4	amounts in nano-dollars; the entry types Chargeback and UsageReversal;
-//		Apply refuses an Op.Issued that is ahead of the log's time
+//		Apply refuses an Op.Issued that is ahead of the log's time; OpSetting
 //
 // The version of an operation follows from its content. Whatever this program accepts
 // and a program of an earlier version refuses must raise it: the replicas of the earlier
@@ -29,6 +29,8 @@ func NewestVersion() uint64 { return newestVersion }
 // since returns the first version that has a kind of operation.
 func (k OpKind) since() uint64 {
 	switch {
+	case k >= OpSetting:
+		return timeVersion
 	case k >= OpToken:
 		return 3
 	case k >= OpRestore:
