@@ -32,32 +32,33 @@ const (
 const (
 	maxNodes      = 1024    // in a list of all nodes
 	maxStream     = 2 << 20 // bytes
-	maxStreams    = 256     // that others opened, at a time
+	maxStreams    = 256     // opened by other hosts, at a time
 	maxGossipName = 128     // bytes
-	vsnLen        = 6       // memberlist takes each for granted
+	vsnLen        = 6       // memberlist reads six versions without checking
 )
 
-// Gossip is a transport of memberlist's whose packets and streams are bounded
-// before it decodes them. With Sealed they are encrypted: what is in them comes
-// from somebody who has the key, and only their size is looked at.
+// Gossip is a memberlist transport that checks packets and streams before memberlist
+// decodes them. If gossip is encrypted it checks only their size: their contents come
+// from a holder of the key.
 type Gossip struct {
 	memberlist.NodeAwareTransport
-	sealed  bool
-	refused func(from net.Addr, err error)
-	packets chan *memberlist.Packet
-	streams chan net.Conn
-	slots   chan struct{}
-	done    chan struct{} // closed when nothing is passed on any more
-	stopped chan struct{} // closed when nothing comes any more
-	once    sync.Once
-	wg      sync.WaitGroup
+	isEncrypted bool // gossip is encrypted
+	refused     func(from net.Addr, err error)
+	packets     chan *memberlist.Packet
+	streams     chan net.Conn
+	slots       chan struct{}
+	done        chan struct{} // closed when memberlist receives nothing any more
+	stopped     chan struct{} // closed when the inner transport delivers nothing any more
+	once        sync.Once
+	wg          sync.WaitGroup
 }
 
-// NewGossip begins to filter what comes by a transport, until Shutdown. refused
-// is told of what is not let through; calls may overlap.
-func NewGossip(t memberlist.NodeAwareTransport, sealed bool, refused func(from net.Addr, err error)) *Gossip {
+// NewGossip filters what a transport receives, until Shutdown. isEncrypted reports whether
+// gossip is encrypted. refused is called for each message that is not passed on; its
+// calls may overlap.
+func NewGossip(t memberlist.NodeAwareTransport, isEncrypted bool, refused func(from net.Addr, err error)) *Gossip {
 	g := &Gossip{
-		NodeAwareTransport: t, sealed: sealed, refused: refused, packets: make(chan *memberlist.Packet),
+		NodeAwareTransport: t, isEncrypted: isEncrypted, refused: refused, packets: make(chan *memberlist.Packet),
 		streams: make(chan net.Conn), slots: make(chan struct{}, maxStreams), done: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	g.wg.Add(2)
@@ -66,18 +67,18 @@ func NewGossip(t memberlist.NodeAwareTransport, sealed bool, refused func(from n
 	return g
 }
 
-// PacketCh is memberlist.Transport.
+// PacketCh implements memberlist.Transport.
 func (g *Gossip) PacketCh() <-chan *memberlist.Packet { return g.packets }
 
-// StreamCh is memberlist.Transport.
+// StreamCh implements memberlist.Transport.
 func (g *Gossip) StreamCh() <-chan net.Conn { return g.streams }
 
-// Shutdown is memberlist.Transport.
+// Shutdown implements memberlist.Transport.
 func (g *Gossip) Shutdown() error {
 	var err error
 	g.once.Do(func() {
 		close(g.done)
-		err = g.NodeAwareTransport.Shutdown() // waits until what it has is taken
+		err = g.NodeAwareTransport.Shutdown() // waits until its packets and streams are received
 		close(g.stopped)
 		g.wg.Wait()
 	})
@@ -89,7 +90,7 @@ func (g *Gossip) passPackets() {
 	for {
 		select {
 		case p := <-g.NodeAwareTransport.PacketCh():
-			if err := checkPacket(p.Buf, g.sealed); err != nil {
+			if err := checkPacket(p.Buf, g.isEncrypted); err != nil {
 				g.refused(p.From, err)
 				continue
 			}
@@ -112,7 +113,7 @@ func (g *Gossip) passStreams() {
 			case g.slots <- struct{}{}:
 			default:
 				g.refused(conn.RemoteAddr(), refuse("more than %d streams", maxStreams))
-				_ = conn.Close() // nothing was said on it
+				_ = conn.Close() // nothing was read or written
 				continue
 			}
 			s := g.stream(conn)
@@ -128,12 +129,12 @@ func (g *Gossip) passStreams() {
 	}
 }
 
-// DialTimeout is memberlist.Transport.
+// DialTimeout implements memberlist.Transport.
 func (g *Gossip) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	return g.dialled(g.NodeAwareTransport.DialTimeout(addr, timeout))
 }
 
-// DialAddressTimeout is memberlist.NodeAwareTransport.
+// DialAddressTimeout implements memberlist.NodeAwareTransport.
 func (g *Gossip) DialAddressTimeout(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	return g.dialled(g.NodeAwareTransport.DialAddressTimeout(addr, timeout))
 }
@@ -161,11 +162,11 @@ type gossipConn struct {
 	release func()
 }
 
-// Read is net.Conn.
+// Read implements net.Conn.
 func (c *gossipConn) Read(p []byte) (int, error) {
 	if !c.read {
 		c.read = true
-		if c.out, c.err = readStream(c.in, c.g.sealed); c.err != nil {
+		if c.out, c.err = readStream(c.in, c.g.isEncrypted); c.err != nil {
 			c.out = nil
 			c.g.refused(c.RemoteAddr(), c.err)
 		}
@@ -174,27 +175,27 @@ func (c *gossipConn) Read(p []byte) (int, error) {
 		return 0, c.err
 	}
 	if len(c.out) == 0 {
-		return c.in.Read(p) // the end, or what memberlist does not read
+		return c.in.Read(p) // the end, or bytes that memberlist does not read
 	}
 	n := copy(p, c.out)
 	c.out = c.out[n:]
 	return n, nil
 }
 
-// Close is net.Conn.
+// Close implements net.Conn.
 func (c *gossipConn) Close() error {
 	c.once.Do(c.release)
 	return c.Conn.Close()
 }
 
 // readStream reads the one message of a stream.
-func readStream(in *bufio.Reader, sealed bool) ([]byte, error) {
+func readStream(in *bufio.Reader, isEncrypted bool) ([]byte, error) {
 	kind, err := in.ReadByte()
 	if err != nil {
 		return nil, err
 	}
 	buf := []byte{kind}
-	if sealed {
+	if isEncrypted {
 		if kind != encrypted {
 			return nil, refuse("a message that is not encrypted")
 		}
@@ -230,7 +231,7 @@ func readStream(in *bufio.Reader, sealed bool) ([]byte, error) {
 			}
 		case "UserStateLen":
 			if !number || n != 0 {
-				return refuse("a list with data that we never send")
+				return refuse("a list with data of an application")
 			}
 		}
 		return nil
@@ -249,9 +250,9 @@ func readStream(in *bufio.Reader, sealed bool) ([]byte, error) {
 	return buf, nil
 }
 
-// checkPacket looks at a packet as memberlist would.
-func checkPacket(b []byte, sealed bool) error {
-	if sealed || len(b) == 0 {
+// checkPacket checks a packet in the way in which memberlist decodes it.
+func checkPacket(b []byte, isEncrypted bool) error {
+	if isEncrypted || len(b) == 0 {
 		return nil
 	}
 	if b[0] == hasCRC && len(b) >= 5 {
@@ -293,7 +294,7 @@ func checkMessage(b []byte) error {
 	kind, b := b[0], b[1:]
 	switch kind {
 	case ping, indirectPing, ackResp, nackResp, suspect, alive, dead:
-	default: // what we never send: compressed, encrypted, nested, an application's
+	default: // this program never sends it: compressed, encrypted, nested, or of an application
 		return refuse("a message of type %d", kind)
 	}
 	whole, err := scan(bufio.NewReaderSize(bytes.NewReader(b), 16), make([]byte, 0, len(b)), len(b))
@@ -306,8 +307,8 @@ func checkMessage(b []byte) error {
 	return value(whole).fields(checkGossip)
 }
 
-// checkNode looks at what is said of a node: memberlist takes six versions for
-// granted.
+// checkNode checks the description of a node, which must have six versions: memberlist
+// reads them without checking.
 func checkNode(v value) error {
 	versions := 0
 	err := v.fields(func(name string, f value) error {

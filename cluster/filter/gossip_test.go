@@ -99,7 +99,7 @@ func TestBadGossipIsRefused(t *testing.T) {
 	}
 	for name, bad := range map[string]string{"open": "\x06\x80", "20 MiB": "\x0a\x01\x40\x00\x00"} {
 		if got, err := readStream(bufio.NewReader(strings.NewReader(bad)), true); !errors.Is(err, ErrRefused) {
-			t.Errorf("stream, sealed, %s: %x %v", name, got, err)
+			t.Errorf("stream, encrypted, %s: %x %v", name, got, err)
 		}
 	}
 }
@@ -136,12 +136,12 @@ func member(t *testing.T, name string, keys *memberlist.Keyring) (*memberlist.Me
 }
 
 // TestMemberlistGetsThrough: pings, lists and news of eight nodes, one of which
-// dies, open and sealed.
+// dies, open and encrypted.
 func TestMemberlistGetsThrough(t *testing.T) {
-	for _, sealed := range []bool{false, true} {
-		t.Run(fmt.Sprintf("sealed %v", sealed), func(t *testing.T) {
+	for _, isEncrypted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("encrypted %v", isEncrypted), func(t *testing.T) {
 			var keys *memberlist.Keyring
-			if sealed {
+			if isEncrypted {
 				var err error
 				if keys, err = memberlist.NewKeyring(nil, bytes.Repeat([]byte{1}, 32)); err != nil {
 					t.Fatal(err)
@@ -207,8 +207,8 @@ func FuzzStreams(f *testing.F) {
 	}
 	f.Add([]byte("\x06"+encode(f, m{"Nodes": 1, "UserStateLen": 0})+encode(f, node(nil))), false)
 	f.Add([]byte("\x0a\x00\x00\x00\x01x"), true)
-	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
-		if got, err := readStream(bufio.NewReader(bytes.NewReader(b)), sealed); err == nil && !bytes.HasPrefix(b, got) {
+	f.Fuzz(func(t *testing.T, b []byte, isEncrypted bool) {
+		if got, err := readStream(bufio.NewReader(bytes.NewReader(b)), isEncrypted); err == nil && !bytes.HasPrefix(b, got) {
 			t.Fatalf("%x came as %x", b, got)
 		}
 	})

@@ -23,7 +23,7 @@ const (
 var entryTypes = [...]bool{raft.LogCommand: true, raft.LogNoop: true, raft.LogBarrier: true, raft.LogConfiguration: true}
 
 const (
-	maxNumber   = 1 << 60  // an index or a term; nobody gets there by counting
+	maxNumber   = 1 << 60  // an index or a term; counting does not reach it
 	maxName     = 1 << 10  // bytes of an id or an address
 	maxServers  = 1024     // in a configuration
 	maxSnapshot = 1 << 38  // bytes
@@ -37,14 +37,14 @@ type Limits struct {
 	Stall   time.Duration // between two reads of a request that has begun
 }
 
-// Requests lets whole and bounded requests of Raft's through.
+// Requests returns a connection that passes on complete and bounded requests of Raft.
 func Requests(conn net.Conn, l Limits) net.Conn {
 	c := &raftConn{Conn: conn, in: bufio.NewReaderSize(conn, 32<<10)}
 	c.read = func() error { return c.request(l) }
 	return c
 }
 
-// Replies lets whole and bounded replies of Raft's through.
+// Replies returns a connection that passes on complete and bounded replies of Raft.
 func Replies(conn net.Conn) net.Conn {
 	c := &raftConn{Conn: conn, in: bufio.NewReaderSize(conn, 4<<10)}
 	c.read = c.reply
@@ -56,13 +56,13 @@ type raftConn struct {
 	in    *bufio.Reader
 	read  func() error
 	buf   []byte
-	out   []byte // of buf, what the decoder has not read yet
-	body  int64  // bytes of a snapshot that follow
+	out   []byte // the part of buf that the decoder has not read yet
+	body  int64  // bytes of a snapshot that are still to follow
 	stall time.Duration
 	err   error
 }
 
-// Read is net.Conn.
+// Read implements net.Conn.
 func (c *raftConn) Read(p []byte) (int, error) {
 	if len(c.out) == 0 && c.body == 0 && c.err == nil {
 		c.err = c.read()
@@ -75,7 +75,7 @@ func (c *raftConn) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
-	// Raft sets no deadline here, and its main loop reads a snapshot itself.
+	// Raft sets no deadline for a snapshot, which its main loop reads.
 	_ = c.SetReadDeadline(time.Now().Add(c.stall))
 	n, err := c.in.Read(p[:min(int64(len(p)), c.body)])
 	c.body -= int64(n)
@@ -87,7 +87,7 @@ func (c *raftConn) request(l Limits) error {
 	if cap(c.buf) > 1<<20 {
 		c.buf = nil
 	}
-	_ = c.SetReadDeadline(time.Time{}) // it may be long until the next
+	_ = c.SetReadDeadline(time.Time{}) // the next request may come much later
 	kind, err := c.in.ReadByte()
 	if err != nil {
 		return err
@@ -119,13 +119,14 @@ func (c *raftConn) reply() (err error) {
 			return err
 		}
 	} else if _, text := v.bytes(); !text && !v.isNil() {
-		return refuse("a reply that is neither a text nor a map")
+		return refuse("a reply that is neither a string nor a map")
 	}
 	c.out = c.buf
 	return nil
 }
 
-// checkField wants a number, a name or a boolean of a size that there is.
+// checkField returns an error unless the field is nil, a boolean, or a number or a name
+// within the bounds.
 func checkField(name string, v value) error {
 	if n, ok := v.number(); ok {
 		if n > maxNumber {
@@ -145,7 +146,7 @@ func checkField(name string, v value) error {
 	return refuse("%s begins with byte %#x", name, v[0])
 }
 
-// checkRequest returns how many bytes of a snapshot follow the request.
+// checkRequest checks a request and returns how many bytes of a snapshot follow it.
 func checkRequest(kind byte, v value, l Limits) (body int64, err error) {
 	version, configured := uint64(0), false
 	err = v.fields(func(name string, f value) error {
@@ -166,7 +167,7 @@ func checkRequest(kind byte, v value, l Limits) (body int64, err error) {
 			configured = validConfiguration(b)
 		case kind == installSnapshot && name == "SnapshotVersion":
 			version, _ = f.number()
-		case kind == installSnapshot && name == "Peers": // the same, as it was once sent
+		case kind == installSnapshot && name == "Peers": // the configuration in an earlier format
 			return nil
 		default:
 			return checkField(name, f)
@@ -191,11 +192,11 @@ func checkEntry(v value) error {
 		case "Data":
 			var ok bool
 			if data, ok = f.bytes(); !ok && !f.isNil() {
-				return refuse("an entry whose data are none")
+				return refuse("an entry with data that are not bytes")
 			}
 		case "Index", "Term":
 			return checkField(name, f)
-		default: // a time, bytes: nothing with parts
+		default: // a time or bytes
 			if f.isMap() || f.isArray() {
 				return refuse("%s of an entry has parts", name)
 			}
@@ -208,7 +209,8 @@ func checkEntry(v value) error {
 	return err
 }
 
-// validConfiguration reports whether Raft can read it: it panics where not.
+// validConfiguration reports whether Raft can decode a configuration. Raft panics if it
+// cannot.
 func validConfiguration(b []byte) (ok bool) {
 	if len(b) == 0 {
 		return false

@@ -60,8 +60,8 @@ func servers(n int) (c raft.Configuration) {
 	return c
 }
 
-// TestRaftGetsThrough: whatever Raft says arrives as it was sent, and the
-// answers come back, one after another on one connection.
+// TestRaftGetsThrough: every message of Raft arrives as it was sent, and the answers come
+// back, one after another on one connection.
 func TestRaftGetsThrough(t *testing.T) {
 	to, from := transport(t), transport(t)
 	head := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1"), Addr: []byte("127.0.0.1:1")}
@@ -152,7 +152,7 @@ func raw(s string) string {
 	return string(b)
 }
 
-// badRequests are what no decoder may see.
+// badRequests are requests that must not reach a decoder.
 func badRequests(t testing.TB) map[string]string {
 	config := string(raft.EncodeConfiguration(servers(3)))
 	snapshot := func(change m) string {
@@ -297,7 +297,7 @@ func FuzzRequests(f *testing.F) {
 	})
 }
 
-// bytesConn is a connection that somebody has written to and left.
+// bytesConn is a connection on which all bytes have been written.
 type bytesConn struct {
 	net.Conn
 	*bytes.Reader

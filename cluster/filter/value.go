@@ -1,7 +1,7 @@
-// Package filter stands before decoders that trust what they read: those of
-// Raft's transport and of memberlist. They allocate what a length claims, and
-// some values make them panic. A message is let through when it is whole, of
-// bounded size and depth, and holds nothing that its reader would choke on.
+// Package filter checks messages before the decoders of Raft's transport and of
+// memberlist read them. Those decoders allocate what a length claims, and some values
+// make them panic. The filter passes a message on if it is complete, of bounded size
+// and depth, and contains only values that its decoder can handle.
 package filter
 
 import (
@@ -14,15 +14,15 @@ import (
 	"quorate/limiter/codec"
 )
 
-// ErrRefused is wrapped by every error about bytes that are not let through.
+// ErrRefused is wrapped by every error about a message that is not passed on.
 var ErrRefused = errors.New("message refused")
 
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
 }
 
-// scan appends one whole value to buf, which must not grow beyond limit. It
-// allocates for what has come, never for what is claimed.
+// scan appends one complete value to buf, which must not grow beyond limit. It allocates
+// for the bytes that have arrived, never for a claimed length.
 func scan(in *bufio.Reader, buf []byte, limit int) ([]byte, error) {
 	return scanAt(in, buf, limit, 0)
 }
@@ -84,11 +84,11 @@ func take(in *bufio.Reader, buf []byte, n, limit int) ([]byte, error) {
 	return buf, nil
 }
 
-// value is one msgpack value that was scanned: it is whole.
+// value is one msgpack value that was scanned, so it is complete.
 type value []byte
 
-// head returns the length that the value's first bytes give, what follows them,
-// and whether that counts values.
+// head returns the length that the value's first bytes give, the bytes that follow
+// them, and the value's shape. The length counts values if the shape does, else bytes.
 func (v value) head() (n int, rest []byte, s codec.Shape) {
 	s, _ = codec.ShapeOf(v[0])
 	rest = v[1:]
@@ -108,7 +108,7 @@ func (v value) isMap() bool   { return v[0]&0xf0 == 0x80 || v[0] == 0xde || v[0]
 func (v value) isArray() bool { return v[0]&0xf0 == 0x90 || v[0] == 0xdc || v[0] == 0xdd }
 func (v value) isNil() bool   { return v[0] == 0xc0 }
 
-// next cuts the first value off, and returns what follows it.
+// next returns the first value, and the bytes that follow it.
 func next(b []byte) (value, []byte) {
 	v := value(b)
 	n, rest, _ := v.head()
@@ -122,7 +122,7 @@ func next(b []byte) (value, []byte) {
 	return v[:len(b)-len(rest)], rest
 }
 
-// bytes returns the data of a string or of bytes.
+// bytes returns the data of a string or a byte string.
 func (v value) bytes() ([]byte, bool) {
 	switch b := v[0]; {
 	case b >= 0xa0 && b <= 0xbf, b >= 0xc4 && b <= 0xc6, b >= 0xd9 && b <= 0xdb:
@@ -168,10 +168,9 @@ func (v value) elements(most int, fn func(value) error) error {
 
 const maxFields = 32
 
-// fields calls fn with each field of a map, whose keys must be different
-// strings: a reader that takes the first and one that takes the last must see
-// the same. An array in its place is refused, since codecs would read a struct
-// from that too.
+// fields calls fn with each field of a map. The keys must be different strings:
+// decoders that use the first of two equal keys and decoders that use the last must see
+// the same. An array is refused, because the codecs would read a struct from it too.
 func (v value) fields(fn func(name string, field value) error) error {
 	if !v.isMap() {
 		return refuse("no map")

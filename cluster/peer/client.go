@@ -14,35 +14,34 @@ import (
 	"quorate/limiter/codec"
 )
 
-// dialTimeout bounds a dial with all that is said before the first request; how
-// long the other side may take to accept is for who dials.
+// dialTimeout bounds a dial and the handshakes before the first request. The dial
+// function itself bounds how long the connection may take to be established.
 const dialTimeout = 3 * time.Second
 
-// redial is how long after a failed dial the next one is tried; requests in
-// between fail at once.
+// redial is the pause after a failed dial. Requests during the pause fail at once.
 const redial = 50 * time.Millisecond
 
-// Client asks one peer. Its methods may overlap.
+// Client sends requests to one peer. Its methods may be called concurrently.
 type Client struct {
 	dial func(ctx context.Context) (net.Conn, error)
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
 	conn    *clientConn   // nil: none; guarded by mu
-	dialing chan struct{} // not nil while a dial is under way; guarded by mu
+	dialing chan struct{} // not nil during a dial, closed at its end; guarded by mu
 	failed  time.Time     // of the last dial that failed; guarded by mu
 	err     error         // its error; guarded by mu
 	closed  bool          // guarded by mu
 }
 
-// NewClient returns a client that connects by dial when it is first asked. Both
-// sides have greeted on what dial returns.
+// NewClient returns a client that connects with dial at its first request. The
+// handshakes are complete on the connection that dial returns.
 func NewClient(dial func(ctx context.Context) (net.Conn, error)) *Client {
 	return &Client{dial: dial}
 }
 
-// Close ends the connection; requests under way get ErrLost. It waits for the
-// client's goroutines.
+// Close ends the connection and waits for the client's goroutines. Pending requests
+// fail with ErrLost.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -54,22 +53,22 @@ func (c *Client) Close() {
 	c.wg.Wait()
 }
 
-// Beat is to be called at a steady pace. A connection that owes answers and has
-// brought none for so many beats is given up; requests under way get ErrLost, the
-// next one dials. The kernel does not do it: what a cut link has swallowed it sends
-// again after twice as long each time, up to minutes after the link is back. Beats
-// are counted, and not time, since this process may have stood still.
-func (c *Client) Beat(patience int) {
+// Beat must be called at regular intervals. If requests are pending and no answer has
+// come for that many beats, the client gives the connection up: pending requests fail
+// with ErrLost, and the next request dials. The kernel does not give it up: it sends
+// lost bytes again after intervals that double, up to minutes after a cut link is back.
+// Beats are counted instead of time, because this process may have been suspended.
+func (c *Client) Beat(beats int) {
 	c.mu.Lock()
 	conn := c.conn
 	c.mu.Unlock()
-	if conn != nil && conn.silent(patience) {
-		// Close may wait for what is being written. The reader ends the connection.
-		_ = conn.conn.SetReadDeadline(time.Unix(1, 0)) // fails where it has ended
+	if conn != nil && conn.silent(beats) {
+		// Close could wait for a write in progress. The reader ends the connection.
+		_ = conn.conn.SetReadDeadline(time.Unix(1, 0)) // fails if the connection has ended
 	}
 }
 
-// Check has the peer decide as it is asked.
+// Check asks the peer to decide a check in the role of the route.
 func (c *Client) Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision) error {
 	reply, err := c.do(ctx, kindCheck, func(b []byte) ([]byte, error) { return codec.Append(appendRoute(b, route), q) })
 	if err != nil {
@@ -79,7 +78,7 @@ func (c *Client) Check(ctx context.Context, route bucket.Route, q *bucket.Check,
 	return codec.Unmarshal(reply.payload, d)
 }
 
-// Call has the peer run a method on an argument.
+// Call calls a method of the peer and returns the result.
 func (c *Client) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
 	reply, err := c.do(ctx, kindCall, func(b []byte) ([]byte, error) {
 		return append(append(b, method), arg...), nil
@@ -92,7 +91,7 @@ func (c *Client) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 	return out, nil
 }
 
-// call is one request under way.
+// call is one pending request.
 type call struct {
 	done    chan error // capacity 1
 	payload []byte
@@ -118,7 +117,7 @@ func (c *Client) do(ctx context.Context, k kind, fill func([]byte) ([]byte, erro
 	}
 	if err := conn.out.add(k, id, fill); err != nil {
 		if !conn.forget(id) {
-			<-q.done // the reader has it already and is about to end it
+			<-q.done // the reader has taken the call and is about to end it
 		}
 		q.free()
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
@@ -139,8 +138,8 @@ func (c *Client) do(ctx context.Context, k kind, fill func([]byte) ([]byte, erro
 	return q, nil
 }
 
-// connect returns the live connection, dialling if there is none. Those who
-// come while a dial is under way wait for it.
+// connect returns the connection, and dials if there is none. Calls during a dial wait
+// for its end.
 func (c *Client) connect(ctx context.Context) (*clientConn, error) {
 	for {
 		c.mu.Lock()
@@ -195,7 +194,7 @@ func (c *Client) dialOnce() {
 	go c.read(c.conn)
 }
 
-// read delivers answers until the connection ends, then fails what is left.
+// read delivers answers until the connection ends, then fails the pending requests.
 func (c *Client) read(conn *clientConn) {
 	defer c.wg.Done()
 	in := bufio.NewReaderSize(conn.conn, 64<<10)
@@ -226,17 +225,18 @@ type clientConn struct {
 	mu    sync.Mutex
 	last  uint64           // guarded by mu
 	calls map[uint64]*call // nil once the connection has ended; guarded by mu
-	quiet int              // beats without an answer while some were owed; guarded by mu
+	quiet int              // beats without an answer while requests were pending; guarded by mu
 }
 
-// silent counts a beat, and reports whether there were as many as one may wait.
-func (c *clientConn) silent(patience int) bool {
+// silent counts a beat, and reports whether the given number of beats has passed
+// without an answer.
+func (c *clientConn) silent(beats int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.calls) > 0 {
 		c.quiet++
 	}
-	return c.quiet >= patience
+	return c.quiet >= beats
 }
 
 func (c *clientConn) register(q *call) (id uint64, ok bool) {
@@ -250,7 +250,7 @@ func (c *clientConn) register(q *call) (id uint64, ok bool) {
 	return c.last, true
 }
 
-// forget takes the request back; false when its answer is being delivered.
+// forget removes a pending request. It returns false if the answer is being delivered.
 func (c *clientConn) forget(id uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,7 +266,7 @@ func (c *clientConn) finish(k kind, id uint64, payload []byte) {
 	c.quiet = 0
 	c.mu.Unlock()
 	if q == nil {
-		return // its caller has given up
+		return // the caller has given up
 	}
 	if k == kindDone {
 		q.payload = append(q.payload[:0], payload...)

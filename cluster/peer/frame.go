@@ -1,10 +1,9 @@
-// Package peer is the protocol between nodes: one TCP connection to each peer,
-// on which many requests are under way at once.
+// Package peer is the protocol between nodes: one TCP connection to each peer, which
+// carries many requests at once.
 //
-// A frame is a length (4 bytes), a kind (1), a request number (8), all big
-// endian, and a payload. Requests are answered in any order under their
-// number. Frames that are written while the connection is busy leave together
-// in one write.
+// A frame is a length (4 bytes), a kind (1), a request number (8), all big endian, and
+// a payload. An answer has the number of its request; answers come in any order. All
+// frames that are added while a write is in progress are sent in the next write.
 package peer
 
 import (
@@ -35,8 +34,8 @@ const (
 	kindFailed                 // a code (1 byte) and a text
 )
 
-// kindSince is the version of the protocol that brought each kind of request. One
-// that is newer than a connection's version is not sent on it, and ends it.
+// kindSince is the first version of the protocol that has each kind of request. A
+// connection of an earlier version does not send the kind, and ends if it receives it.
 var kindSince = [...]uint64{kindCheck: 4, kindCall: 4}
 
 // speaks reports whether a connection of the version carries a kind of request.
@@ -48,28 +47,27 @@ func speaks(version uint64, k kind) bool {
 var (
 	// ErrNotSent: the request never left this node.
 	ErrNotSent = errors.New("not sent")
-	// ErrLost: the request was sent and no answer came; what became of it is
-	// not known.
+	// ErrLost: the request was sent and no answer came; its outcome is unknown.
 	ErrLost = errors.New("no answer")
-	// ErrRefused: the peer answered that it did not do it.
+	// ErrRefused: the peer answered that it did not execute the request.
 	ErrRefused = errors.New("refused")
-	// ErrBehind: the peer has not applied the log index asked for.
+	// ErrBehind: the peer has not applied the log index that the request needs.
 	ErrBehind = errors.New("peer is behind")
 
-	// ErrWouldWait: the handler cannot answer at once.
+	// ErrWouldWait: the handler cannot answer without waiting.
 	ErrWouldWait = errors.New("would have to wait")
-	// ErrNotOwner: the peer may not decide what it was asked.
+	// ErrNotOwner: the peer may not decide the check.
 	ErrNotOwner = errors.New("not the owner")
 
 	errBacklog = errors.New("too much waits to be written")
 )
 
-// NotOwnerError is ErrNotOwner with the epoch of the map that the peer goes by.
+// NotOwnerError is ErrNotOwner with the epoch of the map that the peer has adopted.
 type NotOwnerError struct{ Epoch uint64 }
 
 func (e *NotOwnerError) Error() string { return fmt.Sprintf("not the owner in epoch %d", e.Epoch) }
 
-// Unwrap returns ErrNotOwner, and ErrRefused, which it is a case of.
+// Unwrap returns ErrNotOwner and ErrRefused.
 func (e *NotOwnerError) Unwrap() []error { return []error{ErrNotOwner, ErrRefused} }
 
 func appendHeader(b []byte, k kind, id uint64) []byte {
@@ -82,8 +80,8 @@ func setLength(b []byte, start int) {
 	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-header))
 }
 
-// readFrame reads one frame; the payload is valid until the next call with the
-// same buffer.
+// readFrame reads one frame. The payload is valid until the next call with the same
+// buffer.
 func readFrame(r *bufio.Reader, buf []byte) (k kind, id uint64, payload []byte, err error) {
 	var h [header]byte
 	if _, err = io.ReadFull(r, h[:]); err != nil {
@@ -97,8 +95,8 @@ func readFrame(r *bufio.Reader, buf []byte) (k kind, id uint64, payload []byte, 
 	return kind(h[4]), binary.BigEndian.Uint64(h[5:]), payload, err
 }
 
-// readInto appends n bytes. Beyond what the buffer has it grows with what has
-// come: a length is easily claimed, by thousands of connections.
+// readInto appends n bytes. The buffer grows only with the bytes that have arrived:
+// thousands of connections can claim a large length at no cost.
 func readInto(r *bufio.Reader, buf []byte, n int) ([]byte, error) {
 	for n > 0 {
 		at := len(buf)
@@ -112,7 +110,7 @@ func readInto(r *bufio.Reader, buf []byte, n int) ([]byte, error) {
 	return buf, nil
 }
 
-// outbox gathers frames and has one goroutine write them.
+// outbox gathers frames, which one goroutine writes.
 type outbox struct {
 	conn net.Conn
 	wake chan struct{}
@@ -163,7 +161,7 @@ func (o *outbox) run() {
 		closed := o.closed
 		o.mu.Unlock()
 		if len(out) > 0 {
-			// A peer that takes nothing for this long is gone.
+			// A peer that reads nothing for this long is dead.
 			_ = o.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
 			if _, err := o.conn.Write(out); err != nil {
 				o.close()
@@ -180,7 +178,7 @@ func (o *outbox) run() {
 	}
 }
 
-// close ends run after what is gathered has been written, and refuses more.
+// close refuses further frames, and ends run once the gathered ones are written.
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true

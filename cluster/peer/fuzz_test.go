@@ -59,7 +59,7 @@ func FuzzFrames(f *testing.F) {
 		w := &wire{in: bytes.NewReader(b)}
 		s.Serve(w)
 		s.Close()
-		// The same on the other side: answers that nobody asked for, and to a request.
+		// The same on the other side: answers without a request, and with one.
 		c := &clientConn{conn: w, out: newOutbox(w), calls: map[uint64]*call{7: {done: make(chan error, 1)}}}
 		in := bufio.NewReader(bytes.NewReader(b))
 		for {
@@ -160,7 +160,7 @@ func TestALaterHelloIsUnderstood(t *testing.T) {
 }
 
 // TestTheNewestCommonVersionIsSpoken: in a rolling upgrade both sides must know
-// which version the other goes by.
+// which version the other speaks.
 func TestTheNewestCommonVersionIsSpoken(t *testing.T) {
 	for _, c := range []struct {
 		dials, accepts versions

@@ -111,7 +111,7 @@ func TestFramesStay(t *testing.T) {
 		check  func(d *bucket.Decision, err error) bool
 	}{
 		"check/owner": {bucket.Route{Role: 0, Epoch: 7}, func(*bucket.Check) {}, func(d *bucket.Decision, err error) bool { return err == nil && reflect.DeepEqual(*d, goldenDecision) }},
-		"check/judge": {bucket.Route{Role: 1, Epoch: 1 << 40}, func(q *bucket.Check) { q.Account = "elsewhere" }, func(_ *bucket.Decision, err error) bool {
+		"check/fallback": {bucket.Route{Role: 1, Epoch: 1 << 40}, func(q *bucket.Check) { q.Account = "elsewhere" }, func(_ *bucket.Decision, err error) bool {
 			var not *NotOwnerError
 			return errors.As(err, &not) && not.Epoch == 1<<40
 		}},

@@ -12,7 +12,7 @@ import (
 	"quorate/limiter/codec"
 )
 
-// The first bytes of a connection between nodes, and what it is for.
+// The first bytes of a connection between nodes, which tell its purpose.
 const (
 	MagicRaft = "QRAFT\x02"
 	MagicPeer = "QPEER\x04"
@@ -30,21 +30,21 @@ type versions struct{ oldest, newest uint64 }
 
 var spoken = versions{OldestVersion, NewestVersion}
 
-// namedSince is the first version in which the answer to a hello names the
-// version that was chosen: a zero byte, which begins no refusal, and the version
-// as a varint. The answer to a node that speaks none so new is empty, and the
-// version is then the one before.
+// namedSince is the first version in which the answer to a hello names the chosen
+// version: a zero byte, with which no refusal begins, and the version as a varint. The
+// answer to a node that speaks only earlier versions is empty: the version is then the
+// one before namedSince.
 const namedSince = 5
 
-// Conn is a connection on which both sides have greeted.
+// Conn is a connection whose greeting is complete.
 type Conn struct {
 	net.Conn
 	Magic   string
 	Version uint64 // of the protocol: the newest that both sides speak
 }
 
-// versionOf returns the version to speak on a connection: in tests there are such
-// as nobody has greeted on.
+// versionOf returns the version to speak on a connection. Tests use connections without
+// a greeting.
 func versionOf(conn net.Conn) uint64 {
 	if c, ok := conn.(*Conn); ok {
 		return c.Version
@@ -53,23 +53,23 @@ func versionOf(conn net.Conn) uint64 {
 }
 
 const (
-	greetFor  = 3 * time.Second // both ways
+	greetFor  = 3 * time.Second // for both directions
 	maxHello  = 512             // bytes
 	maxReason = 400             // bytes of a refusal
 	maxID     = 64              // bytes of a cluster's or a node's id
 
 	helloFields = 4
-	maxFields   = 16 // of a later version's hello
+	maxFields   = 16 // of a hello of a later version
 )
 
-// ErrUnwelcome: the other side will not speak with this node. It says why.
+// ErrUnwelcome: the other node refused the connection. The error contains its reason.
 var ErrUnwelcome = errors.New("the other node refuses")
 
-// Hello is what each connection between nodes begins with.
+// Hello is the first message on a connection between nodes.
 type Hello struct {
 	Oldest, Newest uint64 // versions of the protocol that the sender speaks
-	Cluster        string // its id; empty before the node is in one
-	From           string // the node's id
+	Cluster        string // id of the sender's cluster, empty if it is in none
+	From           string // id of the sender
 }
 
 // Encode writes the hello.
@@ -81,7 +81,7 @@ func (h *Hello) Encode(w *codec.Writer) {
 	w.String(h.From)
 }
 
-// Decode reads a hello. It passes over what a later version has added.
+// Decode reads a hello. It skips the fields that a later version has added.
 func (h *Hello) Decode(r *codec.Reader) {
 	more := r.ArrayAtLeast(helloFields, maxFields)
 	h.Oldest, h.Newest = r.Uint(), r.Uint()
@@ -89,7 +89,7 @@ func (h *Hello) Decode(r *codec.Reader) {
 	r.Skip(more)
 }
 
-// common returns the newest version that the sender speaks and v contains.
+// common returns the newest version that both the sender and v contain.
 func (h *Hello) common(v versions) (uint64, error) {
 	if h.Oldest > v.newest || h.Newest < v.oldest {
 		return 0, fmt.Errorf("node %s speaks versions %d to %d of the protocol between nodes, this one %d to %d",
@@ -98,12 +98,12 @@ func (h *Hello) common(v versions) (uint64, error) {
 	return min(h.Newest, v.newest), nil
 }
 
-// Greet opens a connection that this node has dialled, and closes it if that
-// fails. The error wraps ErrUnwelcome if the other side refuses.
+// Greet sends the hello on a connection that this node has dialled and reads the answer.
+// It closes the connection on error. The error wraps ErrUnwelcome if the other node refuses.
 func Greet(ctx context.Context, conn net.Conn, magic string, h Hello) (*Conn, error) {
 	version, err := greet(ctx, conn, magic, h, spoken)
 	if err != nil {
-		_ = conn.Close() // the refusal is the error that counts
+		_ = conn.Close() // the error of the greeting is returned
 		return nil, err
 	}
 	return &Conn{conn, magic, version}, nil
@@ -147,9 +147,8 @@ func greet(ctx context.Context, conn net.Conn, magic string, h Hello, v versions
 	return version, conn.SetDeadline(time.Time{})
 }
 
-// Welcome reads what an accepted connection begins with, passes it to check and
-// answers. With an error, which wraps ErrUnwelcome if check has refused, the
-// connection is of no more use.
+// Welcome reads the hello of an accepted connection, passes it to check and answers. The
+// caller must close the connection on error. The error wraps ErrUnwelcome if check refused.
 func Welcome(conn net.Conn, check func(magic string, h Hello) error) (*Conn, error) {
 	magic, version, err := welcome(conn, check, spoken)
 	if err != nil {
@@ -182,7 +181,7 @@ func welcome(conn net.Conn, check func(magic string, h Hello) error, v versions)
 	}
 	if err != nil {
 		reason := err.Error()
-		_, _ = conn.Write(appendShort(nil, reason[:min(len(reason), maxReason)])) // it is closed either way
+		_, _ = conn.Write(appendShort(nil, reason[:min(len(reason), maxReason)])) // the caller closes the connection in any case
 		return "", 0, fmt.Errorf("%w: %w", ErrUnwelcome, err)
 	}
 	var answer []byte

@@ -176,7 +176,7 @@ func TestNobodyListensIsNotSent(t *testing.T) {
 	}
 }
 
-// Bytes that are no frames end the connection and hurt nobody else.
+// Bytes that are no frames end their connection and no other.
 // swallow returns a connection on which all that is written is read, and nothing
 // is answered; got has a token for each read.
 func swallow(t *testing.T) (conn net.Conn, got <-chan struct{}) {
@@ -241,11 +241,11 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 
 func TestGarbageEndsOnlyItsConnection(t *testing.T) {
 	for name, raw := range map[string][]byte{
-		"huge frame":     {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 1},
-		"unknown kind":   {0, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1},
-		"not a check":    {0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xc1},
-		"huge string":    {0, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x98, 0xdb, 0xff, 0xff, 0xff, 0xff},
-		"call of nobody": {0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1},
+		"huge frame":               {0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 1},
+		"unknown kind":             {0, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1},
+		"not a check":              {0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xc1},
+		"huge string":              {0, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x98, 0xdb, 0xff, 0xff, 0xff, 0xff},
+		"an answer without a call": {0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := start(t, echo{})

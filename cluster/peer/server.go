@@ -14,22 +14,22 @@ import (
 	"quorate/limiter/codec"
 )
 
-// Handler answers peers. Calls may overlap.
+// Handler answers the requests of peers. Its methods may be called concurrently.
 type Handler interface {
-	// Check decides as it is asked. With noWait it returns ErrWouldWait instead
-	// of waiting, and is called again on a goroutine of its own. An error that
-	// wraps ErrBehind or is a NotOwnerError reaches the caller as such, any other
-	// as ErrRefused.
+	// Check decides a check in the role of the route. With noWait it returns
+	// ErrWouldWait instead of waiting, and is called again on a goroutine of its own.
+	// The peer receives ErrBehind if the error wraps it, a NotOwnerError if it is one,
+	// and ErrRefused for any other error.
 	Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, noWait bool) error
-	// Call runs a method.
+	// Call calls a method.
 	Call(ctx context.Context, method byte, arg []byte) ([]byte, error)
 }
 
-// maxSlow bounds the requests of one connection that may wait for something.
+// maxSlow bounds the requests of one connection that wait.
 const maxSlow = 1024
 
-// waitAtMost bounds how long a request may wait.
-const waitAtMost = 10 * time.Second
+// slowTimeout bounds how long a request may wait.
+const slowTimeout = 10 * time.Second
 
 // Server serves connections from peers.
 type Server struct {
@@ -60,7 +60,7 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// Serve serves one connection, on which both have greeted, until it ends.
+// Serve serves a connection whose handshakes are complete, until it ends.
 func (s *Server) Serve(conn net.Conn) {
 	s.mu.Lock()
 	if s.conns == nil {
@@ -98,7 +98,7 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 		}
 		buf = payload[:0]
 		if !speaks(version, k) {
-			return // not the protocol that both sides have agreed on
+			return // not in the version of this connection
 		}
 		switch k {
 		case kindCheck:
@@ -106,7 +106,7 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 			if err == nil {
 				err = s.check(s.ctx, out, id, route, &q, &d, true)
 			}
-			if errors.Is(err, ErrWouldWait) { // not on this goroutine
+			if errors.Is(err, ErrWouldWait) { // this goroutine must go on reading
 				q := q
 				s.slow(slow, out, id, func(ctx context.Context) error {
 					return s.check(ctx, out, id, route, &q, &bucket.Decision{}, false)
@@ -125,7 +125,7 @@ func (s *Server) read(conn net.Conn, out *outbox) {
 	}
 }
 
-// slow runs fn on a goroutine of its own, if not too many run already.
+// slow runs fn on a goroutine of its own, unless maxSlow are running.
 func (s *Server) slow(running chan struct{}, out *outbox, id uint64, fn func(ctx context.Context) error) {
 	select {
 	case running <- struct{}{}:
@@ -133,10 +133,10 @@ func (s *Server) slow(running chan struct{}, out *outbox, id uint64, fn func(ctx
 		s.fail(out, id, fmt.Errorf("too many requests wait"))
 		return
 	}
-	s.wg.Add(1) // under Serve's own count, so never from zero
+	s.wg.Add(1) // Serve holds a count, so the group is not at zero
 	go func() {
 		defer s.wg.Done()
-		ctx, cancel := context.WithTimeout(s.ctx, waitAtMost)
+		ctx, cancel := context.WithTimeout(s.ctx, slowTimeout)
 		defer cancel()
 		if err := fn(ctx); err != nil {
 			s.fail(out, id, err)
@@ -161,7 +161,7 @@ func (s *Server) check(ctx context.Context, out *outbox, id uint64, route bucket
 	if err := s.handler.Check(ctx, route, q, d, noWait); err != nil {
 		return err
 	}
-	// An error means that the connection has ended; its reader sees it too.
+	// An error means that the connection has ended, which its reader notices too.
 	_ = out.add(kindDone, id, func(b []byte) ([]byte, error) { return codec.Append(b, d) })
 	return nil
 }
