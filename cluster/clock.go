@@ -12,10 +12,10 @@ import (
 // may move the time of the log.
 const maxAhead = 5 * time.Second
 
-// clock makes the time that the leader stamps commands with. The log's time
-// decides what is forgotten and what expires, so one bad clock must not move
-// it: it goes on with the leader's monotonic clock, and a wall clock moves it
-// no further than the voters' median and a little.
+// clock computes the time of the leader's commands. The log's time decides which keys are
+// forgotten and which overrides expire, so one wrong clock must not move it: it follows
+// the leader's monotonic clock, and the leader's wall clock moves it at most to the
+// median of the voters' clocks plus maxAhead.
 type clock struct {
 	mu    sync.Mutex
 	term  uint64    // of leadership; guarded by mu
@@ -33,12 +33,12 @@ func (c *clock) stamp(term uint64, logTime int64, now time.Time, wall int64, oth
 		c.term, c.base, c.since = term, logTime, now
 	}
 	var floor int64
-	if c.base != 0 { // 0: nothing was applied yet, there is nothing to go on from
+	if c.base != 0 { // 0: no command was applied yet
 		floor = c.base + now.Sub(c.since).Milliseconds()
 	}
 	all := append(others, wall)
 	slices.Sort(all)
-	// Of an even number the lower: the time moves on late rather than early.
+	// The lower one of an even number: the time moves late rather than early.
 	median := all[(len(all)-1)/2]
 	return max(floor, min(wall, median+maxAhead.Milliseconds()))
 }

@@ -9,7 +9,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// ErrAlone is a node that no other can take anything over from.
+// ErrAlone means that there is no other node to take over partitions.
 var ErrAlone = errors.New("no other node is there to take over")
 
 // Undrain lets the node own partitions again after a Drain.
@@ -20,14 +20,14 @@ func (n *Node) Undrain() { n.owners.leaving.Store(false) }
 func (n *Node) Drain(ctx context.Context) error {
 	n.owners.leaving.Store(true)
 	if n.removed.Load() {
-		return nil // no node reports to it any more what it owns
+		return nil // its map is not updated any more
 	}
 	t := time.NewTicker(n.cfg.Timing.Ping / 4)
 	defer t.Stop()
 	self := ledger.Member{ID: n.cfg.NodeID, Boot: n.boot}
 	for {
 		if err := n.fault.Err(); err != nil {
-			return err // the leader does not reach it
+			return err // the leader does not reach this node
 		}
 		m := n.cfg.FSM.Map()
 		if len(m.Members) < 2 && len(m.Places) > 0 {

@@ -21,8 +21,8 @@ type leaderCall[T any] struct {
 	sent   func(leader string, giveUp context.CancelFunc) // if not nil, called when another node is asked
 }
 
-// callError is the error of a call to the leader. What came of the call is not
-// known, unless the error that it wraps tells.
+// callError is the error of a call to the leader. The outcome of the call is unknown
+// unless the wrapped error tells it.
 type callError struct {
 	leader string
 	err    error
@@ -31,7 +31,7 @@ type callError struct {
 func (e *callError) Error() string { return fmt.Sprintf("leader %s: %v", e.leader, e.err) }
 func (e *callError) Unwrap() error { return e.err }
 
-// onLeader asks the leader of the moment once. Its error is errNotLeader if no
+// onLeader asks the current leader once. Its error is errNotLeader if no
 // leader is known, a *callError if the call failed, or that of local or decode.
 func onLeader[T any](ctx context.Context, n *Node, q leaderCall[T]) (answer T, err error) {
 	_, at := n.raft.LeaderWithID()

@@ -12,29 +12,29 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// Limiter is this node's buckets, as the map and other nodes reach them. Calls
-// may overlap, but not those of Adopt.
+// Limiter is this node's limiter, as this package and other nodes use it. Calls may
+// overlap, except calls of Adopt.
 type Limiter interface {
-	// Check decides for another node; with noWait it returns peer.ErrWouldWait
-	// instead of waiting. It returns peer.ErrNotOwner if the decision is not for
-	// this node to make.
+	// Check decides a check for another node. With noWait it returns peer.ErrWouldWait
+	// instead of waiting. It returns peer.ErrNotOwner if this node may not decide the
+	// check.
 	Check(ctx context.Context, route bucket.Route, c *bucket.Check, d *bucket.Decision, noWait bool) error
-	// Settle settles a reservation of this node's own.
+	// Settle settles a reservation that this node keeps.
 	Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled, error)
 	// Exchange serves a message of another node's limiter.
 	Exchange(message []byte) ([]byte, error)
-	// Adopt takes over a map as this boot sees it.
+	// Adopt puts a map in force for checks.
 	Adopt(v *ownership.View)
-	// Holding returns, a bit a partition, what was handed over to this node.
+	// Holding returns the partitions that were handed over to this node by the map in
+	// force, one bit for each partition.
 	Holding() []byte
-	// Incomplete counts the partitions of this node's that lack a whole copy.
+	// Incomplete returns how many of this node's partitions lack a complete copy.
 	Incomplete() int
 }
 
-// owners drives what package ownership decides: it locks, sends, and keeps the
-// time. No event of it sends by itself, since an event may come from a
-// goroutine that outlives the node's loops: what is to be sent waits in outbox
-// for ownershipLoop.
+// owners drives package ownership: it locks, sends, and reads the clock. An event sends
+// nothing itself, because it may come from a goroutine that outlives the node's loops:
+// messages wait in outbox for ownershipLoop.
 //
 // Lock order: fetching, mu, then the limiter's own locks, since mu is held
 // while the limiter adopts a map. peers.mu and remote.mu are not held when mu
@@ -45,11 +45,11 @@ type owners struct {
 	held    atomic.Pointer[ownership.Held]   // as of the last event: checks read it
 	routes  atomic.Pointer[ownership.Routes] // likewise
 	leases  atomic.Uint64                    // partitions held, as of the last beat
-	lacking atomic.Uint64                    // of them, without whole copies
+	lacking atomic.Uint64                    // of them, without complete copies
 	leaving atomic.Bool
 
 	applied chan struct{} // the state machine may have a newer map
-	heard   chan uint64   // the epoch of another node's map, which may be newer
+	heard   chan uint64   // the epoch of another node's map that may be newer
 	send    chan struct{} // the outbox is not empty
 
 	fetching sync.Mutex // held while a map is fetched
@@ -65,20 +65,21 @@ func (o *owners) init(self ledger.Member, t ownership.Timing) {
 	o.publishLocked()
 }
 
-// lock locks the ownership, which then knows what the state machine has applied.
+// lock locks n.owners, after which n.owners.node knows the map that the state machine has
+// applied.
 func (n *Node) lock() *owners {
 	n.owners.mu.Lock()
 	n.owners.node.Applied(n.cfg.FSM.Map(), n.startup.replayed.Load())
 	return &n.owners
 }
 
-// publishLocked lets checks see what an event has changed.
+// publishLocked makes the changes of an event visible to checks.
 func (o *owners) publishLocked() {
 	o.held.Store(o.node.Held())
 	o.routes.Store(o.node.Routes())
 }
 
-// postLocked leaves messages to ownershipLoop.
+// postLocked passes messages to ownershipLoop.
 func (o *owners) postLocked(m []ownership.Message) {
 	if len(m) == 0 {
 		return
@@ -90,8 +91,8 @@ func (o *owners) postLocked(m []ownership.Message) {
 	}
 }
 
-// SetLimiter names the limiter that decides. Before it is called other nodes are
-// refused.
+// SetLimiter sets the limiter. Before it is called, requests of other nodes to the limiter
+// are refused.
 func (n *Node) SetLimiter(l Limiter) {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
@@ -104,8 +105,8 @@ func (n *Node) SetLimiter(l Limiter) {
 // Boot returns the number of this boot.
 func (n *Node) Boot() uint64 { return n.boot }
 
-// ownershipLoop adopts each map that is applied, asks about each that is heard
-// of, and sends what waits in the outbox.
+// ownershipLoop adopts each map that the state machine applies, pings the other nodes when
+// one of them has a newer map, and sends the messages in the outbox.
 func (n *Node) ownershipLoop() {
 	for {
 		select {
@@ -124,20 +125,20 @@ func (n *Node) ownershipLoop() {
 	}
 }
 
-// noteEpoch notes that a node that asks goes by the map of an epoch. It does
-// not block: it is called for each check that another node sends.
+// noteEpoch notes the epoch that an asking node has adopted. It does not block: it is
+// called for each check of another node.
 func (n *Node) noteEpoch(epoch uint64) {
 	if epoch <= n.epoch() {
 		return
 	}
 	select {
 	case n.owners.heard <- epoch:
-	default: // another one is about to be asked about
+	default: // another epoch is about to be handled
 	}
 }
 
-// adopt takes over a map that is committed, applied here or not, and asks for
-// the leases on it at once.
+// adopt adopts a committed map, which may not be applied here yet, and requests leases
+// under it at once.
 func (n *Node) adopt(m *ledger.Map) {
 	o := n.lock()
 	defer o.mu.Unlock()
@@ -154,7 +155,7 @@ func (n *Node) adopt(m *ledger.Map) {
 	o.publishLocked()
 }
 
-// beat is the beat of the ownership: others is who the other nodes are.
+// beat is a beat of ownership. others are the ids of the other nodes.
 func (n *Node) beat(others []string) {
 	o := n.lock()
 	now := n.cfg.Now()
@@ -168,7 +169,7 @@ func (n *Node) beat(others []string) {
 	}
 }
 
-// pong takes the answer to a ping.
+// pong handles the answer to a ping.
 func (n *Node) pong(from string, q ownership.Ping, p *ownership.Pong) ownership.Outcome {
 	o := n.lock()
 	defer o.mu.Unlock()
@@ -188,8 +189,7 @@ func (n *Node) retry(to string, q ownership.Ping) (ownership.Ping, bool) {
 	return n.owners.node.Retry(to, q, n.cfg.Now())
 }
 
-// self returns what this node says of itself, the answer to the ping if there is
-// one among it.
+// self returns this node's answer to a ping.
 func (n *Node) self(q *ownership.Ping) ownership.Pong {
 	p := ownership.Pong{
 		Leaving: n.Leaving(), AppliedIndex: n.cfg.FSM.Index(), Wall: n.cfg.Wall().UnixMilli(),
@@ -206,9 +206,9 @@ func (n *Node) self(q *ownership.Ping) ownership.Pong {
 	return p
 }
 
-// fetchMap adopts the map of a node that goes by a later epoch than this one.
+// fetchMap fetches and adopts the map of a node that has adopted a later epoch.
 func (n *Node) fetchMap(ctx context.Context, r *remote, epoch uint64) {
-	n.owners.fetching.Lock() // the first to come fetches it for all
+	n.owners.fetching.Lock() // the first caller fetches it for all
 	defer n.owners.fetching.Unlock()
 	if n.epoch() >= epoch {
 		return
@@ -220,7 +220,7 @@ func (n *Node) fetchMap(ctx context.Context, r *remote, epoch uint64) {
 	}
 	m, err := ledger.DecodeMap(b)
 	if err != nil {
-		n.cfg.Log.Error("a node's map cannot be read", "err", err)
+		n.cfg.Log.Error("decode the map of another node", "err", err)
 		return
 	}
 	n.adopt(m)
@@ -233,13 +233,13 @@ func (n *Node) serveMap() ([]byte, error) {
 	return m.Encode()
 }
 
-// epoch returns that of the map adopted last.
+// epoch returns the epoch of the map adopted last.
 func (n *Node) epoch() uint64 { return n.owners.held.Load().Epoch }
 
 // Leases returns how many partitions this boot holds, as of the last beat.
 func (n *Node) Leases() uint64 { return n.owners.leases.Load() }
 
-// Valid reports whether this boot holds the partition at the instant now, by
+// Valid reports whether this boot holds a lease on the partition at the instant now, by
 // the clock of Config.Now.
 func (n *Node) Valid(partition int, now time.Duration) bool {
 	return noLease || n.owners.held.Load().Valid(partition, now)
@@ -249,29 +249,28 @@ func (n *Node) Valid(partition int, now time.Duration) bool {
 // last beats.
 func (n *Node) Majority() bool { return n.owners.routes.Load().Majority() }
 
-// Reachable is a hint: false for a node that has not answered for some beats.
+// Reachable is a hint: it returns false if a node has not answered for some beats.
 func (n *Node) Reachable(id string) bool { return n.owners.routes.Load().Reachable(id) }
 
-// Relay returns a node that has reached the other lately, empty without any.
+// Relay returns a node that has recently reached the other node, empty if there is none.
 func (n *Node) Relay(to string) string { return n.owners.routes.Load().Relay(to) }
 
-// majorityBeats returns for how many beats a majority has been reached.
+// majorityBeats returns for how many beats in a row a majority has been reached.
 func (n *Node) majorityBeats() int {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
 	return n.owners.node.MajorityBeats()
 }
 
-// heardOf returns what was last heard of another node; ok is false if it is not
-// known.
+// heardOf returns the last answer of another node; ok is false if the node is unknown.
 func (n *Node) heardOf(id string) (p ownership.Peer, ok bool) {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
 	return n.owners.node.Peer(id)
 }
 
-// silence returns how long ago the last ping was sent that a node has answered,
-// the longest time there is if there was none.
+// silence returns the time since the sending of the last ping that a node has answered,
+// math.MaxInt64 if it has answered none.
 func (n *Node) silence(p *ownership.Peer) time.Duration {
 	if !p.Answered {
 		return math.MaxInt64

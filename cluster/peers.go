@@ -10,7 +10,7 @@ import (
 	"quorate/cluster/peer"
 )
 
-// peers are the other nodes that were ever seen, and the connections to them.
+// peers are the other nodes that this boot has seen, and the clients for them.
 type peers struct {
 	mu      sync.RWMutex
 	clients map[string]*remote // guarded by mu; nil when closed
@@ -21,11 +21,11 @@ type remote struct {
 	client *peer.Client
 
 	mu     sync.Mutex
-	member member // as gossip last knew it; guarded by mu
+	member member // the last that gossip knew; guarded by mu
 }
 
-// update takes over what gossip knows. A node that gossip has lost keeps its
-// last address and counts as dead.
+// update sets the nodes that gossip knows. A node that gossip has lost keeps its last
+// address and counts as dead.
 func (p *peers) update(members map[string]member, n *Node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,7 +52,7 @@ func (p *peers) update(members map[string]member, n *Node) {
 			continue
 		}
 		if n.gone(id) {
-			delete(p.clients, id) // for good
+			delete(p.clients, id) // a removed node does not return
 			n.wg.Add(1)
 			go func() { defer n.wg.Done(); r.client.Close() }()
 			continue
@@ -91,15 +91,14 @@ func (p *peers) close() {
 
 func (r *remote) addr() string { return r.asMember().Peer }
 
-// asMember returns the node as gossip last knew it.
+// asMember returns the last that gossip knew of the node.
 func (r *remote) asMember() member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.member
 }
 
-// beatAll is the beat: connections that stay silent are given up, and the other
-// nodes are pinged.
+// beatAll is a beat: it gives up connections without answers, and pings the other nodes.
 func (n *Node) beatAll() {
 	all := n.peers.all()
 	for _, r := range all {
@@ -108,8 +107,8 @@ func (n *Node) beatAll() {
 	n.beat(sortedIDs(all))
 }
 
-// sendPings sends what waits in the outbox. Only ownershipLoop calls it: the
-// loop's own count keeps n.wg from rising again once Close waits for it.
+// sendPings sends the messages in the outbox. Only ownershipLoop calls it: the loop is
+// counted in n.wg, so that n.wg cannot rise from zero while Close waits for it.
 func (n *Node) sendPings() {
 	n.owners.mu.Lock()
 	out := n.owners.outbox
@@ -126,7 +125,7 @@ func (n *Node) sendPings() {
 	}
 }
 
-// ping pings a node until it has applied the map that this one has adopted.
+// ping pings a node until the node has applied the map that this node has adopted.
 func (n *Node) ping(r *remote, id string, q ownership.Ping) {
 	for again := true; again; {
 		p, err := n.askHealth(r, &q)
@@ -171,13 +170,13 @@ func (n *Node) askHealth(r *remote, q *ownership.Ping) (p ownership.Pong, err er
 		return p, err
 	}
 	if p, err = ownership.DecodePong(b); err != nil {
-		n.cfg.Log.Warn("the answer to a ping cannot be read", "err", err)
+		n.cfg.Log.Warn("decode the answer to a ping", "err", err)
 	}
 	return p, err
 }
 
-// compare raises the alarm when another node's state, at an index that this
-// one remembers, is not this one's.
+// compare logs and counts an answer that shows that another node's state differs from this
+// node's, at an index whose hash this node remembers.
 func (n *Node) compare(p *ownership.Pong, id string) {
 	ours, ok := n.cfg.FSM.State().HashAt(p.HashIndex)
 	if !ok || ours == p.Hash {

@@ -36,10 +36,10 @@ var errTermChanged = errors.New("the term changed")
 // readIndex is ReadIndex on the leader.
 func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	term := n.term()
-	// The commit index of a new leader may lack what its predecessor
-	// acknowledged until an entry of its own term is committed. A command, not a
-	// barrier: the state machine never hears of Raft's own entries, and a reader
-	// would wait in vain for an index that is one of them.
+	// Until an entry of its own term is committed, the commit index of a new leader may
+	// lack entries that its predecessor acknowledged. The entry is a command, not a
+	// barrier: the state machine never sees Raft's own entries, so a reader would wait
+	// for ever for the index of one.
 	if n.confirmed.Load() != term {
 		if _, _, err := n.apply(ctx, []ledger.Op{{Kind: ledger.OpTick}}); err != nil {
 			return 0, err
@@ -72,8 +72,8 @@ func (n *Node) serveReadIndex(ctx context.Context) ([]byte, error) {
 
 func (n *Node) term() uint64 { return n.raft.CurrentTerm() }
 
-// wait waits for a future of Raft's, or for ctx; the future then ends by
-// itself when leadership does.
+// wait waits for a future of Raft or the end of ctx. After the end of ctx the future ends
+// by itself, at the latest with leadership.
 func (n *Node) wait(ctx context.Context, f raft.Future) error {
 	done := make(chan error, 1)
 	go func() { done <- f.Error() }()

@@ -31,8 +31,8 @@ type Removal struct {
 	By string // the user that ordered it, for the audit; may be empty
 }
 
-// Remove takes a node out of the cluster for good: it hands over what it owns,
-// if it still answers, and its id can never come back. It returns once the
+// Remove takes a node out of the cluster for good: the node hands over its partitions if
+// it answers, and its id cannot be used again. It returns once the
 // configuration is committed; the order stands even if ctx ends before. Its
 // error wraps ErrUnknownNode, ErrLastVoter, ErrQuorumLoss, ledger.ErrUpgrade, or
 // ledger.ErrNoQuorum when no leader took the order.
@@ -112,7 +112,7 @@ func (n *Node) remove(ctx context.Context, q Removal) error {
 		case err != nil && notSent(err):
 			return errNotLeader
 		case err != nil:
-			return ErrUnderWay // or not: asking again tells
+			return ErrUnderWay // perhaps not: the next call tells
 		case results[0].Err != nil:
 			return results[0].Err
 		}

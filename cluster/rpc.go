@@ -27,7 +27,7 @@ const (
 	methodTerm
 )
 
-// remote returns a node that was ever seen.
+// remote returns a node that this boot has seen.
 func (n *Node) remote(id string) (*remote, error) {
 	r := n.peers.get(id)
 	if r == nil {
@@ -36,10 +36,10 @@ func (n *Node) remote(id string) (*remote, error) {
 	return r, nil
 }
 
-// handler answers other nodes.
+// handler answers the requests of other nodes.
 type handler struct{ n *Node }
 
-// Check is peer.Handler.
+// Check implements peer.Handler.
 func (h handler) Check(ctx context.Context, route bucket.Route, q *bucket.Check, d *bucket.Decision, noWait bool) error {
 	l := h.n.owners.limiter.Load()
 	if l == nil {
@@ -53,11 +53,11 @@ func (h handler) Check(ctx context.Context, route bucket.Route, q *bucket.Check,
 	return asPeerError(err)
 }
 
-// Call is peer.Handler.
+// Call implements peer.Handler.
 func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, error) {
 	if !h.n.startup.serving.Load() {
 		if method == methodWrite {
-			return []byte{replyNotSent}, nil // a node that takes this one for the leader may try another
+			return []byte{replyNotSent}, nil // the sender takes this node for the leader and may try another node
 		}
 		return nil, errStarting
 	}
@@ -98,7 +98,7 @@ func (n *Node) servePing(arg []byte) ([]byte, error) {
 	return p.Encode()
 }
 
-// Check asks another node to decide.
+// Check asks another node to decide a check.
 func (n *Node) Check(ctx context.Context, id string, route bucket.Route, c *bucket.Check, d *bucket.Decision) error {
 	r, err := n.remote(id)
 	if err != nil {
@@ -115,7 +115,7 @@ func (n *Node) Check(ctx context.Context, id string, route bucket.Route, c *buck
 	return err
 }
 
-// Settle asks another node to settle a reservation of its own.
+// Settle asks another node to settle a reservation that the node keeps.
 func (n *Node) Settle(ctx context.Context, id string, s *bucket.Settlement) (bucket.Settled, error) {
 	r, err := n.remote(id)
 	if err != nil {
@@ -130,7 +130,7 @@ func (n *Node) Settle(ctx context.Context, id string, s *bucket.Settlement) (buc
 		return bucket.SettledUnknown, err
 	}
 	if len(b) != 1 || bucket.Settled(b[0]) > bucket.SettledUnknown {
-		return bucket.SettledUnknown, fmt.Errorf("node %s: not an outcome of a settlement", id)
+		return bucket.SettledUnknown, fmt.Errorf("node %s: the answer is not an outcome of a settlement", id)
 	}
 	return bucket.Settled(b[0]), nil
 }
@@ -148,7 +148,7 @@ func (n *Node) serveSettle(ctx context.Context, arg []byte) ([]byte, error) {
 	return []byte{byte(what)}, err
 }
 
-// Exchange asks another node's limiter to serve a message.
+// Exchange sends a message to the limiter of another node and returns the answer.
 func (n *Node) Exchange(ctx context.Context, id string, message []byte) ([]byte, error) {
 	r, err := n.remote(id)
 	if err != nil {

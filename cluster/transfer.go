@@ -10,8 +10,8 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// Transfer orders the leader to hand leadership to another voter, to the one
-// that has applied most if to is empty, and returns the new leader. Its error
+// Transfer orders the leader to transfer leadership to the voter to, or if to is empty to
+// the voter that has applied most, and returns the new leader. Its error
 // wraps ErrUnknownNode, ErrLastVoter, ErrUnfit, or ledger.ErrNoQuorum if no
 // leader could be asked.
 func (n *Node) Transfer(ctx context.Context, to string) (leader string, err error) {
@@ -62,20 +62,20 @@ func (n *Node) transfer(ctx context.Context, to string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n.cfg.Log.Info("handing leadership over", "to", s.ID)
+	n.cfg.Log.Info("transferring leadership", "to", s.ID)
 	if err := n.wait(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(s.ID), raft.ServerAddress(s.Address))); err != nil {
 		return "", fmt.Errorf("%w: %w", errNotLeader, err)
 	}
 	return s.ID, nil
 }
 
-// stepDown hands leadership over if this node leads, before it closes. If there is
-// no target, the other nodes elect a leader.
+// stepDown transfers leadership if this node leads, before the node closes. If there is no
+// target, the other nodes elect a leader.
 func (n *Node) stepDown(ctx context.Context) {
 	if n.raft.State() != raft.Leader {
 		return
 	}
 	if _, err := n.transfer(ctx, ""); err != nil && !errors.Is(err, ErrLastVoter) {
-		n.cfg.Log.Info("leadership was not handed over", "err", err)
+		n.cfg.Log.Info("leadership was not transferred", "err", err)
 	}
 }

@@ -24,10 +24,11 @@ func (n *Node) newAutopilot() *autopilot.Autopilot {
 		autopilot.WithUpdateInterval(time.Second), autopilot.WithReconcileInterval(time.Second))
 }
 
-// pilot reports the health of the nodes to autopilot.
+// pilot reports the health of the nodes to autopilot. It implements
+// autopilot.ApplicationIntegration.
 type pilot struct{ n *Node }
 
-// AutopilotConfig is autopilot.ApplicationIntegration.
+// AutopilotConfig implements autopilot.ApplicationIntegration.
 func (p pilot) AutopilotConfig() *autopilot.Config {
 	return &autopilot.Config{
 		CleanupDeadServers: false, LastContactThreshold: 2 * p.n.cfg.Timing.Lost, MaxTrailingLogs: maxVoterLag,
@@ -35,8 +36,8 @@ func (p pilot) AutopilotConfig() *autopilot.Config {
 	}
 }
 
-// KnownServers is autopilot.ApplicationIntegration: every server of Raft, whether
-// gossip knows it or not.
+// KnownServers implements autopilot.ApplicationIntegration. It returns every server of
+// Raft, whether gossip knows it or not.
 func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 	out := map[raft.ServerID]*autopilot.Server{}
 	f := p.n.raft.GetConfiguration()
@@ -57,7 +58,8 @@ func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 	return out
 }
 
-// FetchServerStats is autopilot.ApplicationIntegration: what the last pings said.
+// FetchServerStats implements autopilot.ApplicationIntegration, by the last answers to
+// pings.
 func (p pilot) FetchServerStats(_ context.Context, servers map[raft.ServerID]*autopilot.Server) map[raft.ServerID]*autopilot.ServerStats {
 	out := map[raft.ServerID]*autopilot.ServerStats{}
 	for id := range servers {
@@ -70,17 +72,16 @@ func (p pilot) FetchServerStats(_ context.Context, servers map[raft.ServerID]*au
 	return out
 }
 
-// NotifyState is autopilot.ApplicationIntegration.
+// NotifyState implements autopilot.ApplicationIntegration.
 func (pilot) NotifyState(*autopilot.State) {}
 
-// RemoveFailedServer is autopilot.ApplicationIntegration. A failed node is not
-// removed.
+// RemoveFailedServer implements autopilot.ApplicationIntegration. It removes nothing.
 func (pilot) RemoveFailedServer(*autopilot.Server) {}
 
 // promoter decides which nodes vote.
 type promoter struct{ n *Node }
 
-// CalculatePromotionsAndDemotions is autopilot.Promoter.
+// CalculatePromotionsAndDemotions implements autopilot.Promoter.
 func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
 	var stable []string
 	now, stabilizeAfter := time.Now(), s.ServerStabilizationTime(c)
@@ -97,13 +98,13 @@ func (p promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopi
 	return changes
 }
 
-// audited is Raft for autopilot: it notes each vote in the audit.
+// audited is the Raft that autopilot uses: it records each new voter in the audit.
 type audited struct {
 	*raft.Raft
 	n *Node
 }
 
-// AddVoter is autopilot.Raft.
+// AddVoter implements autopilot.Raft.
 func (r audited) AddVoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture {
 	s := &placement.Server{ID: string(id), Address: string(addr), Voter: true}
 	return auditedFuture{r.Raft.AddVoter(id, addr, prev, timeout), r.n, s}
@@ -115,16 +116,16 @@ type auditedFuture struct {
 	s *placement.Server
 }
 
-// Error is raft.Future. Autopilot calls it once.
+// Error implements raft.Future. Autopilot calls it once.
 func (f auditedFuture) Error() error { return f.n.joined(f.s, f.IndexFuture) }
 
-// GetServerExt is autopilot.Promoter.
+// GetServerExt implements autopilot.Promoter.
 func (promoter) GetServerExt(*autopilot.Config, *autopilot.ServerState) any { return nil }
 
-// GetStateExt is autopilot.Promoter.
+// GetStateExt implements autopilot.Promoter.
 func (promoter) GetStateExt(*autopilot.Config, *autopilot.State) any { return nil }
 
-// GetNodeTypes is autopilot.Promoter.
+// GetNodeTypes implements autopilot.Promoter.
 func (promoter) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.ServerID]autopilot.NodeType {
 	types := map[raft.ServerID]autopilot.NodeType{}
 	for id := range s.Servers {
@@ -133,10 +134,10 @@ func (promoter) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.S
 	return types
 }
 
-// FilterFailedServerRemovals is autopilot.Promoter: none.
+// FilterFailedServerRemovals implements autopilot.Promoter. It allows none.
 func (promoter) FilterFailedServerRemovals(*autopilot.Config, *autopilot.State, *autopilot.FailedServers) *autopilot.FailedServers {
 	return &autopilot.FailedServers{}
 }
 
-// IsPotentialVoter is autopilot.Promoter.
+// IsPotentialVoter implements autopilot.Promoter.
 func (promoter) IsPotentialVoter(t autopilot.NodeType) bool { return t == autopilot.NodeVoter }

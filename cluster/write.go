@@ -27,7 +27,7 @@ var (
 	errNoAnswer = errors.New("no answer in time")
 )
 
-// write is the operations of one caller, on their way into an entry.
+// write is the operations of one caller until they are in an entry.
 type write struct {
 	ops  []ledger.Op
 	size int // bytes, about
@@ -61,8 +61,8 @@ func (n *Node) Propose(ctx context.Context, ops []ledger.Op) ([]ledger.Result, u
 	return nil, 0, ledger.ErrOutcomeUnknown
 }
 
-// writeLoop sends what waits as one entry, and while that is under way gathers
-// the next: no timer, and few entries under load.
+// writeLoop sends all waiting writes as one entry, and gathers the next entry during the
+// sending: there is no timer, and there are few entries under load.
 func (n *Node) writeLoop() {
 	var next *write
 	for {
@@ -113,13 +113,13 @@ func (n *Node) send(batch []*write) {
 	}
 }
 
-// committed is what became of operations that are in the log.
+// committed is the outcome of operations that are in the log.
 type committed struct {
 	results []ledger.Result
 	index   uint64
 }
 
-// commit asks the leader of the moment until one takes the operations.
+// commit sends the operations to the current leader, until a leader has accepted them.
 func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
 	encoded, err := ledger.EncodeOps(ops)
 	if err != nil {
@@ -151,16 +151,16 @@ func asCommitted(results []ledger.Result, index uint64, err error) (committed, e
 	return committed{results, index}, err
 }
 
-// sent is the write that is on its way to another node; there is one at most.
+// sent is the write that is on its way to the leader, another node. There is at most one.
 type sent struct {
 	leader string
 	giveUp context.CancelFunc
 	others int // looks in a row at which another node led
 }
 
-// look gives a write up whose leader has been replaced and does not answer: what
-// waits behind it shall not wait for a leader whose disk hangs, or that is cut off. One
-// that has stepped down in order mostly answers before the third look.
+// look gives the write up if its leader has been replaced and does not answer: writes
+// behind it must not wait for a leader whose disk hangs or that is cut off. A leader
+// that has stepped down in order usually answers before the third look.
 func (s *sent) look(leader string) {
 	if leader == "" || leader == s.leader {
 		s.others = 0
@@ -242,7 +242,7 @@ const (
 	replyUnknown
 )
 
-// serveWrite applies what another node forwarded. It never forwards.
+// serveWrite applies operations that another node has forwarded. It never forwards them.
 func (n *Node) serveWrite(ctx context.Context, arg []byte) ([]byte, error) {
 	ops, err := ledger.DecodeOps(arg)
 	if err != nil {
@@ -280,7 +280,7 @@ func decodeReply(b []byte) ([]ledger.Result, uint64, error) {
 	return nil, 0, errors.New("leader: empty reply")
 }
 
-// asPeerError turns the sentinel of the state machine into the protocol's.
+// asPeerError wraps the state machine's sentinel in that of the peer protocol.
 func asPeerError(err error) error {
 	if errors.Is(err, ledger.ErrBehind) {
 		return fmt.Errorf("%w: %w", peer.ErrBehind, err)

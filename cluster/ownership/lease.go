@@ -7,23 +7,23 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// grant is the last one of a grantor.
+// grant is the last grant of a grantor.
 type grant struct {
 	epoch uint64
 	sent  time.Duration
 }
 
-// holder gathers the grants of an owner.
+// holder collects the grants that this boot received.
 type holder struct {
-	terms  *ledger.Map // adopted last
-	since  []uint64    // by partition: the epoch since which it is owned without a break; 0: not owned
+	terms  *ledger.Map // the map adopted last
+	since  []uint64    // by partition: the epoch since which this boot owns it without a break; 0: not owned
 	grants map[string]grant
-	frozen *Held // nil: to be made anew
+	frozen *Held // nil: a grant has changed since
 }
 
 func newHolder() holder { return holder{terms: &ledger.Map{}, grants: map[string]grant{}} }
 
-// adopt takes over the terms of a newer map and what it has this boot own.
+// adopt puts a newer map in force; v is the map as this boot sees it.
 func (h *holder) adopt(m *ledger.Map, v *View, self string) {
 	since := make([]uint64, len(v.Parts))
 	for p := range v.Parts {
@@ -43,7 +43,7 @@ func (h *holder) adopt(m *ledger.Map, v *View, self string) {
 	}
 }
 
-// granted notes that a grantor granted a ping of the epoch that was sent at the
+// granted notes that a grantor granted a ping that had the given epoch and was sent at the
 // given instant.
 func (h *holder) granted(grantor string, epoch uint64, sent time.Duration) {
 	if g, ok := h.grants[grantor]; !ok || sent > g.sent {
@@ -52,22 +52,22 @@ func (h *holder) granted(grantor string, epoch uint64, sent time.Duration) {
 	}
 }
 
-// Held is what a node holds by the grants so far, frozen: it is read at every
-// check. The zero Held is nothing.
+// Held is an immutable snapshot of the leases by the grants so far, which every check
+// reads. The zero Held holds nothing.
 type Held struct {
 	Epoch uint64 // of the map adopted last
 	since []uint64
 	lists [2]list // the map's Grantors, and Retiring while the list changes
 }
 
-// list is the grants of one list of grantors.
+// list holds the grants of one list of grantors.
 type list struct {
 	need   int // a majority; 0: no such list
 	grants [ledger.MaxGrantors]timed
 	n      int
 }
 
-// timed is a grant with its end.
+// timed is a grant and when it ends.
 type timed struct {
 	epoch uint64
 	until time.Duration
@@ -95,8 +95,8 @@ func (h *holder) held() *Held {
 	return v
 }
 
-// Valid reports whether the partition is held at the instant now: a grant made
-// under an earlier map counts where that map already had the same owner.
+// Valid reports whether the partition is held at the instant now. A grant of an earlier
+// epoch counts if this boot has owned the partition since that epoch or longer.
 func (v *Held) Valid(partition int, now time.Duration) bool {
 	if partition >= len(v.since) || v.since[partition] == 0 || v.lists[0].need == 0 {
 		return false

@@ -10,21 +10,21 @@ import (
 // Pong is a node's answer to a ping.
 type Pong struct {
 	Boot           uint64
-	Ready          bool // it has applied its log as it stood at the start
-	Leaving        bool // it is to own nothing
+	Ready          bool // the node has applied its log as it stood at the start
+	Leaving        bool // the node drains
 	AppliedIndex   uint64
 	AppliedEpoch   uint64 // of the map that its state machine has in force
 	Wall           int64  // its wall clock, in milliseconds since 1970
 	HashIndex      uint64 // of its last command
 	Hash           uint64 // the running hash there
 	Leases         uint64 // partitions that it holds a lease on
-	Incomplete     uint64 // partitions of its own without whole copies
+	Incomplete     uint64 // partitions that it owns without complete copies
 	Granted        bool   // the lease that the ping asked for
 	Removed        bool   // the node that pinged was removed from the cluster
-	Epoch          uint64 // of the map that it has adopted, which Imported goes by
+	Epoch          uint64 // of the map that it has adopted, to which Imported belongs
 	CommandVersion uint64 // the newest version of commands that it knows
 	Term           uint64 // of Raft
-	Imported       []byte // a bit a partition: those that were handed over to it
+	Imported       []byte // one bit for each partition: it was handed over to this node
 	Reaches        []string
 }
 
@@ -34,8 +34,8 @@ const (
 
 	pingFields = 3
 	pongFields = 17
-	// maxFields bounds the fields of a message. A reader takes what a later
-	// version has added, and does not look at it.
+	// maxFields bounds the fields of a message. A reader skips the fields that a later
+	// version has added.
 	maxFields = 64
 )
 

@@ -1,21 +1,21 @@
-// Package ownership is what each node decides about itself and about the
-// others: which map it adopts, which partitions this boot may own and for how
-// long, which nodes are alive, whether a majority is reached, and through
-// which node another can be relayed to.
+// Package ownership makes the decisions of each node about ownership: which map it
+// adopts, which partitions this boot may own and until when, which leases it grants,
+// which nodes are alive, whether a majority is reached, and through which node it
+// relays to another.
 //
-// A node pings every other at each beat. A ping asks for a lease, the answer
-// grants it or not, and says how the other node is. An owner holds a partition
-// while a majority of the grantors that the map names granted its epoch, each
-// grant counted from the sending of its ping on the owner's own monotonic
-// clock. A grantor grants the last epoch that it knows to be committed, and
-// none before it has applied its log as it stood when it started. So once a
-// majority of the grantors has applied a map without the owner, and one lease
-// more has passed, the owner holds nothing: any majority that it could have
-// renewed with meets the one that refuses.
+// A node pings every other node at each beat. A ping requests a lease; the answer
+// grants or refuses it, and reports the state of the answering node. An owner holds a
+// partition while a majority of the map's grantors has granted its epoch. Each grant
+// counts from the sending of its ping, on the owner's own monotonic clock. A grantor
+// grants the last epoch that it knows to be committed, and grants nothing before it has
+// applied its log as the log stood at its start. So once a majority of the grantors has
+// applied a map without the owner, and one lease has passed since, the owner holds
+// nothing: every majority with which it could have renewed contains a grantor that
+// refuses. (cluster/PROTOCOL.md has the proof.)
 //
-// The package is pure: it has no goroutine, no lock and no clock. Events and
-// the time go in, what to send and what has changed comes out. The process
-// (package cluster) and the simulator drive the same code.
+// The package is pure: it has no goroutine, no lock and no clock. Its methods take
+// events and the time, and return messages to send and changes. The process (package
+// cluster) and the simulator drive the same code.
 package ownership
 
 import (
@@ -26,18 +26,18 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// Timing is how quickly a node notices things. What is counted in beats is
-// not counted in time: a node that stood still has missed no answers.
+// Timing is how quickly a node reacts. Missed answers are counted in beats instead of
+// time: a node that was suspended has missed no answers.
 type Timing struct {
 	Ping        time.Duration // between the pings of a node
-	Lost        time.Duration // a ping without an answer for so long is lost
+	Lost        time.Duration // after this time without an answer a ping is lost
 	Retry       time.Duration // until a node that has not applied the map yet is pinged again
 	Tries       int           // pings in a row, the retries included; the next beat pings anyway
-	InFlight    int           // pings of one node under way: a slow link must not look like a cut one
+	InFlight    int           // pings to one node without an answer yet: a slow link must not look like a cut one
 	Unreachable int           // missed beats after which a node is not asked to decide any more
-	// CutOff is the missed beats after which a grantor counts as cut off. Loss
-	// and delay must not look like it, or many nodes would admit shares beside an
-	// owner. It is a lease's length: until then no other node can own anything.
+	// CutOff is how many beats without a majority make this node cut off. Loss and
+	// delay must not look like it, or many nodes would admit shares beside an owner. It
+	// is the length of a lease: until then no other node can own anything.
 	CutOff int
 }
 
@@ -65,7 +65,7 @@ type Node struct {
 
 	adopted *ledger.Map // the newest committed map that this node knows; never nil
 	applied *ledger.Map // by the state machine, perhaps not adopted yet; never nil
-	ready   bool        // the log as it stood at the start is applied
+	ready   bool        // the log is applied as it stood at the start
 	heardOf uint64      // the newest epoch that Heard has pinged for
 
 	holder holder
@@ -78,23 +78,23 @@ type Node struct {
 	routes *Routes
 }
 
-// Peer is what a node knows of another by its pings.
+// Peer is what a node knows of another node by the answers to its pings.
 type Peer struct {
 	ID       string
-	Pong     Pong          // the last; zero before the first
+	Pong     Pong          // the last answer; zero before the first
 	Heard    time.Duration // when the ping was sent that Pong answers
 	Answered bool          // Pong and Heard are set
 	Missed   int           // beats since an answer
 
-	inFlight []time.Duration // when each ping under way was sent
+	inFlight []time.Duration // when each ping without an outcome was sent
 }
 
-// Ping asks a node how it is, and for a lease.
+// Ping asks a node for its state and for a lease.
 type Ping struct {
 	From  ledger.Member
 	Epoch uint64        // of the map that the sender has adopted
-	Sent  time.Duration // on the sender's clock; it stays with the sender
-	Try   int           // retries before this one; likewise
+	Sent  time.Duration // on the sender's clock; not sent
+	Try   int           // retries before this one; not sent
 }
 
 // Message is a ping to send.
@@ -103,7 +103,7 @@ type Message struct {
 	Ping Ping
 }
 
-// New returns a node that has adopted no map and knows no other.
+// New returns a node that has adopted no map and knows no other node.
 func New(self ledger.Member, t Timing) *Node {
 	n := &Node{self: self, timing: t, adopted: &ledger.Map{}, applied: &ledger.Map{}, peers: map[string]*Peer{}}
 	n.holder = newHolder()
@@ -117,14 +117,14 @@ func (n *Node) Self() ledger.Member { return n.self }
 // Map returns the map adopted last; its epoch is 0 before the first.
 func (n *Node) Map() *ledger.Map { return n.adopted }
 
-// Epoch returns that of the map adopted last.
+// Epoch returns the epoch of the map adopted last.
 func (n *Node) Epoch() uint64 { return n.adopted.Epoch }
 
-// Applied notes the map that the state machine has in force, and whether it has
-// applied the log as it stood at the start. The node grants by it from now on.
+// Applied sets the map that the state machine has in force, and whether the state machine
+// has applied the log as it stood at the start. The node grants by both from now on.
 func (n *Node) Applied(m *ledger.Map, ready bool) { n.applied, n.ready = m, ready }
 
-// SetPeers names all other nodes; those that it does not name are forgotten.
+// SetPeers sets the ids of all other nodes. The node forgets others.
 func (n *Node) SetPeers(ids []string) {
 	changed := false
 	for id := range n.peers {
@@ -142,7 +142,7 @@ func (n *Node) SetPeers(ids []string) {
 	if !changed {
 		return
 	}
-	// Each node begins with another one, so that not all relay by the same.
+	// Each node begins at another id, so that not all nodes use the same relay.
 	var before, after []string
 	for id := range n.peers {
 		if id < n.self.ID {
@@ -157,12 +157,12 @@ func (n *Node) SetPeers(ids []string) {
 	n.route()
 }
 
-// Adopt takes over a map that is committed, whether it is applied here or not,
-// and returns it as this boot sees it; nil if it is not newer than the last.
+// Adopt adopts a committed map, applied here or not, and returns it as this boot sees
+// it. It returns nil if the map is not newer than the last.
 //
-// The limiter must see the view, and the leases as they are now, before Renew
-// is called: a lease that is valid then has held since before this map, and so
-// no other node can have owned the partition under a map that this one missed.
+// The limiter must adopt the view, with the leases as they are now, before Renew is
+// called: a lease that is valid then has held since before this map, so no other node
+// can have owned the partition under a map that this node missed.
 func (n *Node) Adopt(m *ledger.Map) *View {
 	if m.Epoch <= n.adopted.Epoch {
 		return nil
@@ -174,8 +174,8 @@ func (n *Node) Adopt(m *ledger.Map) *View {
 	return v
 }
 
-// Tick is the beat, every Timing.Ping. It renews the leases; a beat counts as
-// missed by each node until that answers.
+// Tick is called at each beat, every Timing.Ping. It requests leases. Each node has missed
+// the beat until it answers.
 func (n *Node) Tick(now time.Duration) []Message {
 	n.noteQuorum()
 	if n.majority(n.timing.LostBeats()) {
@@ -190,7 +190,7 @@ func (n *Node) Tick(now time.Duration) []Message {
 	return n.Renew(now)
 }
 
-// Renew asks this node itself and all others for leases.
+// Renew requests leases of this node itself and of all others.
 func (n *Node) Renew(now time.Duration) (out []Message) {
 	own := n.ping(now)
 	if n.grants(&own) {
@@ -207,9 +207,9 @@ func (n *Node) Renew(now time.Duration) (out []Message) {
 	return out
 }
 
-// Heard notes that another node goes by the map of an epoch. It returns pings
-// for the first that is later than this node's, and whose answers name a node
-// that has it: a check that waits for the map does not wait for the next beat.
+// Heard notes that another node has adopted the map of an epoch. It returns pings the
+// first time that this epoch is later than this node's. Their answers tell which node
+// has the map, so a check that waits for it need not wait for the next beat.
 func (n *Node) Heard(epoch uint64, now time.Duration) []Message {
 	if epoch <= n.heardOf || epoch <= n.adopted.Epoch {
 		return nil
@@ -222,8 +222,8 @@ func (n *Node) ping(now time.Duration) Ping {
 	return Ping{From: n.self, Epoch: n.adopted.Epoch, Sent: now}
 }
 
-// Answer completes the answer to a ping: what it does not set is as the caller
-// knows it.
+// Answer sets the fields of the answer to a ping that this package knows. The caller sets
+// the others.
 func (n *Node) Answer(q *Ping, now time.Duration, p *Pong) {
 	p.Boot, p.Ready = n.self.Boot, n.ready
 	p.AppliedEpoch, p.Epoch = n.applied.Epoch, n.adopted.Epoch
@@ -231,10 +231,10 @@ func (n *Node) Answer(q *Ping, now time.Duration, p *Pong) {
 	p.Granted = n.grants(q)
 }
 
-// grants reports whether this node, as a grantor, grants a lease: by the newest
-// map that it knows to be committed, which may not be applied here yet. A node
-// that has not applied its log as it stood at the start may have promised more
-// than it knows.
+// grants reports whether this node, as a grantor, grants a lease. It decides by the newest
+// map that it knows to be committed, which may not be applied here yet. A node that has
+// not applied its log as it stood at the start grants nothing: it may have granted by a
+// map that it does not know yet.
 func (n *Node) grants(q *Ping) bool {
 	m := n.applied
 	if n.adopted.Epoch > m.Epoch {
@@ -243,15 +243,15 @@ func (n *Node) grants(q *Ping) bool {
 	return n.ready && q.Epoch == m.Epoch && q.From.Boot == m.Boot(q.From.ID) && q.From.Boot != 0
 }
 
-// Outcome is what follows from an answer to a ping.
+// Outcome is what the driver must do after an answer to a ping.
 type Outcome struct {
-	Retry   bool // call Retry in Timing.Retry: the node has not applied the map yet
+	Retry   bool // call Retry after Timing.Retry: the node has not applied the map yet
 	Fetch   bool // fetch the node's map and adopt it: it is newer
-	Changed bool // the leader may decide otherwise
+	Changed bool // the leader may decide differently now
 	Removed bool // this node was removed from the cluster
 }
 
-// Pong takes the answer to a ping. One that comes too late counts as lost.
+// Pong handles the answer to a ping. A late answer counts as lost.
 func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Outcome) {
 	p := n.peers[from]
 	if p == nil || now-q.Sent > n.timing.Lost {
@@ -284,8 +284,8 @@ func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Out
 	return o
 }
 
-// Retry returns the ping that follows one whose answer asked for it; ok is
-// false if the node is not known any more.
+// Retry returns the ping to send after an outcome with Retry. ok is false if the node is
+// no longer known.
 func (n *Node) Retry(to string, q Ping, now time.Duration) (next Ping, ok bool) {
 	n.Lost(to, q)
 	p := n.peers[to]
@@ -298,7 +298,7 @@ func (n *Node) Retry(to string, q Ping, now time.Duration) (next Ping, ok bool) 
 	return next, true
 }
 
-// Lost ends a ping that will not be answered.
+// Lost ends a ping that has no answer.
 func (n *Node) Lost(to string, q Ping) {
 	if p := n.peers[to]; p != nil {
 		if i := slices.Index(p.inFlight, q.Sent); i >= 0 {
@@ -307,7 +307,7 @@ func (n *Node) Lost(to string, q Ping) {
 	}
 }
 
-// noteQuorum notes that a majority is reached.
+// noteQuorum notes the first time that a majority is reached.
 func (n *Node) noteQuorum() {
 	if !n.everHadQuorum && n.majority(n.timing.CutOff) {
 		n.everHadQuorum = true
@@ -331,7 +331,7 @@ func (n *Node) majority(beats int) bool {
 	return have >= len(n.adopted.Grantors)/2+1
 }
 
-// reaches returns the nodes that have answered within two beats.
+// reaches returns the nodes that have answered a ping of the last two beats.
 func (n *Node) reaches(now time.Duration) (ids []string) {
 	for _, id := range n.order {
 		if p := n.peers[id]; p.Answered && now-p.Heard < 2*n.timing.Ping && len(ids) < maxNodes {
@@ -342,7 +342,7 @@ func (n *Node) reaches(now time.Duration) (ids []string) {
 	return ids
 }
 
-// Peer returns what is known of a node; ok is false if it was never named.
+// Peer returns what is known of a node; ok is false if SetPeers has not named it.
 func (n *Node) Peer(id string) (p Peer, ok bool) {
 	if p := n.peers[id]; p != nil {
 		return *p, true
@@ -359,13 +359,13 @@ func (n *Node) Peers() []Peer {
 	return out
 }
 
-// Silent reports whether a node has not answered for Lost. Time alone does not
-// tell: this node may have stood still.
+// Silent reports whether a node has not answered for Timing.Lost, in time and in beats:
+// time alone also passes while this node is suspended.
 func (p *Peer) Silent(now time.Duration, t *Timing) bool {
 	return (!p.Answered || now-p.Heard >= t.Lost) && p.Missed >= t.LostBeats()
 }
 
-// Leases counts the partitions held at the instant now.
+// Leases returns how many partitions are held at the instant now.
 func (n *Node) Leases(now time.Duration) (count int) {
 	held := n.Held()
 	for p := range n.adopted.Places {
@@ -379,5 +379,5 @@ func (n *Node) Leases(now time.Duration) (count int) {
 // Held returns the leases as of the last grant.
 func (n *Node) Held() *Held { return n.holder.held() }
 
-// Routes returns what is reached as of the last event.
+// Routes returns the reachable nodes as of the last event.
 func (n *Node) Routes() *Routes { return n.routes }

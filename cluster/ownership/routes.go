@@ -1,6 +1,6 @@
 package ownership
 
-// Routes tells which nodes are reached, frozen: it is read at every check.
+// Routes is an immutable snapshot of the reachable nodes, which every check reads.
 type Routes struct {
 	quorum   bool
 	majority bool
@@ -10,25 +10,25 @@ type Routes struct {
 // route is how a node is reached.
 type route struct {
 	reachable bool
-	relay     string // a reachable node that reaches it; empty: none
+	relay     string // a reachable node that reaches the node; empty: none
 }
 
-// Reachable is a hint: false for a node that has not answered for some beats.
+// Reachable is a hint: it returns false if a node has not answered for some beats.
 func (r *Routes) Reachable(id string) bool { return r.nodes[id].reachable }
 
-// Relay returns a node that has reached another lately, empty without any.
+// Relay returns a node that has recently reached the node to, empty if there is none.
 func (r *Routes) Relay(to string) string { return r.nodes[to].relay }
 
-// EverHadQuorum reports whether this boot has reached a majority. A node that
-// knows no other yet must not take itself for cut off.
+// EverHadQuorum reports whether this boot has ever reached a majority. A node that does not
+// know the others yet is not cut off.
 func (r *Routes) EverHadQuorum() bool { return r.quorum }
 
-// Majority reports whether a majority of the grantors has been reached within
-// the last beats. A node is cut off only after a while without.
+// Majority reports whether a majority of the grantors has answered one of the last
+// Timing.CutOff beats. If not, the node is cut off.
 func (r *Routes) Majority() bool { return r.majority }
 
-// reroute makes the routes anew if another node counts as reachable, or not any
-// more, or the majority has changed.
+// reroute computes the routes again if the reachability of a node or of a majority has
+// changed.
 func (n *Node) reroute() {
 	if n.majority(n.timing.CutOff) != n.routes.majority {
 		n.route()

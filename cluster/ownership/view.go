@@ -2,8 +2,8 @@ package ownership
 
 import "quorate/fsm/ledger"
 
-// View is a map as one boot of one node sees it: an earlier boot of its own
-// holds nothing. It must not be changed.
+// View is a map as one boot of one node sees it: the roles of the node's earlier boots are
+// empty. It must not be changed.
 type View struct {
 	Epoch uint64
 	Nodes int64             // members
@@ -12,7 +12,7 @@ type View struct {
 }
 
 // Part names the holders of one partition: its owner and the two successors
-// that keep copies, each empty where there is none.
+// that keep copies. An id is empty if there is no holder.
 type Part struct {
 	Holders [3]string
 	Moving  bool // the owner hands it over to the first successor
@@ -39,8 +39,7 @@ func NewView(m *ledger.Map, self ledger.Member) *View {
 	return v
 }
 
-// Owns reports whether the map has the boot own any partition, now or once it
-// is handed over.
+// Owns reports whether the boot owns a partition by the map, or a partition moves to it.
 func Owns(m *ledger.Map, self ledger.Member) bool {
 	v := NewView(m, self)
 	for p := range v.Parts {
@@ -51,8 +50,7 @@ func Owns(m *ledger.Map, self ledger.Member) bool {
 	return false
 }
 
-// owns reports whether a node may come to decide on a partition: it owns it, or
-// the partition moves to it.
+// owns reports whether a node owns a partition, or the partition moves to it.
 func (v *View) owns(p int, self string) bool {
 	part := &v.Parts[p]
 	return part.Holders[0] == self || part.Moving && part.Holders[1] == self

@@ -219,7 +219,7 @@ func TestLeaderWaitsForLeases(t *testing.T) {
 }
 
 // A partition changes hands without a wait once the importer says that it holds it.
-func TestHandover(t *testing.T) {
+func TestHandoff(t *testing.T) {
 	v := three()
 	v.Map = decideNow(v).Map
 	edit(v, "n2", func(n *Node) { n.Leaving = true })

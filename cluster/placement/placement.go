@@ -75,21 +75,21 @@ type Node struct {
 	Alive   bool          // in the view of gossip
 	Boot    uint64        // by its last answer; 0: it has answered no ping
 	Silence time.Duration // since the leader sent the last ping that was answered
-	Missed  int           // pings since without an answer
+	Missed  int           // beats since without an answer
 	Answers bool          // it has answered one of the last few pings
 	Reaches []string      // the nodes that have answered its own pings lately
 
 	Ready        bool // it has applied its log as it stood at its start
-	Leaving      bool // it is to own nothing
+	Leaving      bool // it drains
 	Applied      uint64
 	Epoch        uint64 // of the map that it has applied
 	HoldingEpoch uint64 // of the map that Holding belongs to
 	Holding      []byte // a bit for each partition that was handed over to it
 	Knows        uint64 // the newest version of commands that its program knows; 0: not known
-	Removed      bool   // by order: it is to leave the cluster
+	Removed      bool   // by order: it must leave the cluster
 }
 
-// leaves reports whether a node is to own nothing.
+// leaves reports whether a node must own nothing.
 func (n *Node) leaves() bool { return n.Leaving || n.Removed }
 
 // Action is one safe change. The zero Action is none; otherwise one field is set.

@@ -10,7 +10,7 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// nobody is the place of a role that no member holds.
+// nobody is the index in a place for a role that no member has.
 const nobody = ledger.Nobody
 
 // place is a partition's owner and its two successors, as indices of members.
@@ -23,7 +23,7 @@ type candidate struct {
 	ledger.Member
 	lost    bool // it does not answer; it may be alive and admit all the same
 	unready bool // it answers, but cannot become a member yet
-	leaving bool // it is to own nothing
+	leaving bool // it must own nothing
 }
 
 // ringView is all that the next places are computed from.
@@ -55,8 +55,8 @@ func moving(m *ledger.Map, p int) bool { return p < len(m.Moving) && m.Moving[p]
 // moves, in which the old owner hands over. The places of new members follow
 // from rendezvous hashing.
 //
-// Repeated, with the nodes unchanged and each step's waits and handovers done,
-// it comes to rest.
+// If it is called again and again, with the nodes unchanged and the waits and handoffs of
+// each step done, it comes to rest.
 func nextRing(v ringView, parts int) (*ledger.Map, bool) {
 	s := newStep(v, parts)
 	for p := range s.places {
@@ -77,13 +77,13 @@ func nextRing(v ringView, parts int) (*ledger.Map, bool) {
 	return next, !same
 }
 
-// fate is what became of a member of the map in force.
+// fate tells what has happened to a member of the map in force.
 type fate uint8
 
 const (
 	lives fate = iota
-	dead       // for certain: a later incarnation of the node is there
-	lost       // it may live
+	dead       // for certain: a later boot of the node is there
+	lost       // it may be alive
 )
 
 type step struct {
@@ -94,7 +94,7 @@ type step struct {
 	moving  []bool
 	fates   []fate   // by member of the map in force
 	index   []uint16 // of it in members, if it lives
-	load    []int    // partitions owned, or to be owned once moves are done
+	load    []int    // partitions owned once all moves are done
 	ranks   [][]uint16
 }
 
@@ -122,8 +122,8 @@ func newStep(v ringView, parts int) *step {
 	return s
 }
 
-// fate returns what became of the holder of a role, and its index now. A role
-// that nobody held is dead.
+// fate returns the fate of the member at an index of the map in force, and its index now.
+// The member of a role without a holder is dead.
 func (s *step) fate(was uint16) (fate, uint16) {
 	if int(was) >= len(s.fates) {
 		return dead, nobody
@@ -149,7 +149,7 @@ func (s *step) keep(p int) {
 		s.put(p, nobody, first, second)
 	case of == lost, moves && importer == lost: // without an owner; a successor with a copy is next
 		s.put(p, nobody, first, owner, second)
-	case of == dead: // or never owned
+	case of == dead: // or there was no owner
 		s.activate(p, first, second)
 	case moves && importer == dead:
 		s.put(p, owner, second)
@@ -249,7 +249,7 @@ func (s *step) balance() {
 			s.move(p, s.importer(p, least, most))
 		}
 	}
-	// A member with far too little gets its share from those that own most.
+	// A member with far too little gets its share from the members that own most.
 	for top := most; top >= least && s.needy(least*9/10); top-- {
 		for p := range s.places {
 			if owner := s.places[p][0]; !s.moving[p] && s.load[owner] >= top {
@@ -330,8 +330,8 @@ func (s *step) fillSuccessors(p int) {
 	}
 }
 
-// rank orders the members for a partition by rendezvous hashing: it changes
-// for a partition only where members come or go.
+// rank orders the members for a partition by rendezvous hashing: the order of the other
+// members does not change when a member comes or goes.
 func (s *step) rank(p int) []uint16 {
 	if s.ranks[p] != nil {
 		return s.ranks[p]

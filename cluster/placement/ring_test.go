@@ -20,7 +20,7 @@ func nodes(n int) []candidate {
 	return out
 }
 
-// settle repeats Next, with every wait over and every handover done at once.
+// settle repeats nextRing, with every wait over and every handoff done at once.
 func settle(t *testing.T, from *ledger.Map, nodes []candidate) *ledger.Map {
 	t.Helper()
 	for range 20 {

@@ -25,8 +25,8 @@ func restart(t *testing.T, c *testcluster.Cluster, i int, change func(n *testclu
 		t.Errorf("%s: exit code %d after %s, want 0 within %s", n.ID, code, took, exitWithin)
 	}
 	// That the others have a leader soon does not tell: they would elect one.
-	if log := n.LogTail(10); led && (!strings.Contains(log, "handing leadership over") || strings.Contains(log, "leadership was not handed over")) {
-		t.Errorf("%s led and has handed over to nobody:\n%s", n.ID, log)
+	if log := n.LogTail(10); led && (!strings.Contains(log, "transferring leadership") || strings.Contains(log, "leadership was not transferred")) {
+		t.Errorf("%s led and has not transferred leadership:\n%s", n.ID, log)
 	}
 	other := c.Nodes[(i+1)%len(c.Nodes)]
 	var s testcluster.Status
