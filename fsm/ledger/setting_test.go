@@ -54,7 +54,10 @@ func TestKeyMemoryShrinksAndGrows(t *testing.T) {
 		t.Errorf("keys since %d after two entries, want %d", got-start, want-start)
 	}
 	apply(s, 106, now, set(ledger.KeyMemoryEntries, 1000))
-	back := restored(t, s)
+	back := s
+	if ledger.NewestVersion() >= 4 {
+		back = restored(t, s)
+	}
 	for _, s := range []*ledger.State{s, back} {
 		if s.Settings().KeyMemoryEntries() != 1000 || s.Settings().KeyMemory() != 24*time.Hour {
 			t.Errorf("settings %v", s.Settings())
