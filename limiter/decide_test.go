@@ -32,7 +32,7 @@ func timed(lease time.Duration) (*Router, *group) {
 	return r, g
 }
 
-// Who began to decide on a partition a moment ago may have to wait for the lease.
+// A node that has just become the owner of a partition may have to wait for the lease.
 // Who did long ago has lost it.
 func TestNewOwnerWaitsForItsLease(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -80,7 +80,7 @@ func TestServeWaitsForTheMapOfWhoAsks(t *testing.T) {
 		cancel()
 		asked = time.Now()
 		if err := r.Serve(ctx, bucket.Route{Epoch: 5}, &c, &d, false); err == nil || time.Since(asked) != 0 {
-			t.Errorf("%v after %s: who asked has gone", err, time.Since(asked))
+			t.Errorf("%v after %s: the asking node has gone", err, time.Since(asked))
 		}
 		go func() {
 			time.Sleep(adoptFor / 2)

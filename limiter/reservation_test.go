@@ -201,7 +201,7 @@ func TestReservationsThatMoveAreBounded(t *testing.T) {
 		}
 	}
 	if g.nodes[0].DropReservations([]int{0}); len(g.nodes[0].parts[0].reserved) != 0 {
-		t.Error("who has handed over still keeps them")
+		t.Error("the former owner still keeps them")
 	}
 	if live, _ := g.nodes[0].Reserved(); live != 0 {
 		t.Errorf("%d are counted", live)

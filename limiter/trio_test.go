@@ -41,7 +41,7 @@ func newTrio(limits ...bucket.Scoped) *trio {
 
 func name(i int) string { return "n" + strconv.Itoa(i+1) }
 
-// adopt has all nodes adopt the next map.
+// adopt makes all nodes adopt the next map.
 func (g *trio) adopt(p Part) {
 	g.epoch++
 	for _, l := range g.nodes {
@@ -65,7 +65,7 @@ func (g *trio) settled() {
 	}
 }
 
-// try has a node decide as owner and reports whether it has admitted.
+// try makes a node decide as the owner and reports whether it has admitted.
 func (g *trio) try(t testing.TB, i int, c bucket.Check) (ok bool, v Outcome) {
 	t.Helper()
 	d := bucket.Decision{}
@@ -78,7 +78,7 @@ func (g *trio) try(t testing.TB, i int, c bucket.Check) (ok bool, v Outcome) {
 	return v == Decided && d.Reason == bucket.OK, v
 }
 
-// must has a node admit as owner.
+// must makes a node admit as the owner.
 func (g *trio) must(t testing.TB, i int, c bucket.Check) {
 	t.Helper()
 	if ok, v := g.try(t, i, c); !ok && v == Unreplicated {
@@ -112,7 +112,7 @@ func (g *trio) takeOver() {
 	g.nodes[1].FinishRecovery(g.epoch, []int{0})
 }
 
-// move has n1 hand the partition over to n2.
+// move makes n1 hand the partition over to n2.
 func (g *trio) move() bool {
 	p := holders4("n1", "n2", "n3")
 	p.Moving = true

@@ -176,7 +176,7 @@ func TestAllHopsOfAWalkTakeNoLongerThanTheClientWaits(t *testing.T) {
 		moved, moving("n1", "n2", "n3"), moving("n2", "n1", "n3"), moving("n2", "n3", "n1"),
 	}
 	if firstHop < fallbackFor || secondHop < fallbackFor || relayHop < relayFor || arriveFor > moveHop {
-		t.Error("an answer comes when nobody waits for it")
+		t.Error("an answer comes after the asking node has given up")
 	}
 	for _, index := range []uint64{0, 7} {
 		for kind, begin := range walks(&around{relays: map[string]string{"n2": "n5", "n3": "n6"}}, &bucket.Check{MinIndex: index}) {

@@ -138,7 +138,7 @@ func TestHandoffIsExactAndKeepsReservations(t *testing.T) {
 			t.Errorf("%d left after the move", got)
 		}
 		if _, err := n.nodes["n1"].Local.Settle(&first); err == nil {
-			t.Error("who owns nothing any more has settled")
+			t.Error("a node that owns nothing any more has settled")
 		}
 		s := bucket.Settlement{Account: "a", Reservation: d.Reservation, Tokens: 1000}
 		for _, want := range []bucket.Settled{bucket.SettledNow, bucket.SettledBefore} {
@@ -176,7 +176,7 @@ func TestHandoffWaitsForTheReceiver(t *testing.T) {
 	})
 }
 
-// A successor that is new gets a copy of buckets that nobody asks for.
+// A successor that is new gets a copy of buckets that are not checked.
 func TestNewSuccessorGetsAWholeCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, tokens(1000))

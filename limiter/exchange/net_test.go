@@ -69,7 +69,7 @@ func partition(account string) int {
 	return 1
 }
 
-// adopt has the nodes adopt the next map, the same for both partitions.
+// adopt makes the nodes adopt the next map, the same for both partitions.
 func (n *network) adopt(moving bool, holders ...string) {
 	p := limiter.Part{Moving: moving}
 	copy(p.Holders[:], holders)
@@ -130,7 +130,7 @@ func (l link) Exchange(ctx context.Context, node string, message []byte) ([]byte
 	return b, err
 }
 
-// own has a node decide a check as owner.
+// own makes a node decide a check as the owner.
 func (n *network) own(t *testing.T, node string, c bucket.Check) (d bucket.Decision) {
 	t.Helper()
 	if err := n.nodes[node].Local.Own(t.Context(), &c, &d, false); err != nil {

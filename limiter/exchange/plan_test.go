@@ -35,7 +35,7 @@ func TestPlanOfARecovery(t *testing.T) {
 		t.Errorf("it ends in epoch %d, want that in which it began", last[0].Epoch)
 	}
 	wantSteps(t, "it is over", p.Done(last[0], Outcome{Epoch: 4}))
-	wantSteps(t, "nobody to ask", p.Begin(limiter.Tasks{Epoch: 4, Fetch: map[string][]int{"": {0}}}), Step{Action: FinishRecovery, Parts: []int{0}})
+	wantSteps(t, "no node to ask", p.Begin(limiter.Tasks{Epoch: 4, Fetch: map[string][]int{"": {0}}}), Step{Action: FinishRecovery, Parts: []int{0}})
 }
 
 // An owner decides until the receiver can, sends nothing before it has stopped, and goes

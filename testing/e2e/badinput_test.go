@@ -40,7 +40,7 @@ type badRequest struct {
 	field  string
 }
 
-// testBadInput: the exact problem for each, and a node that lives.
+// testBadInput: the exact problem for each, and a node that stays alive.
 func testBadInput(t *testing.T, c *testcluster.Cluster) {
 	long := strings.Repeat("a", 5000)
 	check := func(members string) string { return `{"account":"acme","category":"llm"` + members + `}` }

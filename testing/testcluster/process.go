@@ -33,12 +33,12 @@ type Node struct {
 	logFile string
 
 	mu     sync.Mutex
-	life   *life
-	killed bool // the last life was ended from here
+	boot   *boot
+	killed bool // the last boot was ended by the test
 }
 
-// life is one run of a node's process.
-type life struct {
+// boot is one run of a node's process.
+type boot struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process was waited for
 }
@@ -61,16 +61,16 @@ func (n *Node) PID() int {
 func (n *Node) Exited() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.life != nil && n.life.over() && !n.killed
+	return n.boot != nil && n.boot.over() && !n.killed
 }
 
-func (n *Node) current() *life {
+func (n *Node) current() *boot {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.life
+	return n.boot
 }
 
-func (l *life) over() bool {
+func (l *boot) over() bool {
 	select {
 	case <-l.done:
 		return true
@@ -100,13 +100,13 @@ func (n *Node) Start(binary string) error {
 	if err := startBound(cmd); err != nil {
 		return err
 	}
-	l := &life{cmd: cmd, done: make(chan struct{})}
+	l := &boot{cmd: cmd, done: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait() // the exit code is read from cmd.ProcessState
 		close(l.done)
 	}()
 	n.mu.Lock()
-	n.life, n.killed = l, false
+	n.boot, n.killed = l, false
 	n.mu.Unlock()
 	return nil
 }
@@ -142,15 +142,15 @@ func (n *Node) Stop(within time.Duration) (code int, err error) {
 	}
 }
 
-// ending returns the life that runs and notes that its end is wanted.
-func (n *Node) ending() *life {
+// ending returns the running boot and notes that the test ends it.
+func (n *Node) ending() *boot {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.life == nil || n.life.over() {
+	if n.boot == nil || n.boot.over() {
 		return nil
 	}
 	n.killed = true
-	return n.life
+	return n.boot
 }
 
 // Log returns all that the node has logged so far.
@@ -175,7 +175,7 @@ func (n *Node) Signal(tb testing.TB, s os.Signal) {
 	}
 }
 
-// LogTail returns the last lines of the node's log, of all its lives.
+// LogTail returns the last lines of the node's log, of all its boots.
 func (n *Node) LogTail(lines int) string {
 	b, err := os.ReadFile(n.logFile)
 	if err != nil {

@@ -128,9 +128,9 @@ func TestARemovedNodeStaysOut(t *testing.T) {
 	rest[0].MustVerb(t, "cluster", "remove", gone.ID)
 	t.Logf("a dead leader removed in %.2f s", time.Since(began).Seconds())
 	c.WaitReady()
-	for life := range 2 {
+	for boot := range 2 {
 		c.StartNode(gone)
-		waitRemoved(t, gone, life+1)
+		waitRemoved(t, gone, boot+1)
 	}
 	c.WaitReady()
 	for _, n := range rest {

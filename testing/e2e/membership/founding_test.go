@@ -79,9 +79,9 @@ func TestACrashWhileFounding(t *testing.T) {
 		for i := range c.Nodes {
 			c.Restart(i)
 		}
-		for life := range 3 {
+		for boot := range 3 {
 			testcluster.Eventually(t, patience, "it serves", func() error {
-				if strings.Count(c.Nodes[at].Log(t), "msg=serving") <= life {
+				if strings.Count(c.Nodes[at].Log(t), "msg=serving") <= boot {
 					return errors.New("not yet")
 				}
 				return nil
