@@ -1,8 +1,11 @@
-// Package cluster makes processes into one cluster: gossip finds the nodes,
-// Raft agrees on the state, the leader keeps the ownership map, and the peer
-// protocol carries checks and writes between nodes.
+// Package cluster joins processes into one cluster: gossip finds the nodes, Raft agrees
+// on the state, the leader keeps the ownership map, and the peer protocol carries checks
+// and writes between nodes.
 //
-// Gossip is only an address book and a hint; what counts is in Raft.
+// Gossip is only an address book and a hint; what counts is in Raft. The decisions are in
+// the packages placement (of the leader) and ownership (of each node), with the lengths
+// of leases and time-outs in their DefaultTiming. DESIGN.md lists what to change where,
+// PROTOCOL.md describes the leases.
 package cluster
 
 import (

@@ -1,5 +1,6 @@
 // Package wire defines the format of the HTTP API: header names, the shapes of
-// requests and answers, a strict JSON scanner and fast JSON writers.
+// requests and answers, a strict JSON scanner and fast JSON writers. The body of a denial
+// is in decision.go, that of an error in problem.go.
 //
 // The Scanner reads requests without reflection. It is stricter than
 // encoding/json: names are case-sensitive and must not repeat, integers have no
