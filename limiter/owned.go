@@ -227,16 +227,21 @@ func (l *Local) Acked(id bucket.ID, node string, seq uint64) {
 func (l *Local) nextSeq() uint64 { return l.sequence.Add(1) }
 
 // LowerBounds calls fn with what this owner of a partition assumes of its copies: each
-// holds at least that much use of the bucket now, if the node has not restarted.
-func (l *Local) LowerBounds(p int, fn func(id bucket.ID, node string, least bucket.State)) {
+// holds at least that much use of the bucket now, if the node has not restarted. Of a
+// sliding window it is what still counts in a while, as later returns: a clock that is
+// fast lets go of a unit that much earlier.
+func (l *Local) LowerBounds(p int, later func(window time.Duration) time.Duration, fn func(id bucket.ID, node string, least bucket.State)) {
 	sh := &l.parts[p]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if l.role(p) != owner {
 		return
 	}
-	now := l.now()
 	for id, h := range sh.tracked {
+		now := l.now()
+		if id.Algorithm == bucket.SlidingWindow {
+			now += later(id.Window)
+		}
 		h.stream.LowerBounds(id.Window, now, func(node string, least bucket.State) { fn(id, node, least) })
 	}
 }

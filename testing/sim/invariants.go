@@ -174,14 +174,6 @@ func apart(window time.Duration) time.Duration {
 	return time.Duration(float64(window) * 2 * (fast - 1))
 }
 
-// lacking is a bucket of which a copy has less than its owner goes by.
-type lacking struct {
-	owner *node
-	boot  uint64
-	copy  string
-	id    bucket.ID
-}
-
 // believed checks that each copy holds at least what its owner goes by.
 func (w *world) believed(n *node) {
 	for p := range Parts {
@@ -189,7 +181,7 @@ func (w *world) believed(n *node) {
 			continue
 		}
 		at := map[string]map[bucket.ID]int64{}
-		n.local.LowerBounds(p, func(id bucket.ID, name string, least bucket.State) {
+		n.local.LowerBounds(p, apart, func(id bucket.ID, name string, least bucket.State) {
 			to := w.byID[name]
 			if least.Idle() || !to.alive || !slices.Contains(n.ownership.Map().Members, ledger.Member{ID: to.id, Boot: to.boot}) {
 				return // what was lost with an earlier boot is its own fault
@@ -202,21 +194,10 @@ func (w *world) believed(n *node) {
 			}
 			// Clocks differ, and what is on its way lacks what came back meanwhile.
 			more := 1 + int64(0.06*float64(max(least.Rate, least.Units)))
-			var grace time.Duration
 			if id.Algorithm == bucket.SlidingWindow {
-				more, grace = 0, apart(id.Window)
+				more = 0
 			}
-			lack := lacking{n, n.boot, name, id}
-			since, lacks := w.lacking[lack]
-			has := at[name][id]
-			if has+more >= least.Units {
-				delete(w.lacking, lack)
-				return
-			}
-			if !lacks {
-				since, w.lacking[lack] = w.now, w.now
-			}
-			if w.now-since >= grace {
+			if has := at[name][id]; has+more < least.Units {
 				w.breaks("%s goes by %d units of %s at %s, which has %d", n.id, least.Units, id.Account, name, has)
 			}
 		})

@@ -33,7 +33,7 @@ func Draw(seed uint64) Config {
 
 // Run makes one run. The same Config gives the same Result.
 func Run(c Config) Result {
-	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, alone: map[*node]*Fault{}, lacking: map[lacking]time.Duration{}, reservations: map[string]*reservation{}, log: []*ledger.Map{{}}}
+	w := &world{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0x9e3779b97f4a7c15)), byID: map[string]*node{}, cut: map[[2]int]int{}, alone: map[*node]*Fault{}, reservations: map[string]*reservation{}, log: []*ledger.Map{{}}}
 	w.nodes = make([]*node, 0, c.Nodes+3)
 	for range c.Nodes {
 		w.add()

@@ -57,7 +57,6 @@ type world struct {
 	claims    [Parts]claim
 	broken    *Broken
 	unsettled []span
-	lacking   map[lacking]time.Duration // since when
 	alone     map[*node]*Fault
 
 	reservations map[string]*reservation // by id
