@@ -39,10 +39,14 @@ var allBites = []bite{
 	{"unabsorbed-usage", "any", 11},
 	{"exact-handoff", "any", 3},
 	{"heal-formula", "any", 11},
+	{"settled-once", "any", 1},
+	{"reservations-dropped", "handed", 5},
+	{"window-absorbed", "any", 6},
+	{"window-merge", "any", 3},
 }
 
 // scripts are the plans of faults by name.
-var scripts = map[string]Script{"any": nil, "twice": twice, "forgetful": forgetful, "behind": behind, "lossy": lossy, "alone": alone}
+var scripts = map[string]Script{"any": nil, "twice": twice, "forgetful": forgetful, "behind": behind, "lossy": lossy, "alone": alone, "handed": handed}
 
 // draw returns the run of a seed: the one that Draw returns, or, aimed, one of
 // three nodes and the default policy whose faults the script plans.

@@ -109,3 +109,18 @@ func lossy(w *world) {
 	w.strike(Slow, 0, 12*time.Second, w.nodes[0])
 	w.after(0, func() { w.loss = 0.2 })
 }
+
+// handed has partitions handed over to a node that joins, on a network that loses
+// confirmations, and kills that node: the former owners take over, and may have kept
+// their reservations.
+func handed(w *world) {
+	joins := w.between(time.Second, 2*time.Second)
+	w.strike(Slow, joins-time.Millisecond, 3*time.Second, w.nodes[0])
+	w.after(joins, func() { w.loss = 0.2 })
+	w.strike(Join, joins, time.Second, w.nodes[0])
+	w.after(joins+w.between(time.Second, 3*time.Second), func() {
+		if last := w.nodes[len(w.nodes)-1]; last.alive {
+			w.strike(Kill, 0, 5*time.Second, last)
+		}
+	})
+}

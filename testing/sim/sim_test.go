@@ -11,7 +11,7 @@ import (
 var (
 	seed  = flag.Uint64("seed", 0, "replay this seed and print what happens")
 	seeds = flag.Int("seeds", 60, "how many seeds to run")
-	aim   = flag.String("aim", "", "plan faults by a script, of three nodes: any, twice, forgetful, behind, alone or lossy")
+	aim   = flag.String("aim", "", "plan faults by a script, of three nodes: any, twice, forgetful, behind, alone, lossy or handed")
 )
 
 func TestASeedReplaysItsRun(t *testing.T) {
