@@ -57,6 +57,10 @@ type Config struct {
 
 	Settings ledger.Settings // of the whole cluster, while this node leads; 0: as they are
 
+	// HoldVersion keeps the cluster at the version of commands of the program before, so
+	// that it can go back to that program. It has no effect once the version was raised.
+	HoldVersion bool
+
 	FSM  FSM
 	Log  *slog.Logger
 	Wall func() time.Time     // the wall clock; nil: the machine's

@@ -33,7 +33,7 @@ func TestNotSent(t *testing.T) {
 }
 
 func TestForwardedReplyRoundTrip(t *testing.T) {
-	in := []ledger.Result{{Replayed: true, Entry: ledger.Entry{Key: "k", Amount: 5, Index: 3}, Account: ledger.NewAccount("a")}, {Err: ledger.ErrKeyReused, Account: ledger.NewAccount("b")}}
+	in := []ledger.Result{{Replayed: true, Entry: ledger.Entry{Key: "k", Amount: 5_000, Index: 3}, Account: ledger.NewAccount("a")}, {Err: ledger.ErrKeyReused, Account: ledger.NewAccount("b")}}
 	b, err := encodeReply(in, 1<<40+7, 3)
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func TestMessagesStay(t *testing.T) {
 		t.Errorf("founding is read as %+v, %v", got, err)
 	}
 
-	results := []ledger.Result{{Err: ledger.ErrUpgrade}, {Entry: ledger.Entry{Key: "k", Amount: 7, Index: 9}, Account: ledger.NewAccount("acme")}}
+	results := []ledger.Result{{Err: ledger.ErrUpgrade}, {Entry: ledger.Entry{Key: "k", Amount: 7_000, Index: 9}, Account: ledger.NewAccount("acme")}}
 	if b, err = encodeReply(results, 1<<40+300, 3); err != nil {
 		t.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func (n *Node) self(q *ownership.Ping) ownership.Pong {
 	p := ownership.Pong{
 		Leaving: n.Leaving(), AppliedIndex: n.cfg.FSM.Index(), Wall: n.cfg.Wall().UnixMilli(),
 		Leases: n.owners.leases.Load(), Incomplete: n.owners.lacking.Load(),
-		CommandVersion: ledger.NewestVersion(), Term: n.term(),
+		CommandVersion: n.knows(), Term: n.term(),
 	}
 	p.HashIndex, p.Hash = n.cfg.FSM.State().Hash()
 	o := n.lock()
@@ -204,6 +204,14 @@ func (n *Node) self(q *ownership.Ping) ownership.Pong {
 	}
 	o.node.Answer(q, n.cfg.Now(), &p)
 	return p
+}
+
+// knows returns the newest version of commands that this node agrees to.
+func (n *Node) knows() uint64 {
+	if n.cfg.HoldVersion {
+		return min(ledger.NewestVersion(), max(ledger.HeldVersion, n.cfg.FSM.State().Version()))
+	}
+	return ledger.NewestVersion()
 }
 
 // fetchMap fetches and adopts the map of a node that has adopted a later epoch.

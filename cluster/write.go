@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -119,8 +120,13 @@ type committed struct {
 	index   uint64
 }
 
-// commit sends the operations to the current leader, until a leader has accepted them.
+// commit sends the operations to the current leader, until a leader has accepted them. It
+// refuses those that the leader may be too old to read: the leader would refuse all others
+// with them.
 func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
+	if in := n.cfg.FSM.State().Version(); in < ledger.MessageVersion && ledger.VersionOf(ops) >= ledger.MessageVersion {
+		return allowed(ctx, ops, n.cfg.FSM.Index(), ofVersion(ledger.MessageVersion-1), n.commit)
+	}
 	encoded, err := ledger.EncodeOps(ops)
 	if err != nil {
 		return nil, 0, err
@@ -173,8 +179,13 @@ func (s *sent) look(leader string) {
 
 // apply writes one entry of this node's log, which must be the leader's.
 func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
-	if in := n.cfg.FSM.State().Version(); ledger.VersionOf(ops) > in {
-		return n.applyKnown(ctx, ops, in)
+	state := n.cfg.FSM.State()
+	in := state.Version()
+	if ledger.VersionOf(ops) > in {
+		return allowed(ctx, ops, n.cfg.FSM.Index(), ofVersion(in), n.apply)
+	}
+	if in < ledger.MessageVersion && slices.ContainsFunc(ops, refusedBy(state.Guard())) {
+		return allowed(ctx, ops, n.cfg.FSM.Index(), state.Guard(), n.apply)
 	}
 	c := ledger.Command{Time: n.now(), Ops: ops}
 	b, err := c.Encode()
@@ -193,33 +204,6 @@ func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uin
 	default:
 		return nil, 0, fmt.Errorf("state machine answered %T", out)
 	}
-}
-
-// applyKnown applies those of the operations that the version of commands in
-// force has, and refuses the others.
-func (n *Node) applyKnown(ctx context.Context, ops []ledger.Op, inForce uint64) (_ []ledger.Result, index uint64, err error) {
-	all := make([]ledger.Result, len(ops))
-	var known []ledger.Op
-	for i := range ops {
-		if ledger.VersionOf(ops[i:i+1]) > inForce {
-			all[i].Err = ledger.ErrUpgrade
-		} else {
-			known = append(known, ops[i])
-		}
-	}
-	if len(known) == 0 {
-		return all, n.cfg.FSM.Index(), nil
-	}
-	results, index, err := n.apply(ctx, known)
-	if err != nil {
-		return nil, 0, err
-	}
-	for i := range all {
-		if all[i].Err == nil && len(results) > 0 {
-			all[i], results = results[0], results[1:]
-		}
-	}
-	return all, index, nil
 }
 
 // notSent reports whether an error means that the write is in no log and never

@@ -69,7 +69,9 @@ func (m *Machine) Apply(l *raft.Log) any {
 	}
 	s := m.state.Load()
 	var out any
-	if c, err := ledger.DecodeCommand(l.Data); errors.Is(err, ledger.ErrUnknownCommand) {
+	if c, err := ledger.DecodeCommand(l.Data); errors.Is(err, ledger.ErrBalance) {
+		return m.halt(fmt.Errorf("%w at entry %d: %w", ErrUnfit, l.Index, err))
+	} else if errors.Is(err, ledger.ErrUnknownCommand) {
 		return m.halt(fmt.Errorf("%w at entry %d: %w", ErrHalted, l.Index, err))
 	} else if err != nil {
 		s.Skip(l.Index)
@@ -77,6 +79,9 @@ func (m *Machine) Apply(l *raft.Log) any {
 	} else {
 		epoch := s.Map().Epoch
 		out = s.Apply(l.Index, c)
+		if err := s.Unfit(); err != nil {
+			return m.halt(fmt.Errorf("%w at entry %d: %w", ErrUnfit, l.Index, err))
+		}
 		m.stamp(s.Now())
 		if now := s.Map(); now.Epoch != epoch {
 			m.onMap(now)
@@ -95,6 +100,10 @@ func (m *Machine) StoreConfiguration(index uint64, _ raft.Configuration) {
 
 // ErrHalted is the error of a machine that has stopped. It never continues.
 var ErrHalted = errors.New("this program is older than its cluster and must be upgraded: it stopped")
+
+// ErrUnfit is the error of a machine that has stopped because its cluster holds more money
+// in one account than this program can count. It never continues.
+var ErrUnfit = errors.New("this program cannot go on with the state of its cluster: it stopped")
 
 // Halted delivers the error at which the machine stopped. The process must then exit,
 // because its state falls behind.
@@ -123,6 +132,9 @@ func (m *Machine) Restore(from io.ReadCloser) error {
 	s, err := ledger.ReadState(from)
 	if err != nil {
 		_ = from.Close() // the error of ReadState is more important
+		if errors.Is(err, ledger.ErrBalance) {
+			return m.halt(fmt.Errorf("%w at a snapshot: %w", ErrUnfit, err))
+		}
 		if errors.Is(err, ledger.ErrUnknownCommand) {
 			return m.halt(fmt.Errorf("%w at a snapshot: %w", ErrHalted, err))
 		}

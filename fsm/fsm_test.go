@@ -25,7 +25,7 @@ func entry(t *testing.T, index uint64, ops ...ledger.Op) *raft.Log {
 	return &raft.Log{Index: index, Data: b}
 }
 
-func purchase(account, key string, amount ledger.Micros) ledger.Op {
+func purchase(account, key string, amount ledger.Money) ledger.Op {
 	return ledger.Op{Kind: ledger.OpEntry, Account: account, Key: key, Type: ledger.Purchase, Amount: amount}
 }
 
@@ -209,4 +209,19 @@ func TestLogTime(t *testing.T) {
 			t.Errorf("%d, want 6000", got)
 		}
 	})
+}
+
+// TestAMachineStopsAtMoneyThatDoesNotFit: programs of the version before go on with such
+// sums, so this one must not go on without them.
+func TestAMachineStopsAtMoneyThatDoesNotFit(t *testing.T) {
+	m := machine(t, func(*ledger.Map) {})
+	for i := range uint64(9) {
+		if err, ok := m.Apply(entry(t, i+1, purchase("whale", string(rune('a'+i)), ledger.MaxAmount))).(error); ok {
+			t.Fatal(err)
+		}
+	}
+	err, ok := m.Apply(entry(t, 10, purchase("whale", "more", ledger.MaxAmount))).(error)
+	if !ok || !errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), `"whale"`) || !m.Stopped() || m.Index() != 9 {
+		t.Errorf("%v, stopped %t at index %d", err, m.Stopped(), m.Index())
+	}
 }

@@ -36,7 +36,7 @@ func TestABackupComesBackAsItWas(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	var ops []ledger.Op
 	for i := range 900 { // more bytes than the limit of other bodies
-		ops = append(ops, ledger.Op{Kind: ledger.OpEntry, Account: fmt.Sprintf("%0128d", i), Key: "k", Type: ledger.Purchase, Amount: 1})
+		ops = append(ops, ledger.Op{Kind: ledger.OpEntry, Account: fmt.Sprintf("%0128d", i), Key: "k", Type: ledger.Purchase, Amount: ledger.Dollar})
 	}
 	for i := range 12 {
 		for k := range ops {

@@ -92,7 +92,7 @@ func denialMessage(d *bucket.Decision) (message, kind, code string) {
 		return "This account is suspended.", "permission_error", code
 	case bucket.FreeTier, bucket.TierAccess:
 		return "This requires tier " + strconv.Itoa(d.RequiredTier) + ", which the account reaches when it has paid $" +
-			ledger.Micros(d.SpendNeeded).String() + " more.", "permission_error", code
+			ledger.Money(d.SpendNeeded).String() + " more.", "permission_error", code
 	case bucket.UsageLimit:
 		return "The account's usage limit is reached. Raise it, pay the bill or buy credits.", "insufficient_quota", code
 	}

@@ -23,7 +23,7 @@ func decision(r bucket.Reason) bucket.Decision {
 	d := bucket.Decision{Reason: r, Tier: 2, Category: "llm", Hit: -1, DecidedBy: "n2", Index: 42}
 	switch r {
 	case bucket.FreeTier, bucket.TierAccess:
-		d.RequiredTier, d.SpendNeeded = 3, 50_000_000
+		d.RequiredTier, d.SpendNeeded = 3, 50_000_000_000
 	case bucket.RateLimited:
 		d.Limits, d.Hit, d.RetryAfter = llmLimits(), 0, 1001*time.Millisecond-1
 		d.Limits[0].Remaining = 0

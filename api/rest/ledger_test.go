@@ -134,7 +134,7 @@ func TestBulkItemsStandAlone(t *testing.T) {
 			t.Errorf("item %d: %q, want %q", i, lines[i], want[i])
 		}
 	}
-	if n.Account("a").Purchased != 0 || n.Account("b").OpenBill != 10_000 {
+	if n.Account("a").Purchased != 0 || n.Account("b").OpenBill != 10_000_000 {
 		t.Error("the balances are wrong")
 	}
 }

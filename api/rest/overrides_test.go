@@ -83,7 +83,7 @@ func TestAccountsAreListedInPages(t *testing.T) {
 	s, n := newServer(t)
 	var ops []ledger.Op
 	for i := range 250 {
-		amount := ledger.Micros(1+i%2*9) * ledger.Dollar // every other account is at tier 1
+		amount := ledger.Money(1+i%2*9) * ledger.Dollar // every other account is at tier 1
 		ops = append(ops, ledger.Op{Kind: ledger.OpEntry, Account: fmt.Sprintf("a%03d", i), Key: "k", Type: ledger.Purchase, Amount: amount})
 	}
 	n.state.Apply(8, &ledger.Command{Time: 1, Ops: ops})

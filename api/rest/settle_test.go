@@ -12,7 +12,7 @@ import (
 // Every combination of the outcomes of the ledger entry and of the bucket.
 func TestSettle(t *testing.T) {
 	const plain, paid = `{"account":"acme","reservation":"r-1","tokens":70}`, `{"account":"acme","reservation":"r-1","tokens":70,"amount":"0.0123"}`
-	recorded := ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "r-1", Type: ledger.Usage, Amount: 12300}
+	recorded := ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "r-1", Type: ledger.Usage, Amount: 12_300_000}
 	for _, c := range []struct {
 		name    string
 		body    string
@@ -21,20 +21,20 @@ func TestSettle(t *testing.T) {
 		err     error
 		status  int
 		want    string // the body, or the problem's code
-		bill    ledger.Micros
+		bill    ledger.Money
 	}{
-		{"first", paid, nil, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12300},
+		{"first", paid, nil, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12_300_000},
 		{"without money", plain, nil, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":false,"replayed":false}`, 0},
-		{"again", paid, &recorded, bucket.SettledBefore, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":true}`, 12300},
-		{"again, the bucket for the first time", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12300},
-		{"expired", paid, nil, bucket.SettledUnknown, nil, 200, `{"settled":false,"usage_recorded":true,"replayed":false,"reason":"reservation_unknown"}`, 12300},
-		{"expired, again", paid, &recorded, bucket.SettledUnknown, nil, 200, `{"settled":false,"usage_recorded":true,"replayed":true,"reason":"reservation_unknown"}`, 12300},
+		{"again", paid, &recorded, bucket.SettledBefore, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":true}`, 12_300_000},
+		{"again, the bucket for the first time", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12_300_000},
+		{"expired", paid, nil, bucket.SettledUnknown, nil, 200, `{"settled":false,"usage_recorded":true,"replayed":false,"reason":"reservation_unknown"}`, 12_300_000},
+		{"expired, again", paid, &recorded, bucket.SettledUnknown, nil, 200, `{"settled":false,"usage_recorded":true,"replayed":true,"reason":"reservation_unknown"}`, 12_300_000},
 		{"expired, without money", plain, nil, bucket.SettledUnknown, nil, 404, "reservation_unknown", 0},
-		{"other tokens", paid, &recorded, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12300},
-		{"other money", `{"account":"acme","reservation":"r-1","tokens":70,"amount":"1"}`, &recorded, bucket.SettledNow, nil, 409, "reservation_settled", 12300},
-		{"settled without money before", paid, nil, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12300},
-		{"no node answers, usage recorded", paid, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 12300},
-		{"after no node answered", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12300},
+		{"other tokens", paid, &recorded, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12_300_000},
+		{"other money", `{"account":"acme","reservation":"r-1","tokens":70,"amount":"1"}`, &recorded, bucket.SettledNow, nil, 409, "reservation_settled", 12_300_000},
+		{"settled without money before", paid, nil, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12_300_000},
+		{"no node answers, usage recorded", paid, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 12_300_000},
+		{"after no node answered", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12_300_000},
 		{"no node answers", plain, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 0},
 	} {
 		s, n := newServer(t)
@@ -50,7 +50,7 @@ func TestSettle(t *testing.T) {
 		if a.status != c.status || got != c.want {
 			t.Errorf("%s: %d %s", c.name, a.status, a.body)
 		}
-		bill := ledger.Micros(0)
+		bill := ledger.Money(0)
 		if acc := n.Account("acme"); acc != nil {
 			bill = acc.OpenBill
 		}

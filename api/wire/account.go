@@ -70,7 +70,7 @@ func patchField(s *Scanner, seen *Fields, name string, p *Patch) {
 
 // Money reads an amount. It must be a string, because many JSON libraries would
 // convert a number to a float and lose cents.
-func (s *Scanner) Money() ledger.Micros {
+func (s *Scanner) Money() ledger.Money {
 	if c := s.peek(); c != '"' {
 		s.Fail(ledger.ErrMoney.Error())
 		return 0

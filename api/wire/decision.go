@@ -55,7 +55,7 @@ func appendDenial(dst []byte, d *bucket.Decision) []byte {
 		dst = append(dst, `,"required_tier":`...)
 		dst = strconv.AppendInt(dst, int64(d.RequiredTier), 10)
 		dst = append(dst, `,"spend_needed":`...)
-		dst = appendMoney(dst, ledger.Micros(d.SpendNeeded))
+		dst = appendMoney(dst, ledger.Money(d.SpendNeeded))
 	case bucket.RateLimited:
 		if d.Hit >= 0 && d.Hit < len(d.Limits) {
 			dst = append(dst, `,"limit_hit":`...)
@@ -115,9 +115,9 @@ func appendWindow(dst []byte, w time.Duration) []byte {
 	return append(strconv.AppendInt(dst, secs, 10), unit)
 }
 
-// appendMoney appends an amount as a JSON string in the format of Micros.String. It
+// appendMoney appends an amount as a JSON string in the format of Money.String. It
 // does not allocate, because each denial of an unknown account contains an amount.
-func appendMoney(dst []byte, m ledger.Micros) []byte {
+func appendMoney(dst []byte, m ledger.Money) []byte {
 	dst = append(dst, '"')
 	if m < 0 {
 		dst, m = append(dst, '-'), -m

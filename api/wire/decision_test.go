@@ -43,7 +43,7 @@ func TestDecisionBody(t *testing.T) {
 		"never fits": {never, `{"allowed":false,"reason":"rate_limited","account":"acme","tier":2,"category":"llm","limits":[` + limit0 +
 			`],"limit_hit":"llm-requests-1m","never_fits":true,"retry_after_ms":null,"decided_by":"n2","node":"n1","degraded":false}`},
 		"free tier": {
-			bucket.Decision{Reason: bucket.FreeTier, Category: "llm", RequiredTier: 1, SpendNeeded: 5_000_000, Hit: -1, DecidedBy: "n1", Degraded: true},
+			bucket.Decision{Reason: bucket.FreeTier, Category: "llm", RequiredTier: 1, SpendNeeded: 5_000_000_000, Hit: -1, DecidedBy: "n1", Degraded: true},
 			`{"allowed":false,"reason":"free_tier","account":"acme","tier":0,"category":"llm","limits":[],"required_tier":1,"spend_needed":"5.00",` +
 				`"retry_after_ms":0,"decided_by":"n1","node":"n1","degraded":true}`,
 		},
@@ -81,7 +81,7 @@ func TestRateLimitHeaders(t *testing.T) {
 }
 
 func TestDecisionAllocatesNothing(t *testing.T) {
-	denied := bucket.Decision{Reason: bucket.FreeTier, Category: "llm", RequiredTier: 1, SpendNeeded: 5_000_000, Hit: -1}
+	denied := bucket.Decision{Reason: bucket.FreeTier, Category: "llm", RequiredTier: 1, SpendNeeded: 5_000_000_000, Hit: -1}
 	allowed := llm()
 	buf := make([]byte, 0, 4096)
 	if n := testing.AllocsPerRun(100, func() {
@@ -95,7 +95,7 @@ func TestDecisionAllocatesNothing(t *testing.T) {
 }
 
 func TestMoneyIsWrittenAsTheLedgerDoes(t *testing.T) {
-	for _, m := range []ledger.Micros{0, 1, 10, 12_300, 5_000_000, 12_500_000, 999_999, 1_000_001, -1, -2_500_000, math.MaxInt64} {
+	for _, m := range []ledger.Money{0, 1, 10, 1_050, 12_300, 5_000_000, 12_500_000, 999_999, 1_000_001, -1, -2_500_000, math.MaxInt64} {
 		if got, want := string(appendMoney(nil, m)), `"`+m.String()+`"`; got != want {
 			t.Errorf("%d: %s, want %s", m, got, want)
 		}

@@ -108,7 +108,7 @@ func entryField(s *Scanner, seen, given *Fields, name string, op *ledger.Op) {
 func entryType(s *Scanner) ledger.EntryType {
 	t, ok := ledger.ParseEntryType(s.Text())
 	if !ok {
-		s.Fail("want purchase, free_credit, usage, payment or refund")
+		s.Fail("want purchase, free_credit, usage, payment, refund, chargeback or usage_reversal")
 	}
 	return t
 }

@@ -21,7 +21,7 @@ type SettleRequest struct {
 type Settle struct {
 	Account, Reservation string
 	Tokens               int64
-	Amount               ledger.Micros // 0: no usage is recorded
+	Amount               ledger.Money // 0: no usage is recorded
 }
 
 // SettleResponse is the answer to a settlement or a release.

@@ -36,14 +36,15 @@ func wantField(t *testing.T, doc string, err error, field string) {
 func TestEntryReads(t *testing.T) {
 	for name, typ := range map[string]ledger.EntryType{
 		"purchase": ledger.Purchase, "free_credit": ledger.FreeCredit, "usage": ledger.Usage, "payment": ledger.Payment, "refund": ledger.Refund,
+		"chargeback": ledger.Chargeback, "usage_reversal": ledger.UsageReversal,
 	} {
 		op, err := ParseEntry(scanner(`{"type":"`+name+`","key":"k 1","amount":"5.5"}`), "acme")
-		want := ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "k 1", Type: typ, Amount: 5_500_000}
+		want := ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "k 1", Type: typ, Amount: 5_500_000_000}
 		if err != nil || op != want {
 			t.Errorf("%s: %+v, %v", name, op, err)
 		}
 	}
-	op, err := ParseItem(scanner(`{"account":"acme","type":"usage","key":"k","amount":"0.000001"}`))
+	op, err := ParseItem(scanner(`{"account":"acme","type":"usage","key":"k","amount":"0.000000001"}`))
 	if want := (ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "k", Type: ledger.Usage, Amount: 1}); err != nil || op != want {
 		t.Errorf("item: %+v, %v", op, err)
 	}
@@ -72,7 +73,7 @@ func TestEntryRefuses(t *testing.T) {
 		entry(`"k"`, `"usage"`, `"01"`):                                    "amount",
 		entry(`"k"`, `"usage"`, `"1."`):                                    "amount",
 		entry(`"k"`, `"usage"`, `"1e3"`):                                   "amount",
-		entry(`"k"`, `"usage"`, `"1.0000001"`):                             "amount",
+		entry(`"k"`, `"usage"`, `"1.0000000001"`):                          "amount",
 		entry(`"k"`, `"usage"`, `"1000000000.01"`):                         "amount",
 		`{"key":"k","type":"usage","amount":"1","account":"a"}`:            "account",
 		`{"key":"k","type":"usage","amount":"1","issued_at":"2026-01-01"}`: "issued_at",
@@ -149,7 +150,7 @@ func TestPatchReads(t *testing.T) {
 
 func TestAccountBody(t *testing.T) {
 	a := ledger.NewAccount("acme")
-	a.Lifetime, a.Purchased = 50*ledger.Dollar, 12_500_000
+	a.Lifetime, a.Purchased = 50*ledger.Dollar, 12_500_000_000
 	got := string(AppendAccount(nil, &a, table(t)))
 	limit := func(cat, unit, n string) string {
 		return `"` + cat + `":[{"name":"` + cat + `-` + unit + `-1m","unit":"` + unit + `","limit":` + n + `,"burst":` + n + `,"window":"1m","source":"tier"}]`

@@ -63,6 +63,9 @@ type Config struct {
 	// nodes hold a full copy without a vote.
 	Voters int `koanf:"voters"`
 
+	// HoldVersion keeps the cluster at the version of commands of the program before.
+	HoldVersion bool `koanf:"hold-version"`
+
 	// Insecure allows listening beyond loopback without the settings above.
 	Insecure bool `koanf:"insecure"`
 

@@ -23,6 +23,7 @@ import (
 //	noheal      what fallback nodes admitted is not owed after a heal
 //	nosmallest  what was sent since the last acknowledgement does not count
 //	commands1   the program knows only commands of version 1
+//	commands3   the program knows only commands of versions 1 to 3
 //	clock=FILE  the wall clock is ahead by the duration in FILE, if it exists
 func InjectFaults(list string) error {
 	var c cluster.Injection
@@ -30,7 +31,7 @@ func InjectFaults(list string) error {
 	var r replica.Injection
 	switches := map[string]*bool{
 		"nofsync": &c.NoFsync, "nolease": &c.NoLease,
-		"nodedupe": &l.NoDedupe, "commands1": &l.Commands1,
+		"nodedupe": &l.NoDedupe, "commands1": &l.Commands1, "commands3": &l.Commands3,
 		"nocopies": &r.NoCopies, "noheal": &r.NoHeal, "nosmallest": &r.NoSmallest,
 	}
 	for name := range strings.SplitSeq(list, ",") {

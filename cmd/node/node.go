@@ -94,7 +94,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		AdvertiseHTTP:   orElse(cfg.AdvertiseHTTP, n.listener.Addr().String()),
 		AdvertisePeer:   orElse(cfg.AdvertisePeer, peer.Addr().String()),
 		AdvertiseGossip: orElse(cfg.AdvertiseGossip, cfg.GossipAddr),
-		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect, Voters: cfg.Voters,
+		Join:            cfg.Join, BootstrapExpect: cfg.BootstrapExpect, Voters: cfg.Voters, HoldVersion: cfg.HoldVersion,
 		Settings: ledger.NewSettings(time.Duration(cfg.KeyMemory), cfg.KeyMemoryEntries),
 		TLS:      n.security.certs.peers(), GossipKeys: n.security.keys,
 		FSM: machine, Log: log, Timing: cluster.DefaultTiming(), Wall: wall, Now: now,

@@ -316,7 +316,7 @@ func TestBadFilesAreRefusedWhole(t *testing.T) {
 		{"a bad account", []string{header, "acme,k,purchase,5", "ac me,k,purchase,5"}, []string{"line 3, column 1", "account"}},
 		{"a bad key", []string{header, "acme," + long + ",purchase,5"}, []string{"line 2, column 6", "key"}},
 		{"a bad type", []string{header, "acme,k,gift,5"}, []string{"line 2, column 8", "type"}},
-		{"a bad amount", []string{header, "acme,k,purchase,5", `acme,"k,1",purchase,5.0000001`}, []string{"line 3, column 21", "amount"}},
+		{"a bad amount", []string{header, "acme,k,purchase,5", `acme,"k,1",purchase,5.0000000001`}, []string{"line 3, column 21", "amount"}},
 		{"an amount of nothing", []string{header, "acme,k,purchase,0"}, []string{"line 2", "amount"}},
 		{"a quote that does not end", []string{header, `acme,"k,purchase,5`}, []string{"line"}},
 		{"a bad line far behind", append(many(5000), "acme,k,purchase,-1"), []string{"line 5002", "amount"}},

@@ -20,6 +20,8 @@ func newLedger() *cobra.Command {
 		entryVerb(&a, "usage", "Charge usage to the credits, then to the open bill"),
 		entryVerb(&a, "payment", "Record a payment of the open bill"),
 		entryVerb(&a, "refund", "Take purchased credits back"),
+		entryVerb(&a, "chargeback", "Record money that was taken back from outside, spent or not"),
+		entryVerb(&a, "usage_reversal", "Take usage back that was wrong"),
 		newImport(&a),
 	), &a)
 }

@@ -46,6 +46,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("admin-token-file", d.AdminTokenFile, "`FILE` with admin tokens of this node, one a line ($"+envAdminToken+": the tokens)")
 	fs.Bool("tls-client-auth", d.TLSClientAuth, "clients of the API must show a certificate too")
 	fs.Int("voters", d.Voters, "how many nodes vote, the same on all: 1, 3, 5 or 7; further ones hold copies without a vote")
+	fs.Bool("hold-version", d.HoldVersion, "stay with what the version before can read, so that going back to it works, until all nodes run without this")
 	fs.Bool("insecure", d.Insecure, "listen beyond loopback without TLS, gossip key and admin token")
 	fs.String("key-memory", d.KeyMemory.String(), "how long the cluster remembers idempotency keys, 1h to 90d; of the whole cluster: the value of the node that leads")
 	fs.Int64("key-memory-entries", d.KeyMemoryEntries, "how many idempotency keys the cluster remembers, whichever of the two is less; likewise")

@@ -44,18 +44,18 @@ func ParsePlan(s string) (p Plan, ok bool) {
 }
 
 // NoUsageLimit is the UsageLimit of an account that has none.
-const NoUsageLimit Micros = -1
+const NoUsageLimit Money = -1
 
 // Account is the account of one customer. A stored account is immutable.
 type Account struct {
 	ID         string
 	Plan       Plan
 	Suspended  bool
-	Lifetime   Micros // total paid, less refunds
-	Free       Micros // free credits
-	Purchased  Micros // purchased credits
-	OpenBill   Micros
-	UsageLimit Micros     // NoUsageLimit, or the open bill at which the account blocks
+	Lifetime   Money // total paid, less refunds and chargebacks
+	Free       Money // free credits
+	Purchased  Money // purchased credits
+	OpenBill   Money
+	UsageLimit Money      // NoUsageLimit, or the open bill at which the account blocks
 	Overrides  *Overrides // nil: none
 }
 
@@ -78,9 +78,11 @@ const (
 	Usage
 	Payment
 	Refund
+	Chargeback    // money that was taken back from outside, spent or not
+	UsageReversal // usage that was wrong
 )
 
-var entryNames = []string{"purchase", "free_credit", "usage", "payment", "refund"}
+var entryNames = []string{"purchase", "free_credit", "usage", "payment", "refund", "chargeback", "usage_reversal"}
 
 // String returns the type's name in the API.
 func (t EntryType) String() string {
@@ -103,7 +105,7 @@ func ParseEntryType(s string) (t EntryType, ok bool) {
 // Charge returns the account after an entry of the given type and amount. If the entry
 // cannot be applied, it returns the account unchanged and an error that wraps
 // ErrInsufficientCredits, ErrOverflow or, for an unknown type, ErrUnknownCommand.
-func Charge(a Account, t EntryType, amount Micros) (Account, error) {
+func Charge(a Account, t EntryType, amount Money) (Account, error) {
 	if amount <= 0 || amount > MaxAmount {
 		return a, fmt.Errorf("amount %s: %w", amount, ErrOverflow)
 	}
@@ -127,6 +129,15 @@ func Charge(a Account, t EntryType, amount Micros) (Account, error) {
 			return a, ErrInsufficientCredits
 		}
 		b.Purchased, b.Lifetime = b.Purchased-amount, max(0, b.Lifetime-amount)
+	case Chargeback:
+		left := min(b.Purchased, amount)
+		b.Purchased, b.Lifetime = b.Purchased-left, max(0, b.Lifetime-amount)
+		b.OpenBill = add(b.OpenBill, amount-left)
+	case UsageReversal:
+		// The excess is free credit: a refund must not pay out what was never paid.
+		bill := min(b.OpenBill, amount)
+		b.OpenBill -= bill
+		b.Free = add(b.Free, amount-bill)
 	default:
 		return a, fmt.Errorf("entry type %d: %w", t, ErrUnknownCommand)
 	}
@@ -137,7 +148,7 @@ func Charge(a Account, t EntryType, amount Micros) (Account, error) {
 }
 
 // add returns the sum, or -1 if it overflows.
-func add(a, b Micros) Micros {
+func add(a, b Money) Money {
 	if a > math.MaxInt64-b {
 		return -1
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // usd parses an amount in dollars, which must be valid.
-func usd(s string) ledger.Micros {
+func usd(s string) ledger.Money {
 	m, err := ledger.ParseMoney(s)
 	if err != nil {
 		panic(err)
@@ -45,8 +45,18 @@ func TestCharge(t *testing.T) {
 		{"refund", money{"1", "5", "2", "8"}, ledger.Refund, "3", money{"1", "2", "2", "5"}, nil},
 		{"refund of all", money{"0", "5", "0", "5"}, ledger.Refund, "5", none, nil},
 		{"refund never makes the spend negative", money{"0", "9", "0", "5"}, ledger.Refund, "9", none, nil},
-		{"refund of more than there is", money{"100", "5", "0", "50"}, ledger.Refund, "5.000001", money{}, ledger.ErrInsufficientCredits},
+		{"refund of more than there is", money{"100", "5", "0", "50"}, ledger.Refund, "5.000000001", money{}, ledger.ErrInsufficientCredits},
 		{"refund of nothing bought", none, ledger.Refund, "1", money{}, ledger.ErrInsufficientCredits},
+		{"chargeback of what is left", money{"1", "5", "2", "8"}, ledger.Chargeback, "3", money{"1", "2", "2", "5"}, nil},
+		{"chargeback of what was spent", money{"0", "0", "0", "1000"}, ledger.Chargeback, "1000", money{"0", "0", "1000", "0"}, nil},
+		{"chargeback of more than is left", money{"3", "950", "7", "1000"}, ledger.Chargeback, "1000", money{"3", "0", "57", "0"}, nil},
+		{"chargeback of a payment that bounced", money{"0", "0", "0", "15"}, ledger.Chargeback, "10", money{"0", "0", "10", "5"}, nil},
+		{"chargeback never makes the spend negative", money{"9", "0", "0", "5"}, ledger.Chargeback, "6", money{"9", "0", "6", "0"}, nil},
+		{"reversal of usage on the bill", money{"0", "0", "100", "5"}, ledger.UsageReversal, "100", money{"0", "0", "0", "5"}, nil},
+		{"reversal of part of the bill", money{"1", "2", "100", "5"}, ledger.UsageReversal, "40", money{"1", "2", "60", "5"}, nil},
+		{"reversal of more than the bill", money{"1", "2", "100", "5"}, ledger.UsageReversal, "100.000000001", money{"1.000000001", "2", "0", "5"}, nil},
+		{"reversal without a bill", none, ledger.UsageReversal, "7", money{"7", "0", "0", "0"}, nil},
+		{"usage of a nano-dollar", money{"0.000000003", "0", "0", "0"}, ledger.Usage, "0.000000005", money{"0", "0", "0.000000002", "0"}, nil},
 		{"the largest amount", none, ledger.Purchase, "1000000000", money{"0", "1000000000", "0", "1000000000"}, nil},
 		{"nothing", none, ledger.Purchase, "0", money{}, ledger.ErrOverflow},
 	}
@@ -83,31 +93,34 @@ func TestChargeRefusesWhatOverflows(t *testing.T) {
 		{"free credit", full, ledger.FreeCredit},
 		{"usage on a full bill", owing, ledger.Usage},
 		{"payment, by the lifetime spend", full, ledger.Payment},
+		{"chargeback on a full bill", owing, ledger.Chargeback},
+		{"reversal, by the free credits", ledger.Account{ID: "acme", Free: math.MaxInt64}, ledger.UsageReversal},
 	}
 	for _, tt := range tests {
 		if got, err := ledger.Charge(tt.a, tt.typ, 1); !errors.Is(err, ledger.ErrOverflow) || got != tt.a {
 			t.Errorf("%s: %+v, %v; want ErrOverflow and nothing changed", tt.name, got, err)
 		}
 	}
-	for _, amount := range []ledger.Micros{-1, math.MinInt64, ledger.MaxAmount + 1, math.MaxInt64} {
+	for _, amount := range []ledger.Money{-1, math.MinInt64, ledger.MaxAmount + 1, math.MaxInt64} {
 		if _, err := ledger.Charge(ledger.NewAccount("acme"), ledger.Purchase, amount); !errors.Is(err, ledger.ErrOverflow) {
 			t.Errorf("an amount of %d: %v, want ErrOverflow", amount, err)
 		}
 	}
-	if _, err := ledger.Charge(ledger.NewAccount("acme"), ledger.Refund+1, 1); !errors.Is(err, ledger.ErrUnknownCommand) {
+	if _, err := ledger.Charge(ledger.NewAccount("acme"), ledger.UsageReversal+1, 1); !errors.Is(err, ledger.ErrUnknownCommand) {
 		t.Errorf("an entry of no type: %v, want ErrUnknownCommand", err)
 	}
 }
 
-// TestNoMoneyIsMadeOrLost checks that credits and payments equal the balances plus usage,
-// and that usage beyond them equals the open bill.
+// TestNoMoneyIsMadeOrLost checks that what came in, less what was taken back, equals the
+// balances plus usage, less what was reversed, and that usage beyond it equals the open
+// bill. Sums that overflow do so on both sides.
 func TestNoMoneyIsMadeOrLost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := ledger.NewAccount("acme")
-		var in, used ledger.Micros
+		var in, used, lifetime ledger.Money
 		for range rapid.IntRange(0, 30).Draw(t, "entries") {
-			typ := ledger.EntryType(rapid.IntRange(0, 4).Draw(t, "type"))
-			amount := ledger.Micros(rapid.Int64Range(1, int64(ledger.MaxAmount)).Draw(t, "amount"))
+			typ := ledger.EntryType(rapid.IntRange(0, int(ledger.UsageReversal)).Draw(t, "type"))
+			amount := ledger.Money(rapid.Int64Range(1, int64(ledger.MaxAmount)).Draw(t, "amount"))
 			b, err := ledger.Charge(a, typ, amount)
 			if err != nil {
 				if b != a {
@@ -119,10 +132,17 @@ func TestNoMoneyIsMadeOrLost(t *testing.T) {
 			switch typ {
 			case ledger.Usage:
 				used += amount
-			case ledger.Refund:
-				in -= amount
-			default:
+			case ledger.UsageReversal:
+				used -= amount
+			case ledger.Refund, ledger.Chargeback:
+				in, lifetime = in-amount, max(0, lifetime-amount)
+			case ledger.FreeCredit:
 				in += amount
+			default:
+				in, lifetime = in+amount, lifetime+amount
+			}
+			if a.Lifetime != lifetime {
+				t.Fatalf("a lifetime spend of %s, want %s", a.Lifetime, lifetime)
 			}
 			if a.Free < 0 || a.Purchased < 0 || a.OpenBill < 0 || a.Lifetime < 0 {
 				t.Fatalf("below nothing: %+v", a)
@@ -137,7 +157,7 @@ func TestNoMoneyIsMadeOrLost(t *testing.T) {
 func TestBlocked(t *testing.T) {
 	tests := []struct {
 		name                         string
-		limit, bill, free, purchased ledger.Micros
+		limit, bill, free, purchased ledger.Money
 		want                         bool
 	}{
 		{"no limit", ledger.NoUsageLimit, usd("1000000"), 0, 0, false},
@@ -163,7 +183,7 @@ func TestNamesOfPlansAndTypes(t *testing.T) {
 			t.Errorf("plan %d does not survive its name %q", p, p)
 		}
 	}
-	for e := ledger.Purchase; e <= ledger.Refund; e++ {
+	for e := ledger.Purchase; e <= ledger.UsageReversal; e++ {
 		if got, ok := ledger.ParseEntryType(e.String()); !ok || got != e {
 			t.Errorf("entry type %d does not survive its name %q", e, e)
 		}

@@ -1,5 +1,10 @@
 package ledger
 
+import (
+	"errors"
+	"fmt"
+)
+
 // Apply applies the command at a log index and returns a result for each of its
 // operations. Each operation succeeds or fails independently. The effect depends only on
 // the state and the command.
@@ -15,13 +20,16 @@ func (s *State) Apply(index uint64, c *Command) []Result {
 		s.auditLocked(index, &c.Ops[i], &results[i])
 	}
 	s.index = index
-	s.hash.add(index, s.now, s.forgot, expired, results)
+	s.hash.add(index, s.version, s.now, s.forgot, expired, results)
 	return results
 }
 
 func (s *State) applyLocked(index uint64, o *Op) Result {
 	if s.stage != nil && o.Kind.undoneByRestore() {
 		return Result{Err: ErrRestoring}
+	}
+	if (o.Kind == OpEntry || o.Kind == OpPatch) && o.version() > max(s.version, nanoVersion-1) {
+		return Result{Err: ErrUpgrade, Account: s.current(o.Account)}
 	}
 	switch o.Kind {
 	case OpEntry:
@@ -31,7 +39,7 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 	case OpDelete:
 		return s.applyDeleteLocked(o)
 	case OpPolicy:
-		return s.applyPolicy(o)
+		return s.applyPolicyLocked(o)
 	case OpMap:
 		if o.Map.Epoch != s.Map().Epoch+1 || len(o.Map.Places) != Partitions {
 			return Result{Err: ErrStaleEpoch}
@@ -99,6 +107,9 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	}
 	next, err := Charge(a, o.Type, o.Amount)
 	if err != nil {
+		if s.version < nanoVersion && errors.Is(err, ErrOverflow) && o.Amount > 0 && o.Amount <= MaxAmount {
+			s.unfitLocked(fmt.Errorf("an entry of $%s for account %q: %w", o.Amount, o.Account, ErrBalance))
+		}
 		return Result{Err: err, Account: a}
 	}
 	s.accounts.Load().put(&next)
@@ -155,15 +166,31 @@ func (s *State) applyDeleteLocked(o *Op) Result {
 	return Result{Account: *a}
 }
 
-// applyPolicy replaces the policy. The proposing node has compiled it too, but a policy
-// that does not compile here changes nothing.
-func (s *State) applyPolicy(o *Op) Result {
+// unfitLocked records that replicas of the version before apply what this program cannot.
+func (s *State) unfitLocked(err error) {
+	if s.unfit == nil && errors.Is(err, ErrBalance) {
+		s.unfit = err
+	}
+}
+
+// Unfit returns an error that wraps ErrBalance once a command below nanoVersion had an
+// effect on other replicas that this program cannot represent. The state is then useless.
+func (s *State) Unfit() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.unfit
+}
+
+// applyPolicyLocked replaces the policy. The proposing node has compiled it too, but a
+// policy that does not compile here, or not in a program of the version in force, changes
+// nothing.
+func (s *State) applyPolicyLocked(o *Op) Result {
 	was := s.Table()
 	if o.IfMatch != 0 && o.IfMatch != was.Revision {
 		return Result{Err: ErrRevision, Revision: was.Revision}
 	}
 	t, err := Compile(was.Revision+1, []byte(o.Doc))
-	if err != nil {
+	if err != nil || t.Policy.version() > s.version && s.version < nanoVersion {
 		return Result{Err: ErrInvalidPolicy, Revision: was.Revision}
 	}
 	s.table.Store(t)

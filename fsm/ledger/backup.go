@@ -26,7 +26,8 @@ type Backup struct {
 	Accounts  uint64
 	Keys      uint64 // idempotency keys
 	// Content is a hash of the content. Clusters with the same accounts, policy,
-	// tokens and keys have the same hash, whatever their indices.
+	// tokens and keys have the same hash, whatever their indices and their versions of
+	// commands.
 	Content string
 }
 
@@ -54,7 +55,7 @@ func (f *Frozen) WriteBackup(to io.Writer) (Backup, error) {
 		w.String(info.ClusterID)
 		w.Uint(info.Revision)
 	})
-	f.data(b)
+	f.data(b, f.version)
 	if err := b.flush(); err != nil {
 		return info, err
 	}
@@ -142,15 +143,15 @@ func (v *verifier) record(of section, r *codec.Reader) error {
 			return errors.New("want exactly one policy, a valid one")
 		}
 		v.policy = true
-	case secAccounts:
+	case secAccounts, secNanoAccounts:
 		var a Account
-		if a.decode(r, firstVersion); r.Err() == nil && !a.valid() {
+		if a.decode(r, of.since()); r.Err() == nil && !a.valid() {
 			return fmt.Errorf("account %q has impossible values", a.ID)
 		}
 		v.accounts++
-	case secKeys:
+	case secKeys, secNanoKeys:
 		var k keyRecord
-		k.decode(r)
+		k.decode(r, of.since())
 		v.keys++
 	case secTokens:
 		var k Token

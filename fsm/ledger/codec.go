@@ -5,17 +5,21 @@ import (
 	"quorate/limiter/codec"
 )
 
+// version returns the first version of commands that can express the account.
+func (a *Account) version() uint64 {
+	return max(a.Lifetime.version(), a.Free.version(), a.Purchased.version(), a.OpenBill.version(), limitVersion(a.UsageLimit))
+}
+
 // encode writes the account in the form of version v of commands.
 func (a *Account) encode(w *codec.Writer, v uint64) {
 	w.Array(9)
 	w.String(a.ID)
 	w.Uint(uint64(a.Plan))
 	w.Bool(a.Suspended)
-	w.Int(int64(a.Lifetime))
-	w.Int(int64(a.Free))
-	w.Int(int64(a.Purchased))
-	w.Int(int64(a.OpenBill))
-	w.Int(int64(a.UsageLimit))
+	for _, m := range [...]Money{a.Lifetime, a.Free, a.Purchased, a.OpenBill} {
+		m.encode(w, v)
+	}
+	encodeLimit(w, a.UsageLimit, v)
 	encodeOverrides(w, a.Overrides)
 }
 
@@ -24,10 +28,9 @@ func (a *Account) decode(r *codec.Reader, v uint64) {
 	a.ID = r.String(bucket.MaxAccount)
 	a.Plan = Plan(r.Below(len(planNames)))
 	a.Suspended = r.Bool()
-	a.Lifetime = Micros(r.Int())
-	a.Free = Micros(r.Int())
-	a.Purchased = Micros(r.Int())
-	a.OpenBill = Micros(r.Int())
-	a.UsageLimit = Micros(r.Int())
+	for _, m := range [...]*Money{&a.Lifetime, &a.Free, &a.Purchased, &a.OpenBill} {
+		*m = decodeBalance(r, v, a.ID)
+	}
+	a.UsageLimit, _ = decodeLimit(r, v, a.ID)
 	a.Overrides = decodeOverrides(r)
 }

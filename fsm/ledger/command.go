@@ -3,7 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"quorate/limiter/bucket"
 	"quorate/limiter/codec"
@@ -44,7 +43,7 @@ type Op struct {
 
 	Key    string // OpEntry
 	Type   EntryType
-	Amount Micros
+	Amount Money
 	Issued int64 // milliseconds since 1970; 0: not given
 
 	Patch Patch // OpPatch
@@ -72,7 +71,7 @@ type Op struct {
 // Patch changes the fields of an account that are not nil.
 type Patch struct {
 	Plan       *Plan
-	UsageLimit *Micros // NoUsageLimit removes the limit
+	UsageLimit *Money // NoUsageLimit removes the limit
 	Suspended  *bool
 	Overrides  *Overrides // the whole list; an empty list removes all overrides
 }
@@ -210,12 +209,20 @@ func (o *Op) encodeBody(w *codec.Writer, v uint64) {
 		w.String(o.Account)
 		w.String(o.Key)
 		w.Uint(uint64(o.Type))
-		w.Int(int64(o.Amount))
+		o.Amount.encode(w, v)
 		w.Int(o.Issued)
 	case OpPatch:
 		w.String(o.Account)
-		encodeOptional(w, o.Patch.Plan)
-		encodeOptional(w, o.Patch.UsageLimit)
+		plan := -2
+		if o.Patch.Plan != nil {
+			plan = int(*o.Patch.Plan)
+		}
+		w.Int(int64(plan))
+		if l := o.Patch.UsageLimit; l != nil {
+			encodeLimit(w, *l, v)
+		} else {
+			w.Int(noLimitGiven)
+		}
 		suspended := -1
 		if o.Patch.Suspended != nil {
 			suspended = 0
@@ -276,20 +283,20 @@ func (o *Op) decodeBody(r *codec.Reader, v uint64) {
 	case OpEntry:
 		o.Account = r.String(bucket.MaxAccount)
 		o.Key = r.String(MaxKey)
-		o.Type = EntryType(r.Below(len(entryNames)))
-		o.Amount = Micros(r.Int())
+		o.Type = decodeEntryType(r, v)
+		o.Amount, _ = moneyIn(r.Int(), v) // what does not fit is above MaxAmount in either unit
 		o.Issued = r.Int()
 	case OpPatch:
 		o.Account = r.String(bucket.MaxAccount)
-		if v := r.IntIn(-2, int64(len(planNames))-1); v >= 0 {
-			p := Plan(v)
+		if n := r.IntIn(-2, int64(len(planNames))-1); n >= 0 {
+			p := Plan(n)
 			o.Patch.Plan = &p
 		}
-		if v := Micros(r.IntIn(-2, math.MaxInt64)); v >= NoUsageLimit {
-			o.Patch.UsageLimit = &v
+		if limit, ok := decodeLimit(r, v, o.Account); ok {
+			o.Patch.UsageLimit = &limit
 		}
-		if v := r.IntIn(-1, 1); v >= 0 {
-			b := v == 1
+		if n := r.IntIn(-1, 1); n >= 0 {
+			b := n == 1
 			o.Patch.Suspended = &b
 		}
 		given := r.Bool()
@@ -331,15 +338,6 @@ func (o *Op) decodeBody(r *codec.Reader, v uint64) {
 	}
 }
 
-// encodeOptional writes -2 for nil, because -1 is NoUsageLimit.
-func encodeOptional[T ~int64 | ~uint8](w *codec.Writer, p *T) {
-	if p == nil {
-		w.Int(-2)
-		return
-	}
-	w.Int(int64(*p))
-}
-
 // Result is the result of one operation.
 type Result struct {
 	Err      error // nil, or one of the package's errors
@@ -354,7 +352,7 @@ type Result struct {
 type Entry struct {
 	Key    string
 	Type   EntryType
-	Amount Micros
+	Amount Money
 	Index  uint64 // log index of the entry
 }
 
@@ -371,7 +369,7 @@ func EncodeResults(results []Result, v uint64) ([]byte, error) {
 		w.Bool(res.Replayed)
 		w.String(res.Entry.Key)
 		w.Uint(uint64(res.Entry.Type))
-		w.Int(int64(res.Entry.Amount))
+		res.Entry.Amount.encode(w, v)
 		w.Uint(res.Entry.Index)
 		res.Account.encode(w, v)
 		w.Uint(res.Revision)
@@ -389,8 +387,8 @@ func DecodeResults(b []byte) ([]Result, error) {
 		res.Err = outcomes[r.Below(len(outcomes))]
 		res.Replayed = r.Bool()
 		res.Entry.Key = r.String(MaxKey)
-		res.Entry.Type = EntryType(r.Below(len(entryNames)))
-		res.Entry.Amount = Micros(r.Int())
+		res.Entry.Type = decodeEntryType(r, v)
+		res.Entry.Amount, _ = moneyIn(r.Int(), v)
 		res.Entry.Index = r.Uint()
 		res.Account.decode(r, v)
 		res.Revision = r.Uint()

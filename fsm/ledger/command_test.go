@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +50,7 @@ func everyOp() []ledger.Op {
 		{Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{Plan: ptr(ledger.Enterprise)}},
 		{Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{Plan: ptr(ledger.Build)}},
 		{Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{UsageLimit: ptr(ledger.NoUsageLimit)}},
-		{Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{UsageLimit: ptr(ledger.Micros(0))}},
+		{Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{UsageLimit: ptr(ledger.Money(0))}},
 		{Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{UsageLimit: ptr(ledger.MaxAmount), Suspended: ptr(true)}},
 		{Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{Suspended: ptr(false)}},
 		{Kind: ledger.OpMap, Map: mapOf(1, "n1", "n2", "n3")},
@@ -106,7 +108,7 @@ func TestCommandRoundTrip(t *testing.T) {
 
 func TestResultsRoundTrip(t *testing.T) {
 	rich := ledger.Account{
-		ID: "acme", Plan: ledger.Scale, Suspended: true, Lifetime: 1, Free: 2, Purchased: 3, OpenBill: 4, UsageLimit: ledger.NoUsageLimit,
+		ID: "acme", Plan: ledger.Scale, Suspended: true, Lifetime: micro, Free: 2 * micro, Purchased: 3 * micro, OpenBill: 4 * micro, UsageLimit: ledger.NoUsageLimit,
 	}
 	want := []ledger.Result{
 		{},
@@ -117,23 +119,33 @@ func TestResultsRoundTrip(t *testing.T) {
 		{Err: ledger.ErrRestoring}, {Err: ledger.ErrNoRestore}, {Err: ledger.ErrBadBackup}, {Err: ledger.ErrUpgrade},
 		{Err: ledger.ErrTokenExists}, {Err: ledger.ErrTooManyTokens}, {Err: ledger.ErrUnknownToken}, {Err: ledger.ErrLastAdmin},
 	}
-	b, err := ledger.EncodeResults(want, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := ledger.DecodeResults(b)
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	small := ledger.Account{ID: "acme", Lifetime: 1, Free: 2, Purchased: 3, OpenBill: math.MaxInt64, UsageLimit: 5}
+	for _, tt := range []struct {
+		version uint64
+		results []ledger.Result
+	}{
+		{3, want},
+		{4, append(slices.Clone(want), ledger.Result{Account: small, Entry: ledger.Entry{Key: "k", Type: ledger.UsageReversal, Amount: 1}})},
+	} {
+		b, err := ledger.EncodeResults(tt.results, tt.version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ledger.DecodeResults(b)
+		if err != nil || !reflect.DeepEqual(got, tt.results) {
+			t.Errorf("got %+v, %v; want %+v", got, err, tt.results)
+		}
 	}
 	// A wrapped error keeps its code, and an error without a code is never a success.
 	for in, out := range map[error]error{
 		fmt.Errorf("charge: %w", ledger.ErrOverflow): ledger.ErrOverflow,
 		errors.New("something else"):                 ledger.ErrUnknownCommand,
 	} {
-		if b, err = ledger.EncodeResults([]ledger.Result{{Err: in}}, 3); err != nil {
+		b, err := ledger.EncodeResults([]ledger.Result{{Err: in}}, 3)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err = ledger.DecodeResults(b); err != nil || !errors.Is(got[0].Err, out) {
+		if got, err := ledger.DecodeResults(b); err != nil || !errors.Is(got[0].Err, out) {
 			t.Errorf("%v arrived as %+v, %v; want %v", in, got, err, out)
 		}
 	}
@@ -141,7 +153,7 @@ func TestResultsRoundTrip(t *testing.T) {
 
 func TestCommandsThatAreRefused(t *testing.T) {
 	entry := func(change func(*ledger.Op)) []byte {
-		op := ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "k", Amount: 1}
+		op := ledger.Op{Kind: ledger.OpEntry, Account: "acme", Key: "k", Amount: micro}
 		change(&op)
 		return mustEncode(t, &ledger.Command{Ops: []ledger.Op{op}})
 	}
@@ -156,7 +168,7 @@ func TestCommandsThatAreRefused(t *testing.T) {
 		{"bytes after it", append(bytes.Clone(good), 0), nil},
 		{"an account too long", entry(func(o *ledger.Op) { o.Account = strings.Repeat("a", 129) }), nil},
 		{"a key too long", entry(func(o *ledger.Op) { o.Key = strings.Repeat("k", 129) }), nil},
-		{"an entry of no type", entry(func(o *ledger.Op) { o.Type = ledger.Refund + 1 }), nil},
+		{"an entry of no type", entry(func(o *ledger.Op) { o.Type = ledger.UsageReversal + 1 }), nil},
 		{"too many operations", mustEncode(t, &ledger.Command{Ops: make([]ledger.Op, ledger.MaxOps+1)}), nil},
 		{"a member's id too long", mustEncode(t, &ledger.Command{Ops: []ledger.Op{{Kind: ledger.OpMap, Map: mapOf(1, strings.Repeat("n", ledger.MaxNodeID+1))}}}), nil},
 		{"a cluster id too long", mustEncode(t, &ledger.Command{Ops: []ledger.Op{{Kind: ledger.OpClusterID, ClusterID: strings.Repeat("n", ledger.MaxNodeID+1)}}}), nil},
@@ -182,7 +194,7 @@ func TestCommandsThatAreRefused(t *testing.T) {
 func TestFieldsOutOfBoundsAreRefused(t *testing.T) {
 	command := func(op ledger.Op) []byte { return mustEncode(t, &ledger.Command{Ops: []ledger.Op{op}}) }
 	patch := command(ledger.Op{Kind: ledger.OpPatch, Account: "a", Patch: ledger.Patch{
-		Plan: ptr(ledger.Scale), UsageLimit: ptr(ledger.Micros(7)), Suspended: ptr(true),
+		Plan: ptr(ledger.Scale), UsageLimit: ptr(7 * micro), Suspended: ptr(true),
 		Overrides: &ledger.Overrides{List: []ledger.Override{{Category: "llm", MinTier: 9}}},
 	}})
 	token := command(ledger.Op{Kind: ledger.OpToken, Token: &ledger.Token{Name: "n", Hash: ledger.SecretHash{1}}})

@@ -63,7 +63,7 @@ func (f *matched) gate(t *Table, a *Account, r *bucket.Ruling) Step {
 	if r.SpendNeeded == 0 {
 		return Step{"min_tier", "denied", "no tier gives access; " + have}
 	}
-	return Step{"min_tier", "denied", fmt.Sprintf("tier %d is needed, %s; $%s more must be paid", r.RequiredTier, have, Micros(r.SpendNeeded))}
+	return Step{"min_tier", "denied", fmt.Sprintf("tier %d is needed, %s; $%s more must be paid", r.RequiredTier, have, Money(r.SpendNeeded))}
 }
 
 // source describes the rule that the limits come from.

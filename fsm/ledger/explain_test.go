@@ -18,7 +18,7 @@ func TestExplainAgreesWithRule(t *testing.T) {
 	}
 	paid := func(dollars int64, change func(*ledger.Account)) *ledger.Account {
 		a := ledger.NewAccount("acme")
-		a.Lifetime = ledger.Micros(dollars) * ledger.Dollar
+		a.Lifetime = ledger.Money(dollars) * ledger.Dollar
 		if change != nil {
 			change(&a)
 		}
@@ -73,10 +73,10 @@ func TestExplainAgreesWithRuleOnAnything(t *testing.T) {
 		var a *ledger.Account
 		if rapid.Bool().Draw(t, "seen") {
 			made := ledger.NewAccount("acme")
-			made.Lifetime = ledger.Micros(rapid.SampledFrom([]int64{0, 5, 49, 50}).Draw(t, "spend")) * ledger.Dollar
+			made.Lifetime = ledger.Money(rapid.SampledFrom([]int64{0, 5, 49, 50}).Draw(t, "spend")) * ledger.Dollar
 			made.Suspended = rapid.Bool().Draw(t, "suspended")
 			made.Plan = rapid.SampledFrom([]ledger.Plan{ledger.Build, ledger.Scale}).Draw(t, "plan")
-			made.UsageLimit = rapid.SampledFrom([]ledger.Micros{ledger.NoUsageLimit, 0}).Draw(t, "usage limit")
+			made.UsageLimit = rapid.SampledFrom([]ledger.Money{ledger.NoUsageLimit, 0}).Draw(t, "usage limit")
 			var rules []ledger.OverrideRule
 			for _, one := range []ledger.OverrideRule{{Match: "a-*"}, {Category: "llm"}, {Category: "closed"}} {
 				one.Limits = rapid.SampledFrom([]*[]ledger.LimitRule{nil, {}, &limits}).Draw(t, "limits")

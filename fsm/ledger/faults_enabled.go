@@ -7,6 +7,7 @@ package ledger
 type Injection struct {
 	NoDedupe  bool // a key counts each time that it is sent
 	Commands1 bool // only commands of version 1 are known
+	Commands3 bool // only commands of versions 1 to 3 are known
 }
 
 var (
@@ -20,5 +21,7 @@ func Inject(f Injection) {
 	noDedupe, newestVersion = f.NoDedupe, currentVersion
 	if f.Commands1 {
 		newestVersion = firstVersion
+	} else if f.Commands3 {
+		newestVersion = nanoVersion - 1
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"quorate/testing/golden"
 )
 
+// micro is the unit of amounts below version 4.
+const micro = ledger.Dollar / 1_000_000
+
 const goldenPolicy = `schema: 1
 categories: {llm: {min_tier: 1}}
 tiers:
@@ -47,12 +50,12 @@ func goldenToken() *ledger.Token {
 func goldenOps() map[string]ledger.Op {
 	restore := func(s ledger.RestoreStep) ledger.Op { return ledger.Op{Kind: ledger.OpRestore, Restore: &s} }
 	return map[string]ledger.Op{
-		"entry/purchase":  {Kind: ledger.OpEntry, Account: "acme", Key: "k1", Type: ledger.Purchase, Amount: 5_000_000},
+		"entry/purchase":  {Kind: ledger.OpEntry, Account: "acme", Key: "k1", Type: ledger.Purchase, Amount: 5 * ledger.Dollar},
 		"entry/refund":    {Kind: ledger.OpEntry, Account: "acme", Key: "k2", Type: ledger.Refund, Amount: ledger.MaxAmount, Issued: 1_700_000_000_000},
-		"entry/by":        {Kind: ledger.OpEntry, Account: "acme", Key: "k3", Type: ledger.Usage, Amount: 1, By: "ops"},
+		"entry/by":        {Kind: ledger.OpEntry, Account: "acme", Key: "k3", Type: ledger.Usage, Amount: micro, By: "ops"},
 		"patch/nothing":   {Kind: ledger.OpPatch, Account: "acme"},
 		"patch/plan":      {Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{Plan: ptr(ledger.Enterprise)}},
-		"patch/limit":     {Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{UsageLimit: ptr(ledger.Micros(70_000)), Suspended: ptr(true)}},
+		"patch/limit":     {Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{UsageLimit: ptr(70_000 * micro), Suspended: ptr(true)}},
 		"patch/no limit":  {Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{UsageLimit: ptr(ledger.NoUsageLimit), Suspended: ptr(false)}},
 		"patch/overrides": {Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{Overrides: goldenOverrides()}},
 		"patch/none":      {Kind: ledger.OpPatch, Account: "acme", Patch: ledger.Patch{Overrides: &ledger.Overrides{}}},
@@ -100,7 +103,7 @@ func TestCommandsStay(t *testing.T) {
 	results := []ledger.Result{
 		{Account: ledger.NewAccount("acme")},
 		{Replayed: true, Entry: ledger.Entry{Key: "k", Type: ledger.Refund, Amount: ledger.MaxAmount, Index: 1 << 40}, Account: ledger.Account{
-			ID: "acme", Plan: ledger.Scale, Suspended: true, Lifetime: 1, Free: 300, Purchased: 70_000, OpenBill: 1 << 40, UsageLimit: ledger.NoUsageLimit,
+			ID: "acme", Plan: ledger.Scale, Suspended: true, Lifetime: micro, Free: 300 * micro, Purchased: 70_000 * micro, OpenBill: micro << 40, UsageLimit: ledger.NoUsageLimit,
 			Overrides: goldenOverrides(),
 		}},
 		{Revision: 9},
@@ -148,7 +151,7 @@ func goldenState(t *testing.T) *ledger.State {
 		next(purchase(account, "k", "5"))
 	}
 	next(ledger.Op{Kind: ledger.OpPatch, Account: "acme", By: "ops", Patch: ledger.Patch{
-		Plan: ptr(ledger.Scale), UsageLimit: ptr(ledger.Micros(7)), Overrides: goldenOverrides(),
+		Plan: ptr(ledger.Scale), UsageLimit: ptr(7 * micro), Overrides: goldenOverrides(),
 	}})
 	next(ledger.Op{Kind: ledger.OpToken, Token: goldenToken(), By: "ops"})
 	next(ledger.Op{Kind: ledger.OpRemove, Node: "n4", By: ledger.ActorNode})

@@ -23,8 +23,9 @@ type hashAt struct {
 
 // add extends the running hash by the effects of a command: on the time, the forgotten
 // keys, the expired overrides, the account of each operation, the policy, the tokens and
-// the audit.
-func (h *hashRing) add(index uint64, now, forgot int64, expired []string, results []Result) {
+// the audit. Amounts are in the unit of the version of commands in force, so that programs
+// of several versions have the same hash.
+func (h *hashRing) add(index, version uint64, now, forgot int64, expired []string, results []Result) {
 	b := make([]byte, 0, 64+96*len(results))
 	for _, v := range [...]uint64{h.last.sum, index, uint64(now), uint64(forgot), uint64(len(expired))} {
 		b = binary.BigEndian.AppendUint64(b, v)
@@ -33,16 +34,16 @@ func (h *hashRing) add(index uint64, now, forgot int64, expired []string, result
 		b = append(append(b, id...), 0)
 	}
 	for i := range results {
-		b = results[i].appendHash(b)
+		b = results[i].appendHash(b, version)
 	}
 	h.set(hashAt{index, xxhash.Sum64(b)})
 }
 
-func (r *Result) appendHash(b []byte) []byte {
+func (r *Result) appendHash(b []byte, v uint64) []byte {
 	a := &r.Account
 	b = append(b, byte(outcomeOf(r.Err)), bit(r.Replayed), byte(a.Plan), bit(a.Suspended))
 	for _, v := range [...]uint64{
-		uint64(a.Lifetime), uint64(a.Free), uint64(a.Purchased), uint64(a.OpenBill), uint64(a.UsageLimit),
+		uint64(a.Lifetime.in(v)), uint64(a.Free.in(v)), uint64(a.Purchased.in(v)), uint64(a.OpenBill.in(v)), uint64(limitIn(a.UsageLimit, v)),
 		uint64(a.Overrides.firstExpiry()), r.Entry.Index, r.Revision,
 	} {
 		b = binary.BigEndian.AppendUint64(b, v)

@@ -33,7 +33,7 @@ type keyRecord struct {
 	hash   keyHash
 	time   int64
 	index  uint64
-	amount Micros
+	amount Money
 	typ    EntryType
 }
 

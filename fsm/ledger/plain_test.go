@@ -31,7 +31,7 @@ type plain struct {
 type plainAccount struct {
 	plan      string
 	suspended bool
-	lifetime  *big.Int // in micro-dollars, as all below
+	lifetime  *big.Int // in nano-dollars, as all below
 	free      *big.Int
 	purchased *big.Int
 	bill      *big.Int
@@ -198,6 +198,10 @@ func (p *plain) one(index uint64, o ledger.Op) outcome {
 }
 
 func (p *plain) entry(index uint64, o ledger.Op) outcome {
+	isNew := o.Type == ledger.Chargeback || o.Type == ledger.UsageReversal || o.Amount%1000 != 0
+	if isNew && p.version < 4 {
+		return outcome{err: ledger.ErrUpgrade, account: describe(o.Account, p.account(o.Account))}
+	}
 	// First forget at most 8 keys that are too old or too many.
 	for range 8 {
 		if len(p.order) == 0 {
@@ -257,7 +261,7 @@ func charge(a plainAccount, typ string, amount *big.Int) (plainAccount, error) {
 		}
 		return y
 	}
-	if amount.Sign() <= 0 || amount.Cmp(big.NewInt(1e15)) > 0 {
+	if amount.Sign() <= 0 || amount.Cmp(big.NewInt(1e18)) > 0 {
 		return a, ledger.ErrOverflow
 	}
 	switch typ {
@@ -274,6 +278,17 @@ func charge(a plainAccount, typ string, amount *big.Int) (plainAccount, error) {
 		pays := least(a.bill, amount)
 		a.bill = minus(a.bill, pays)
 		a.purchased, a.lifetime = plus(a.purchased, minus(amount, pays)), plus(a.lifetime, amount)
+	case "chargeback":
+		takes := least(a.purchased, amount)
+		a.purchased = minus(a.purchased, takes)
+		a.bill = plus(a.bill, minus(amount, takes))
+		if a.lifetime = minus(a.lifetime, amount); a.lifetime.Sign() < 0 {
+			a.lifetime = big.NewInt(0)
+		}
+	case "usage_reversal":
+		clears := least(a.bill, amount)
+		a.bill = minus(a.bill, clears)
+		a.free = plus(a.free, minus(amount, clears))
 	case "refund":
 		if a.purchased.Cmp(amount) < 0 {
 			return a, ledger.ErrInsufficientCredits
@@ -293,6 +308,9 @@ func charge(a plainAccount, typ string, amount *big.Int) (plainAccount, error) {
 
 func (p *plain) patch(o ledger.Op) outcome {
 	a := p.account(o.Account)
+	if l := o.Patch.UsageLimit; l != nil && *l > 0 && *l%1000 != 0 && p.version < 4 {
+		return outcome{err: ledger.ErrUpgrade, account: describe(o.Account, a)}
+	}
 	if o.Patch.Plan != nil {
 		a.plan = o.Patch.Plan.String()
 	}
@@ -321,7 +339,7 @@ func (p *plain) patch(o ledger.Op) outcome {
 // tier returns the level that a lifetime spend reaches.
 func (p *plain) tier(a plainAccount) (level int) {
 	for i, dollars := range p.policy.spends {
-		if a.lifetime.Cmp(new(big.Int).Mul(big.NewInt(dollars), big.NewInt(1e6))) >= 0 {
+		if a.lifetime.Cmp(new(big.Int).Mul(big.NewInt(dollars), big.NewInt(1e9))) >= 0 {
 			level = i + 1
 		}
 	}

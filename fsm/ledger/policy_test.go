@@ -63,7 +63,7 @@ func TestBadPoliciesNameThePath(t *testing.T) {
 		{"{level: 3, ", "{", "tiers[2].level"},
 		{`spend: "50"`, `spend: "5"`, "tiers[2].spend"},
 		{`spend: "50"`, `spend: 50`, "tiers[2].spend"},
-		{`spend: "50"`, `spend: "50.1234567"`, "tiers[2].spend"},
+		{`spend: "50"`, `spend: "50.1234567891"`, "tiers[2].spend"},
 		{`spend: "0"`, `spend: "1"`, "tiers[0].spend"},
 		{"audio: [", "video: [", "tiers[2].limits.video"},
 		{"unit: tokens", "unit: words", "tiers[1].limits.llm[1].unit"},

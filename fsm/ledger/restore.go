@@ -92,7 +92,12 @@ func (s *State) applyRestoreLocked(index uint64, step *RestoreStep) Result {
 		s.replaceLocked(st.state)
 		return Result{Revision: s.Table().Revision, sum: st.sum}
 	}
-	if err := st.read(step.Block, index); err != nil {
+	err := st.read(step.Block, index)
+	if err == nil && step.version() > s.version {
+		err = ErrUpgrade // a replica of an earlier program cannot read it
+	}
+	if err != nil {
+		s.unfitLocked(err)
 		s.stage = nil
 		return Result{Err: ErrBadBackup}
 	}
@@ -157,7 +162,7 @@ func (st *stage) freeze() *frozenStage {
 	return &frozenStage{*st, st.state.freezeLocked()} // only this goroutine uses the staged state
 }
 
-func (f *frozenStage) write(b *blocks) {
+func (f *frozenStage) write(b *blocks, v uint64) {
 	b.record(secStage, func(w *codec.Writer) {
 		w.Array(4)
 		w.String(f.id)
@@ -169,7 +174,7 @@ func (f *frozenStage) write(b *blocks) {
 		b.record(secStaged, func(w *codec.Writer) { w.Bytes(block) })
 		return nil
 	})
-	f.frozen.data(inner)
+	f.frozen.data(inner, v)
 	b.w.Fail(inner.flush())
 }
 
@@ -198,7 +203,7 @@ func (o *RestoreStep) decode(r *codec.Reader) {
 }
 
 // digest is a hash of the content of a backup. It does not cover the log's index and time
-// or the index of any entry, which differ between clusters with equal content.
+// or the index of any entry, nor the unit of money, which differ between clusters with equal content.
 type digest struct{ h *xxhash.Digest }
 
 func newDigest() digest { return digest{xxhash.New()} }
@@ -217,12 +222,28 @@ func (d digest) block(block []byte) error {
 			_, err := d.h.Write(r.Bytes(MaxPolicy))
 			return err
 		})
-	case secKeys:
-		return readBlock(block, func(_ section, r *codec.Reader) error {
+	case secNanoAccounts:
+		// In micro-dollars where they can express the account, so that the raise of the
+		// version changes no hash.
+		w := codec.NewWriter()
+		err := readBlock(block, func(_ section, r *codec.Reader) error {
+			var a Account
+			a.decode(r, nanoVersion)
+			a.encode(w, a.version())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		records, err := w.Finish()
+		d.h.Write(records)
+		return err
+	case secKeys, secNanoKeys:
+		return readBlock(block, func(of section, r *codec.Reader) error {
 			var k keyRecord
-			k.decode(r)
+			k.decode(r, of.since())
 			b := binary.BigEndian.AppendUint64(k.hash[:], uint64(k.time))
-			_, err := d.h.Write(append(binary.BigEndian.AppendUint64(b, uint64(k.amount)), byte(k.typ)))
+			_, err := d.h.Write(append(binary.BigEndian.AppendUint64(b, uint64(k.amount.in(k.amount.version()))), byte(k.typ)))
 			return err
 		})
 	}

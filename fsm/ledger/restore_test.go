@@ -69,7 +69,7 @@ func rich(t testing.TB, accounts int) *ledger.State {
 	for i := range accounts {
 		next(purchase(fmt.Sprintf("acct-%d", i), "k", "5"))
 	}
-	next(ledger.Op{Kind: ledger.OpPatch, Account: "acct-1", Patch: ledger.Patch{Plan: ptr(ledger.Scale), Suspended: ptr(true), UsageLimit: ptr(ledger.Micros(7))}})
+	next(ledger.Op{Kind: ledger.OpPatch, Account: "acct-1", Patch: ledger.Patch{Plan: ptr(ledger.Scale), Suspended: ptr(true), UsageLimit: ptr(7 * micro)}})
 	next(ledger.Op{Kind: ledger.OpClusterID, ClusterID: "the first"})
 	next(ledger.Op{Kind: ledger.OpMap, Map: mapOf(1, "n1")})
 	return s

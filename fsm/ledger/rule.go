@@ -132,7 +132,7 @@ func (t *Table) tierOf(a *Account) int {
 // Level returns the level of the account's tier.
 func (t *Table) Level(a *Account) int { return t.tiers[t.tierOf(a)].level }
 
-func (t *Table) missing(a *Account, at int) Micros {
+func (t *Table) missing(a *Account, at int) Money {
 	if a == nil {
 		return t.tiers[at].spend
 	}
@@ -144,7 +144,7 @@ type Standing struct {
 	Tier       int
 	TierName   string
 	Next       int                        // level of the next tier; 0 in the highest tier
-	NextNeeded Micros                     // spend that the next tier still needs
+	NextNeeded Money                      // spend that the next tier still needs
 	Limits     map[string][]bucket.Scoped // by category; callers must not change it
 	Categories []string                   // the keys of Limits, sorted
 }

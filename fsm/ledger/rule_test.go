@@ -21,7 +21,7 @@ func mustTable(t testing.TB) *ledger.Table {
 }
 
 // spent returns an account that has purchased credits of the amount.
-func spent(amount ledger.Micros) *ledger.Account {
+func spent(amount ledger.Money) *ledger.Account {
 	a := ledger.NewAccount("acme")
 	a.Lifetime, a.Purchased = amount, amount
 	return &a
@@ -47,7 +47,7 @@ func TestDefaultPolicyIsTheTierDocument(t *testing.T) {
 		if i+1 < len(tiers) {
 			until = usd(tiers[i+1].spend) - 1
 		}
-		for _, amount := range []ledger.Micros{usd(row.spend), usd(row.spend) + 1, until} {
+		for _, amount := range []ledger.Money{usd(row.spend), usd(row.spend) + 1, until} {
 			a := spent(amount)
 			s := table.Standing(a)
 			if s.Tier != row.level || s.TierName != row.name {
@@ -151,7 +151,7 @@ func TestModelsNeedTheirTier(t *testing.T) {
 		{spent(usd("50.00")), 2},
 		{spent(usd("1000")), 5},
 	}
-	spend := map[int]ledger.Micros{1: usd("5"), 2: usd("50")}
+	spend := map[int]ledger.Money{1: usd("5"), 2: usd("50")}
 	for _, m := range models {
 		for _, at := range accounts {
 			t.Run(fmt.Sprintf("%s at tier %d", m.model, at.tier), func(t *testing.T) {

@@ -23,6 +23,10 @@ const (
 	secAccounts section = 3
 	secKeys     section = 4
 	secTokens   section = 5
+	// Accounts and keys of nanoVersion: their amounts are nano-dollars, those of the
+	// sections above are micro-dollars. A program of an earlier version refuses them.
+	secNanoAccounts section = 6
+	secNanoKeys     section = 7
 
 	secCluster section = 32 // id, command version, running hash, last restore
 	secOwners  section = 33

@@ -76,9 +76,9 @@ func (f *Frozen) Write(to io.Writer) error {
 			})
 		}
 	}
-	f.data(b)
+	f.data(b, f.version)
 	if f.stage != nil {
-		f.stage.write(b)
+		f.stage.write(b, f.version)
 	}
 	if err := b.flush(); err != nil {
 		return err
@@ -86,8 +86,12 @@ func (f *Frozen) Write(to io.Writer) error {
 	return out.end(to)
 }
 
-// data writes the sections that a backup contains.
-func (f *Frozen) data(b *blocks) {
+// data writes the sections that a backup contains, in the form of version v.
+func (f *Frozen) data(b *blocks, v uint64) {
+	accounts, keys := secAccounts, secKeys
+	if v >= nanoVersion {
+		accounts, keys = secNanoAccounts, secNanoKeys
+	}
 	b.record(secTime, func(w *codec.Writer) {
 		w.Array(2)
 		w.Int(f.now)
@@ -106,10 +110,10 @@ func (f *Frozen) data(b *blocks) {
 		// Sort the accounts: their order in a shard depends on the order of commands.
 		list = f.accounts.sorted(i, list)
 		for _, a := range list {
-			b.record(secAccounts, func(w *codec.Writer) { a.encode(w, f.version) })
+			b.record(accounts, func(w *codec.Writer) { a.encode(w, v) })
 		}
 	}
-	f.keys.each(func(k *keyRecord) { b.record(secKeys, k.encode) })
+	f.keys.each(func(k *keyRecord) { b.record(keys, func(w *codec.Writer) { k.encode(w, v) }) })
 }
 
 func (f *Frozen) encodeCluster(w *codec.Writer) {
@@ -122,19 +126,21 @@ func (f *Frozen) encodeCluster(w *codec.Writer) {
 	w.String(f.restored)
 }
 
-func (k *keyRecord) encode(w *codec.Writer) {
+func (k *keyRecord) encode(w *codec.Writer, v uint64) {
 	w.Array(5)
 	w.Bytes(k.hash[:])
 	w.Int(k.time)
 	w.Uint(k.index)
-	w.Int(int64(k.amount))
+	k.amount.encode(w, v)
 	w.Uint(uint64(k.typ))
 }
 
-func (k *keyRecord) decode(r *codec.Reader) {
+func (k *keyRecord) decode(r *codec.Reader, v uint64) {
 	r.Array(5)
 	r.Fill(k.hash[:])
-	k.time, k.index, k.amount, k.typ = r.Int(), r.Uint(), Micros(r.Int()), EntryType(r.Below(len(entryNames)))
+	k.time, k.index = r.Int(), r.Uint()
+	k.amount, _ = moneyIn(r.Int(), v) // an applied entry's amount always fits
+	k.typ = decodeEntryType(r, v)
 }
 
 // ReadState reads a state from a snapshot. The error wraps ErrSnapshot, and
@@ -232,16 +238,16 @@ func (s *State) readData(of section, r *codec.Reader, upTo uint64) error {
 			return fmt.Errorf("more than %d tokens", MaxTokens)
 		}
 		s.tokens.Store(s.Tokens().with(k))
-	case secAccounts:
+	case secAccounts, secNanoAccounts:
 		a := &Account{}
-		if a.decode(r, firstVersion); r.Err() != nil {
+		if a.decode(r, of.since()); r.Err() != nil {
 			return r.Err()
 		}
 		s.accounts.Load().put(a)
 		s.expiries.watch(a.ID, a.Overrides)
-	case secKeys:
+	case secKeys, secNanoKeys:
 		var k keyRecord
-		if k.decode(r); r.Err() != nil {
+		if k.decode(r, of.since()); r.Err() != nil {
 			return r.Err()
 		}
 		if s.keys.len() >= 2*MaxKeyMemoryEntries {

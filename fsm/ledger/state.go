@@ -26,6 +26,7 @@ type State struct {
 	version   uint64   // version of commands in force
 	stage     *stage   // the restore in progress, nil if there is none
 	restored  string   // id of the last restore
+	unfit     error    // see Unfit
 	removed   []string // ids of removed nodes in the order of removal; replaced, never changed in place
 }
 

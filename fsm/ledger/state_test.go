@@ -264,7 +264,7 @@ var commands = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *ledger.Command {
 		switch rapid.IntRange(0, 9).Draw(t, "kind") {
 		case 0:
 			c.Ops = append(c.Ops, ledger.Op{Kind: ledger.OpPatch, Account: account, Patch: ledger.Patch{
-				Suspended: ptr(rapid.Bool().Draw(t, "suspended")), UsageLimit: ptr(ledger.Micros(rapid.Int64Range(-1, 5).Draw(t, "limit"))),
+				Suspended: ptr(rapid.Bool().Draw(t, "suspended")), UsageLimit: ptr(ledger.Money(rapid.Int64Range(-1, 5).Draw(t, "limit"))),
 			}})
 		case 1:
 			c.Ops = append(c.Ops, ledger.Op{Kind: ledger.OpMap, Map: mapOf(rapid.Uint64Range(0, 4).Draw(t, "epoch"), "n1", "n2")})
@@ -275,7 +275,7 @@ var commands = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *ledger.Command {
 				Kind: ledger.OpEntry, Account: account,
 				Key:    fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "key")),
 				Type:   ledger.EntryType(rapid.IntRange(0, 4).Draw(t, "type")),
-				Amount: ledger.Micros(rapid.Int64Range(1, 3).Draw(t, "amount")),
+				Amount: ledger.Money(rapid.Int64Range(1, 3).Draw(t, "amount")),
 			})
 		}
 	}

@@ -29,7 +29,7 @@ func (t *Table) Replication() bucket.Replication { return t.replication }
 type tier struct {
 	level  int
 	name   string
-	spend  Micros
+	spend  Money
 	limits map[string][]bucket.Scoped
 }
 

@@ -1,5 +1,12 @@
 package ledger
 
+import (
+	"math"
+	"strings"
+
+	"quorate/limiter/codec"
+)
+
 // The versions of commands. A command is written in the lowest version that has all its
 // operations. The leader writes no command above the version in force. An entry of the
 // log raises the version in force once every node of the cluster knows it.
@@ -20,7 +27,15 @@ const (
 	firstVersion   = 1
 	nanoVersion    = 4 // the first version whose amounts are nano-dollars
 	timeVersion    = 4 // the first version in which the log's time limits Op.Issued
-	currentVersion = 3
+	currentVersion = 4
+)
+
+// HeldVersion is the newest version of commands of the program's version before.
+// MessageVersion is the first version whose operations and results an earlier program
+// cannot read.
+const (
+	HeldVersion    = currentVersion - 1
+	MessageVersion = nanoVersion
 )
 
 // NewestVersion returns the newest version of commands that this program knows.
@@ -40,7 +55,24 @@ func (k OpKind) since() uint64 {
 }
 
 // since returns the first version that has a type of entry.
-func (t EntryType) since() uint64 { return firstVersion }
+func (t EntryType) since() uint64 {
+	if t >= Chargeback {
+		return nanoVersion
+	}
+	return firstVersion
+}
+
+// entryTypesIn returns the number of types of entries that a version has.
+func entryTypesIn(v uint64) int {
+	if v < nanoVersion {
+		return int(Chargeback)
+	}
+	return len(entryNames)
+}
+
+// decodeEntryType reads a type that version v has. A program of an earlier version skips a
+// command with another one as invalid, so this program must too.
+func decodeEntryType(r *codec.Reader, v uint64) EntryType { return EntryType(r.Below(entryTypesIn(v))) }
 
 // version returns the first version that has the operation.
 func (o *Op) version() uint64 {
@@ -48,10 +80,55 @@ func (o *Op) version() uint64 {
 	if o.By != "" {
 		v = max(v, 3)
 	}
-	if o.Kind == OpEntry {
-		v = max(v, o.Type.since())
+	switch o.Kind {
+	case OpEntry:
+		v = max(v, o.Type.since(), o.Amount.version())
+	case OpPatch:
+		if l := o.Patch.UsageLimit; l != nil {
+			v = max(v, limitVersion(*l))
+		}
+	case OpPolicy:
+		v = max(v, policyVersion(o.Doc))
+	case OpRestore:
+		v = max(v, o.Restore.version())
 	}
 	return v
+}
+
+// policyVersion returns the first version whose programs accept the policy. An invalid
+// policy is one in every version.
+func policyVersion(doc string) uint64 {
+	p, err := ParsePolicy([]byte(doc))
+	if err != nil {
+		return firstVersion
+	}
+	return p.version()
+}
+
+func (p *Policy) version() uint64 {
+	v := uint64(firstVersion)
+	for _, t := range p.Tiers {
+		if _, frac, _ := strings.Cut(t.Spend, "."); len(frac) > 6 {
+			v = nanoVersion
+		}
+	}
+	return v
+}
+
+// version returns the first version that has the step.
+func (o *RestoreStep) version() uint64 {
+	if o.Kind == RestoreBlock && len(o.Block) > 0 {
+		return section(o.Block[0]).since()
+	}
+	return OpRestore.since()
+}
+
+// since returns the first version that has a section of a backup.
+func (s section) since() uint64 {
+	if s == secNanoAccounts || s == secNanoKeys {
+		return nanoVersion
+	}
+	return firstVersion
 }
 
 // VersionOf returns the version of commands that the operations need.
@@ -68,4 +145,23 @@ func (s *State) Version() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.version
+}
+
+// Guard returns a function that refuses, with ErrOverflow, the operations of one command
+// that could make the state unfit, see Unfit. A leader asks it below nanoVersion. It leaves
+// room for one entry of another command that is on its way.
+func (s *State) Guard() func(Op) error {
+	added := map[string]Money{}
+	return func(o Op) error {
+		if o.Kind != OpEntry || o.Amount <= 0 || o.Amount > MaxAmount {
+			return nil
+		}
+		a := s.current(o.Account)
+		most := max(a.Lifetime, a.Free, a.Purchased, a.OpenBill)
+		if most > math.MaxInt64-MaxAmount-added[o.Account]-o.Amount {
+			return ErrOverflow
+		}
+		added[o.Account] += o.Amount
+		return nil
+	}
 }

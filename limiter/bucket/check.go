@@ -81,7 +81,7 @@ type Ruling struct {
 	Tier         int
 	Category     string
 	RequiredTier int   // FreeTier and TierAccess: the tier needed
-	SpendNeeded  int64 // FreeTier and TierAccess: what is still missing, in micro-dollars
+	SpendNeeded  int64 // FreeTier and TierAccess: what is still missing, in nano-dollars
 	Limits       []Scoped
 }
 
@@ -99,7 +99,7 @@ type Decision struct {
 	Tier         int
 	Category     string
 	RequiredTier int
-	SpendNeeded  int64 // micro-dollars
+	SpendNeeded  int64 // nano-dollars
 	Limits       []Status
 	Hit          int           // RateLimited: index in Limits of the longest wait, else -1
 	RetryAfter   time.Duration // RateLimited: the largest wait of the limits hit
@@ -119,7 +119,7 @@ type Settlement struct {
 	Reservation string
 	Release     bool  // give requests and tokens back; Tokens and Amount do not count
 	Tokens      int64 // used in fact, 0 to MaxCost
-	Amount      int64 // micro-dollars recorded with it; compared only, to recognize a repetition
+	Amount      int64 // nano-dollars recorded with it; compared only, to recognize a repetition
 }
 
 // Settled is what became of a Settlement.

@@ -17,6 +17,8 @@ const (
 	maxName     = MaxModel + 32
 )
 
+const nanosPerMicro = 1000
+
 // Encode writes the check as an array of eight.
 func (c *Check) Encode(w *codec.Writer) {
 	w.Array(8)
@@ -50,7 +52,7 @@ func (v *Decision) Encode(w *codec.Writer) {
 	w.Int(int64(v.Tier))
 	w.String(v.Category)
 	w.Int(int64(v.RequiredTier))
-	w.Int(v.SpendNeeded)
+	encodeMoney(w, v.SpendNeeded)
 	w.Int(int64(v.Hit))
 	w.Int(int64(v.RetryAfter))
 	w.Bool(v.NeverFits)
@@ -71,7 +73,7 @@ func (v *Decision) Decode(r *codec.Reader) {
 	v.Tier = codec.Int[int](r)
 	v.Category = r.String(MaxCategory)
 	v.RequiredTier = codec.Int[int](r)
-	v.SpendNeeded = r.Int()
+	v.SpendNeeded = decodeMoney(r)
 	v.Hit = codec.Int[int](r)
 	v.RetryAfter = time.Duration(r.Int())
 	v.NeverFits = r.Bool()
@@ -126,6 +128,25 @@ func (s *Status) decode(r *codec.Reader) {
 	}
 }
 
+// encodeMoney writes an amount of nano-dollars, which is not negative: a whole number of
+// micro-dollars as that number, as all programs read it, and any other one as its negative.
+// Only clusters whose nodes all know nano-dollars have amounts of the second kind.
+func encodeMoney(w *codec.Writer, nanos int64) {
+	if nanos%nanosPerMicro == 0 {
+		w.Int(nanos / nanosPerMicro)
+		return
+	}
+	w.Int(-nanos)
+}
+
+func decodeMoney(r *codec.Reader) int64 {
+	n := r.IntIn(-math.MaxInt64, math.MaxInt64/nanosPerMicro)
+	if n < 0 {
+		return -n
+	}
+	return n * nanosPerMicro
+}
+
 // Encode writes the settlement as an array of five.
 func (s *Settlement) Encode(w *codec.Writer) {
 	w.Array(5)
@@ -133,7 +154,7 @@ func (s *Settlement) Encode(w *codec.Writer) {
 	w.String(s.Reservation)
 	w.Bool(s.Release)
 	w.Int(s.Tokens)
-	w.Int(s.Amount)
+	encodeMoney(w, s.Amount)
 }
 
 // Decode reads what Encode wrote and refuses what is out of bounds.
@@ -143,5 +164,5 @@ func (s *Settlement) Decode(r *codec.Reader) {
 	s.Reservation = r.String(MaxReservation)
 	s.Release = r.Bool()
 	s.Tokens = r.IntIn(0, MaxCost)
-	s.Amount = r.IntIn(0, math.MaxInt64)
+	s.Amount = decodeMoney(r)
 }

@@ -27,7 +27,7 @@ func decode(b []byte, v codec.Decoder) error { return codec.Unmarshal(b, v) }
 
 func fullDecision() *bucket.Decision {
 	return &bucket.Decision{
-		Reason: bucket.RateLimited, Tier: 5, Category: "llm", RequiredTier: 2, SpendNeeded: 45_000_000,
+		Reason: bucket.RateLimited, Tier: 5, Category: "llm", RequiredTier: 2, SpendNeeded: 45_000_000_000,
 		Limits: []bucket.Status{
 			{Scoped: bucket.Scoped{
 				Limit: bucket.Limit{Unit: bucket.Requests, Limit: 600, Burst: 700, Window: time.Minute},
@@ -68,7 +68,7 @@ func TestDecisionRoundTrip(t *testing.T) {
 	for _, want := range []*bucket.Decision{
 		{Hit: -1},
 		{Reason: bucket.UnknownModel, Hit: -1},
-		{Reason: bucket.FreeTier, Category: "image", RequiredTier: 1, SpendNeeded: 5_000_000, Hit: -1},
+		{Reason: bucket.FreeTier, Category: "image", RequiredTier: 1, SpendNeeded: 5_000_000_000, Hit: -1},
 		fullDecision(),
 	} {
 		// A decoder is used again and again; nothing of the decision before may stay.

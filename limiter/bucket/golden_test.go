@@ -30,7 +30,7 @@ func TestEncodingsStay(t *testing.T) {
 			Limits: []bucket.Status{fullDecision().Limits[0]},
 		}, &bucket.Decision{}},
 		{"decision/denied", fullDecision(), &bucket.Decision{}},
-		{"settlement/used", &bucket.Settlement{Account: "acme", Reservation: "n1-0123456789abcdef", Tokens: 1234, Amount: 1 << 40}, &bucket.Settlement{}},
+		{"settlement/used", &bucket.Settlement{Account: "acme", Reservation: "n1-0123456789abcdef", Tokens: 1234, Amount: 1000 << 40}, &bucket.Settlement{}},
 		{"settlement/released", &bucket.Settlement{Account: "acme", Reservation: "r", Release: true}, &bucket.Settlement{}},
 	} {
 		b := f.Compare(c.name, encode(t, c.want))

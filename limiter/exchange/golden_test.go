@@ -74,7 +74,7 @@ func goldenReservations(account string) []limiter.ReservationSnapshot {
 		{ID: "n1-0123456789abcdef", Account: account, Age: 2 * time.Second, Holds: []limiter.Hold{
 			{Scope: "llm", Limit: k[0].Limit, Units: 50}, {Scope: "llm", Limit: k[1].Limit, Units: 300},
 		}},
-		{ID: "n1-2", Account: account, Settled: &bucket.Settlement{Account: account, Reservation: "n1-2", Tokens: 44, Amount: 1 << 40}},
+		{ID: "n1-2", Account: account, Settled: &bucket.Settlement{Account: account, Reservation: "n1-2", Tokens: 44, Amount: 1000 << 40}},
 	}
 }
 

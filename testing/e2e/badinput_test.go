@@ -111,7 +111,7 @@ func testBadInput(t *testing.T, c *testcluster.Cluster) {
 		invalid("amount with a sign", entry(`,"amount":"+5"`), "amount"),
 		invalid("amount with a comma", entry(`,"amount":"5,00"`), "amount"),
 		invalid("amount with a leading zero", entry(`,"amount":"05"`), "amount"),
-		invalid("amount with seven decimals", entry(`,"amount":"5.0000001"`), "amount"),
+		invalid("amount with ten decimals", entry(`,"amount":"5.0000000001"`), "amount"),
 		invalid("amount with a dollar sign", entry(`,"amount":"$5"`), "amount"),
 		invalid("amount with an exponent", entry(`,"amount":"1e3"`), "amount"),
 		invalid("amount empty", entry(`,"amount":""`), "amount"),

@@ -15,7 +15,7 @@ import (
 // sharedEntry is an entry that several writers send.
 type sharedEntry struct {
 	account, key string
-	amount       ledger.Micros
+	amount       ledger.Money
 
 	mu      sync.Mutex
 	index   uint64 // of the first answer
@@ -67,7 +67,7 @@ func (r *retriers) take() (e *sharedEntry, ok bool) {
 	r.next++
 	if at == len(r.entries) {
 		r.entries = append(r.entries, &sharedEntry{
-			account: r.accounts[at%len(r.accounts)], key: fmt.Sprint("key ", at), amount: ledger.Micros(1 + at%1_000_003),
+			account: r.accounts[at%len(r.accounts)], key: fmt.Sprint("key ", at), amount: ledger.Money(1+at%1_000_003) * ledger.Dollar / 1_000_000,
 		})
 	}
 	return r.entries[at], true
@@ -122,7 +122,7 @@ func TestEachKeyOnce(t *testing.T) {
 	r.stop.Store(true)
 	wg.Wait()
 
-	sums := map[string]ledger.Micros{}
+	sums := map[string]ledger.Money{}
 	var last uint64
 	for _, e := range r.entries {
 		sums[e.account] += e.amount

@@ -12,7 +12,7 @@ import (
 // TestDocuments: both compile, and rows of their tables decide as they say.
 func TestDocuments(t *testing.T) {
 	type row struct {
-		spend            ledger.Micros
+		spend            ledger.Money
 		model, category  string
 		tier             int
 		reason           bucket.Reason
