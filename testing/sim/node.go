@@ -178,8 +178,8 @@ func (n *node) fetch(from *node, epoch uint64, then func()) {
 		m := n.w.log[from.ownership.Epoch()]
 		n.w.send(from, n, func() {
 			if n.boot == boot {
-				n.after(n.lag, func() { n.adopt(m) })
-				n.after(0, then)
+				n.adopt(m) // at once: only the log comes late
+				then()
 			}
 		})
 	})
