@@ -29,7 +29,7 @@ type bite struct {
 }
 
 var allBites = []bite{
-	{"lease-check", "any", 24},
+	{"lease-check", "any", 1},
 	{"boot-in-map", "twice", 1},
 	{"grantor-restart", "forgetful", 4},
 	{"drain-majority", "behind", 7},
