@@ -31,6 +31,8 @@ func TestEncodingsStay(t *testing.T) {
 		}, &bucket.Decision{}},
 		{"decision/denied", fullDecision(), &bucket.Decision{}},
 		{"settlement/used", &bucket.Settlement{Account: "acme", Reservation: "n1-0123456789abcdef", Tokens: 1234, Amount: 1000 << 40}, &bucket.Settlement{}},
+		{"settlement/nano-dollars", &bucket.Settlement{Account: "acme", Reservation: "r", Tokens: 7, Amount: 1050}, &bucket.Settlement{}},
+		{"decision/nano-dollars", &bucket.Decision{Reason: bucket.FreeTier, Category: "llm", RequiredTier: 1, SpendNeeded: 4_999_999_999, Hit: -1}, &bucket.Decision{}},
 		{"settlement/released", &bucket.Settlement{Account: "acme", Reservation: "r", Release: true}, &bucket.Settlement{}},
 	} {
 		b := f.Compare(c.name, encode(t, c.want))

@@ -10,13 +10,17 @@ import (
 	"quorate/testing/testcluster"
 )
 
+// programBefore is a program of the version before, to upgrade from; empty: this program
+// with the later commands taken away.
+var programBefore = os.Getenv("QUORATE_BEFORE")
+
 // TestMoneyThroughAnUpgrade goes from a program that counts micro-dollars to this one,
 // back to the old one while the version of commands is held, and forward again. The nodes
 // agree at each step, and what only the new program knows is refused until all do.
 func TestMoneyThroughAnUpgrade(t *testing.T) {
 	program, env := testcluster.FaultBinary(t), []string{testcluster.Inject("commands3")}
-	if before := os.Getenv("QUORATE_BEFORE"); before != "" { // a program of the version before
-		program, env = before, nil
+	if programBefore != "" {
+		program, env = programBefore, nil
 	}
 	old := func(n *testcluster.Node) { n.Program, n.Env = program, env }
 	held := func(n *testcluster.Node) { n.Program, n.Env = "", []string{"QUORATE_HOLD_VERSION=true"} }
