@@ -67,8 +67,13 @@ func (n *Node) gather() (*placement.View, error) {
 		Nodes: map[string]placement.Node{}, Commit: n.raft.CommitIndex(), Version: state.Version(),
 		MajorityBeats: n.majorityBeats(), Timing: n.cfg.Timing.placement(),
 	}
-	if missing := state.Settings().Missing(n.cfg.Settings); ledger.VersionOf(missing) <= v.Version {
+	if missing := state.Settings().Missing(n.cfg.Settings); v.Version >= ledger.OpSetting.Since() {
 		v.Settings = missing
+	}
+	if v.Version >= ledger.OpSecret.Since() && state.Secret() == nil {
+		op := ledger.Op{Kind: ledger.OpSecret}
+		_, _ = rand.Read(op.Secret[:]) // never fails
+		v.Settings = append(v.Settings, op)
 	}
 	next := state.NextExpiry()
 	_, abandoned := state.Restoring(wall)
@@ -121,7 +126,9 @@ func (n *Node) act(a placement.Action) {
 		err = n.lead(ledger.Op{Kind: ledger.OpVersion, Version: a.Raise})
 	case len(a.Settings) > 0:
 		for _, op := range a.Settings {
-			n.cfg.Log.Info("this node leads, and its settings are the cluster's from now on", "setting", op.Setting.String())
+			if op.Kind == ledger.OpSetting {
+				n.cfg.Log.Info("this node leads, and its settings are the cluster's from now on", "setting", op.Setting.String())
+			}
 			op.By = ledger.ActorCluster
 			err = errors.Join(err, n.lead(op))
 		}

@@ -174,6 +174,9 @@ func (m *Machine) Replication() bucket.Replication { return m.Table().Replicatio
 // ClusterID returns the cluster's id, empty before it has one.
 func (m *Machine) ClusterID() string { return m.state.Load().ClusterID() }
 
+// Version is ledger.State.Version.
+func (m *Machine) Version() uint64 { return m.state.Load().Version() }
+
 // KeysSince is ledger.State.KeysSince.
 func (m *Machine) KeysSince() int64 { return m.state.Load().KeysSince() }
 

@@ -77,7 +77,7 @@ func TestConfigIsValidated(t *testing.T) {
 		"Node": func(c *Config) { c.Node = "" }, "Rules": func(c *Config) { c.Rules = nil }, "Leases": func(c *Config) { c.Leases = nil },
 		"Outbox": func(c *Config) { c.Outbox = nil }, "Now": func(c *Config) { c.Now = nil }, "Partitions": func(c *Config) { c.Partitions = 0 },
 		"Partition": func(c *Config) { c.Partition = nil }, "Replication": func(c *Config) { c.Replication = nil },
-		"TTL": func(c *Config) { c.Reservations = Reservations{Most: 1, NewID: func() string { return "r" }} },
+		"TTL": func(c *Config) { c.Reservations = Reservations{Most: 1, NewID: func(string) string { return "r" }} },
 	} {
 		c := good
 		if spoil(&c); c.Validate() == nil || !strings.Contains(c.Validate().Error(), name) {

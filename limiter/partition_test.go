@@ -39,7 +39,7 @@ func TestImportOfAnOwnedPartitionChangesNothing(t *testing.T) {
 	g := newTrio(perMinute("llm", bucket.Requests, 100))
 	g.rule.Mode = bucket.Async // no copy is waited for
 	l := g.nodes[1]
-	l.cfg.Reservations = Reservations{TTL: time.Minute, Most: 10, NewID: func() string { return "new" }}
+	l.cfg.Reservations = Reservations{TTL: time.Minute, Most: 10, NewID: func(string) string { return "new" }}
 	g.adopt(movingTo("n1", "n2"))
 	m := PartitionSnapshot{Reservations: []ReservationSnapshot{{ID: "r", Account: "a"}}}
 	if l.ImportPartitions(g.epoch, m) != 1 {

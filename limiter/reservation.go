@@ -12,7 +12,10 @@ import (
 type Reservations struct {
 	TTL   time.Duration // how long a reservation can be settled
 	Most  int64         // how many a node keeps; a check beyond that is allowed without one
-	NewID func() string // returns an id that was never used, of at most bucket.MaxReservation bytes
+
+	// NewID returns an id for a reservation of the account that was never used, of at
+	// most bucket.MaxReservation bytes. It must not keep the account's string.
+	NewID func(account string) string
 }
 
 // DefaultTTL and DefaultMost are the defaults of Reservations.
@@ -109,7 +112,7 @@ func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, stat
 		r.taken = states[i].At
 		r.holds = append(r.holds, Hold{limits[i].Scope, limits[i].Limit, c.Cost(limits[i].Unit)})
 	}
-	id := l.cfg.Reservations.NewID()
+	id := l.cfg.Reservations.NewID(c.Account)
 	sh.reserve(id, r)
 	l.live.Add(1)
 	return id

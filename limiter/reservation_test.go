@@ -12,7 +12,7 @@ import (
 func reserving(limits ...bucket.Scoped) (*Local, *time.Duration) {
 	l, _, now := newLocal(limits...)
 	n := 0
-	l.cfg.Reservations = (Reservations{TTL: 10 * time.Minute, Most: 3, NewID: func() string { n++; return fmt.Sprint("r-", n) }})
+	l.cfg.Reservations = (Reservations{TTL: 10 * time.Minute, Most: 3, NewID: func(string) string { n++; return fmt.Sprint("r-", n) }})
 	return l, now
 }
 
@@ -169,7 +169,7 @@ func TestReservationsThatMoveAreBounded(t *testing.T) {
 	g := newTrio(limit)
 	for i, most := range []int64{9, 3, 9} {
 		n := 0
-		g.nodes[i].cfg.Reservations = (Reservations{TTL: 10 * time.Minute, Most: most, NewID: func() string { n++; return fmt.Sprint(name(i), "-", n) }})
+		g.nodes[i].cfg.Reservations = (Reservations{TTL: 10 * time.Minute, Most: most, NewID: func(string) string { n++; return fmt.Sprint(name(i), "-", n) }})
 	}
 	take := func() {
 		t.Helper()
@@ -231,7 +231,7 @@ func TestNoReservationIsSettledAgainAfterAHandoff(t *testing.T) {
 	} {
 		g := newTrio(perMinute("llm", bucket.Tokens, 1000))
 		for i := range g.nodes {
-			g.nodes[i].cfg.Reservations = Reservations{TTL: 10 * time.Minute, Most: 9, NewID: func() string { return "r" }}
+			g.nodes[i].cfg.Reservations = Reservations{TTL: 10 * time.Minute, Most: 9, NewID: func(string) string { return "r" }}
 		}
 		g.must(t, 0, bucket.Check{Account: "a", Tokens: 500, Reserve: true})
 		g.adopt(moving("n1", "n2", "n3"))

@@ -66,6 +66,8 @@ func (n *node) Check(_ context.Context, c *bucket.Check, d *bucket.Decision) err
 	return nil
 }
 
+func (n *node) Version() uint64 { return n.state.Version() }
+
 func (n *node) Propose(_ context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

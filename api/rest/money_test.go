@@ -79,7 +79,12 @@ func TestMoneyThatGoesBackwards(t *testing.T) {
 func TestSettleOfLessThanAMicroDollar(t *testing.T) {
 	s, n := raised(t)
 	n.settled = bucket.SettledNow
-	a := ask(s, "POST", "/v1/settle", `{"account":"mi","reservation":"R","tokens":7,"amount":"0.00000105"}`)
+	secret := ledger.Secret{1}
+	if _, _, err := n.Propose(t.Context(), []ledger.Op{{Kind: ledger.OpSecret, Secret: secret}}); err != nil {
+		t.Fatal(err)
+	}
+	id := ledger.NewReservation(&secret, "mi", 1, [ledger.NonceLen]byte{1})
+	a := ask(s, "POST", "/v1/settle", `{"account":"mi","reservation":"`+id+`","tokens":7,"amount":"0.00000105"}`)
 	if a.status != 200 || n.Account("mi").OpenBill != 1050 || n.settlement.Amount != 1050 {
 		t.Errorf("%d %s: %+v, %+v", a.status, a.body, n.Account("mi"), n.settlement)
 	}

@@ -56,7 +56,8 @@ type View interface {
 	Tokens() *ledger.Tokens
 	// Audit is ledger.State.Audit.
 	Audit(before uint64, limit int) (list []ledger.AuditRecord, more bool)
-	Index() uint64 // last applied
+	Version() uint64 // of commands, in force
+	Index() uint64   // last applied
 	// WaitIndex waits until the index is applied. The error wraps ledger.ErrBehind
 	// if ctx ends first.
 	WaitIndex(ctx context.Context, index uint64) error

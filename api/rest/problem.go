@@ -55,6 +55,7 @@ func problemOf(err error) wire.Problem {
 		{ErrDraining, 503, wire.Unavailable},
 		{ledger.ErrKeyReused, 409, wire.KeyReused},
 		{ledger.ErrKeyExpired, 409, wire.KeyExpired},
+		{ledger.ErrUnknownReservation, 404, wire.UnknownReservation},
 		{ledger.ErrIssuedInFuture, 422, wire.IssuedInFuture},
 		{ledger.ErrNotEmpty, 409, wire.NotEmpty},
 		{ledger.ErrUnknownAccount, 404, wire.UnknownAccount},

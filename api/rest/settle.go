@@ -27,7 +27,10 @@ func (s *Server) settle(ctx *fasthttp.RequestCtx, _ ids) error {
 	}
 	out := wire.SettleResponse{}
 	if req.Amount > 0 {
-		op := ledger.Op{Kind: ledger.OpEntry, Account: req.Account, Key: req.Reservation, Type: ledger.Usage, Amount: req.Amount}
+		op := ledger.Op{Kind: ledger.OpSettle, Account: req.Account, Key: req.Reservation, Type: ledger.Usage, Amount: req.Amount}
+		if s.cfg.View.Version() < op.Kind.Since() && !ledger.CheckedReservation(op.Key) {
+			op.Kind = ledger.OpEntry // as all nodes know it
+		}
 		results, err := s.propose(ctx, []ledger.Op{op})
 		if err != nil {
 			return err
@@ -75,9 +78,9 @@ func (s *Server) settleBucket(ctx *fasthttp.RequestCtx, q bucket.Settlement, out
 		out.Reason = string(wire.UnknownReservation)
 	default:
 		out.Settled = true
-		// The bucket decides, not the ledger: a first attempt may have recorded the
-		// usage without reaching the bucket.
-		out.Replayed = outcome == bucket.SettledBefore
+		if !out.UsageRecorded { // else Replayed is what the ledger did
+			out.Replayed = outcome == bucket.SettledBefore
+		}
 	}
 	reply(ctx, 200, wire.TypeJSON, out.Append(nil))
 	return nil

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"quorate/fsm/ledger"
@@ -26,7 +27,7 @@ func TestSettle(t *testing.T) {
 		{"first", paid, nil, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12_300_000},
 		{"without money", plain, nil, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":false,"replayed":false}`, 0},
 		{"again", paid, &recorded, bucket.SettledBefore, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":true}`, 12_300_000},
-		{"again, the bucket for the first time", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12_300_000},
+		{"again, the bucket for the first time", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":true}`, 12_300_000},
 		{"expired", paid, nil, bucket.SettledUnknown, nil, 200, `{"settled":false,"usage_recorded":true,"replayed":false,"reason":"reservation_unknown"}`, 12_300_000},
 		{"expired, again", paid, &recorded, bucket.SettledUnknown, nil, 200, `{"settled":false,"usage_recorded":true,"replayed":true,"reason":"reservation_unknown"}`, 12_300_000},
 		{"expired, without money", plain, nil, bucket.SettledUnknown, nil, 404, "reservation_unknown", 0},
@@ -34,7 +35,7 @@ func TestSettle(t *testing.T) {
 		{"other money", `{"account":"acme","reservation":"r-1","tokens":70,"amount":"1"}`, &recorded, bucket.SettledNow, nil, 409, "reservation_settled", 12_300_000},
 		{"settled without money before", paid, nil, bucket.SettledOtherwise, nil, 409, "reservation_settled", 12_300_000},
 		{"no node answers, usage recorded", paid, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 12_300_000},
-		{"after no node answered", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":false}`, 12_300_000},
+		{"after no node answered", paid, &recorded, bucket.SettledNow, nil, 200, `{"settled":true,"usage_recorded":true,"replayed":true}`, 12_300_000},
 		{"no node answers", plain, nil, bucket.SettledUnknown, errors.New("cut off"), 503, "unavailable", 0},
 	} {
 		s, n := newServer(t)
@@ -106,5 +107,27 @@ func TestSettleRefuses(t *testing.T) {
 	}
 	if n.settlement.Account != "" {
 		t.Error("a refused settlement was asked for")
+	}
+}
+
+// A caller that may settle cannot bill an account with an id that it made up.
+func TestSettleOfAMadeUpReservation(t *testing.T) {
+	s, n := newServer(t)
+	id := ledger.NewReservation(&ledger.Secret{1}, "acme", 1, [ledger.NonceLen]byte{1})
+	if _, _, err := n.Propose(t.Context(), []ledger.Op{{Kind: ledger.OpVersion, Version: 4}, {Kind: ledger.OpSecret, Secret: ledger.Secret{1}}}); err != nil {
+		t.Fatal(err)
+	}
+	n.settled = bucket.SettledNow
+	for account, id := range map[string]string{"victim": id, "acme": "invoice-17"} {
+		a := ask(s, "POST", "/v1/settle", fmt.Sprintf(`{"account":%q,"reservation":%q,"tokens":1,"amount":"1000000000"}`, account, id))
+		if code, _ := a.code(t); a.status != 404 || code != "reservation_unknown" || n.settlement.Account != "" || n.Account(account) != nil {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	body := fmt.Sprintf(`{"account":"acme","reservation":%q,"tokens":1,"amount":"0.01"}`, id)
+	for _, want := range []string{`"replayed":false`, `"replayed":true`} {
+		if a := ask(s, "POST", "/v1/settle", body); a.status != 200 || !strings.Contains(a.body, want) {
+			t.Errorf("%d %s, want %s", a.status, a.body, want)
+		}
 	}
 }

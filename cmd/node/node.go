@@ -108,7 +108,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	n.exchange, err = exchange.New(exchange.Config{Transport: n.cluster, Log: log, Local: limiter.Config{
 		Node: cfg.NodeID, Rules: machine, Leases: n.cluster, Now: now,
 		Partitions: ledger.Partitions, Partition: ledger.Partition, Replication: machine.Replication, FirstSource: newSource(),
-		Reservations: limiter.Reservations{TTL: time.Duration(cfg.ReservationTTL), Most: limiter.DefaultMost, NewID: newReservation},
+		Reservations: limiter.Reservations{TTL: time.Duration(cfg.ReservationTTL), Most: limiter.DefaultMost, NewID: newReservations(machine)},
 	}})
 	if err != nil {
 		return nil, err
@@ -171,9 +171,19 @@ func newSource() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// newReservation returns an id that cannot be guessed: with the account it is all that a
-// settlement needs.
-func newReservation() string { return "r-" + rand.Text() }
+// newReservations returns a function that makes ids of reservations. Until the log has the
+// secret for their check, an id is only one that nobody can guess.
+func newReservations(machine *fsm.Machine) func(account string) string {
+	return func(account string) string {
+		secret := machine.State().Secret()
+		if secret == nil {
+			return "r-" + rand.Text()
+		}
+		var nonce [ledger.NonceLen]byte
+		_, _ = rand.Read(nonce[:]) // never fails
+		return ledger.NewReservation(secret, account, machine.LogTime(), nonce)
+	}
+}
 
 func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
 	var lc net.ListenConfig

@@ -68,6 +68,10 @@ func (s *State) applyLocked(index uint64, o *Op) Result {
 		return Result{}
 	case OpSetting:
 		return s.applySettingLocked(o.Setting)
+	case OpSecret:
+		return s.applySecretLocked(o.Secret)
+	case OpSettle:
+		return s.applySettleLocked(index, o)
 	}
 	return Result{Err: ErrUnknownCommand}
 }
@@ -83,7 +87,7 @@ func (s *State) current(id string) Account {
 func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	a := s.current(o.Account)
 	res := Result{Account: a, Entry: Entry{Key: o.Key, Type: o.Type, Amount: o.Amount, Index: index}}
-	s.forgetLocked()
+	s.forgot = s.forgetFromLocked(s.keys, s.forgot)
 	hash := hashKey(o.Account, o.Key)
 	if k := s.keys.get(hash); k != nil && !noDedupe {
 		res.Entry.Index = k.index
@@ -118,16 +122,18 @@ func (s *State) applyEntryLocked(index uint64, o *Op) Result {
 	return res
 }
 
-// forgetLocked forgets up to evictions keys that are older than the key memory or too many.
-func (s *State) forgetLocked() {
+// forgetFromLocked forgets up to evictions keys that are older than the key memory or too
+// many. It returns the time of the newest forgotten key.
+func (s *State) forgetFromLocked(keys *keyLog, forgot int64) int64 {
 	for range evictions {
-		oldest := s.keys.oldest()
-		if oldest == nil || s.keys.len() < s.keys.max && oldest.time > s.now-s.keyMemoryLocked() {
-			return
+		oldest := keys.oldest()
+		if oldest == nil || keys.len() < keys.max && oldest.time > s.now-s.keyMemoryLocked() {
+			break
 		}
-		s.forgot = max(s.forgot, oldest.time)
-		s.keys.forget()
+		forgot = max(forgot, oldest.time)
+		keys.forget()
 	}
+	return forgot
 }
 
 func (s *State) applyPatchLocked(o *Op) Result {

@@ -153,6 +153,12 @@ func (v *verifier) record(of section, r *codec.Reader) error {
 		var k keyRecord
 		k.decode(r, of.since())
 		v.keys++
+	case secSettleTime:
+		r.Array(1)
+		r.Int()
+	case secSettleKeys:
+		var k keyRecord
+		k.decode(r, of.since())
 	case secTokens:
 		var k Token
 		if k.decode(r); r.Err() == nil && (!ValidTokenName(k.Name) || k.Scopes == 0) {

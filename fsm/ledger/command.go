@@ -33,15 +33,17 @@ const (
 	OpNote    // changes only the audit
 	OpRemove  // permanently removes a node from the cluster
 	OpSetting // changes a setting of the cluster
+	OpSecret  // sets the key of the ids of reservations, once
+	OpSettle  // records what a reservation cost; the key is its id
 	numOps
 )
 
 // Op is one operation of a command. Its kind determines which fields are used.
 type Op struct {
 	Kind    OpKind
-	Account string // OpEntry, OpPatch, OpDelete
+	Account string // OpEntry, OpPatch, OpDelete, OpSettle
 
-	Key    string // OpEntry
+	Key    string // OpEntry, OpSettle; both have the next two
 	Type   EntryType
 	Amount Money
 	Issued int64 // milliseconds since 1970; 0: not given
@@ -66,6 +68,7 @@ type Op struct {
 	Node string // OpRemove: id of the node
 
 	Setting Setting // OpSetting
+	Secret  Secret  // OpSecret
 }
 
 // Patch changes the fields of an account that are not nil.
@@ -183,7 +186,7 @@ func decodeOps(r *codec.Reader, v uint64) []Op {
 // element, if it is not empty.
 var sizes = [numOps]int{
 	OpEntry: 6, OpPatch: 7, OpMap: 2, OpClusterID: 2, OpPolicy: 3, OpDelete: 2, OpTick: 1, OpVersion: 2, OpRestore: 6,
-	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2, OpSetting: 3,
+	OpToken: 5, OpRevoke: 3, OpNote: 4, OpRemove: 2, OpSetting: 3, OpSecret: 2, OpSettle: 4,
 }
 
 func (o *Op) encode(w *codec.Writer, v uint64) {
@@ -262,6 +265,12 @@ func (o *Op) encodeBody(w *codec.Writer, v uint64) {
 		w.String(o.Node)
 	case OpSetting:
 		o.Setting.encode(w)
+	case OpSecret:
+		w.Bytes(o.Secret[:])
+	case OpSettle:
+		w.String(o.Account)
+		w.String(o.Key)
+		w.Int(int64(o.Amount)) // no version below nanoVersion has it
 	}
 }
 
@@ -335,6 +344,13 @@ func (o *Op) decodeBody(r *codec.Reader, v uint64) {
 		o.Node = r.String(MaxNodeID)
 	case OpSetting:
 		o.Setting = decodeSetting(r)
+	case OpSecret:
+		r.Fill(o.Secret[:])
+	case OpSettle:
+		o.Account = r.String(bucket.MaxAccount)
+		o.Key = r.String(MaxKey)
+		o.Type = Usage
+		o.Amount = Money(r.Int())
 	}
 }
 

@@ -24,6 +24,7 @@ var (
 	ErrTooManyTokens       = errors.New("the maximum number of tokens is reached")
 	ErrUnknownToken        = errors.New("no token with that name exists")
 	ErrLastAdmin           = errors.New("no token with the admin scope would be left")
+	ErrUnknownReservation  = errors.New("the cluster did not give this reservation to this account")
 	ErrIssuedInFuture      = errors.New("issued_at is more than a minute ahead of the log's time, which /v1/cluster shows")
 )
 
@@ -34,7 +35,7 @@ var outcomes = []error{
 	ErrKeyExpired, ErrRevision, ErrInvalidPolicy, ErrNotEmpty, ErrUnknownAccount, ErrPastExpiry,
 	ErrRestoring, ErrNoRestore, ErrBadBackup, ErrUpgrade,
 	ErrTokenExists, ErrTooManyTokens, ErrUnknownToken, ErrLastAdmin,
-	ErrIssuedInFuture,
+	ErrIssuedInFuture, ErrUnknownReservation,
 }
 
 // The errors of a write or a read that the cluster could not complete.

@@ -120,6 +120,8 @@ func (s *State) replaceLocked(by *State) {
 	s.expiries, s.forgot = by.expiries, by.forgot
 	by.keys.max = s.keys.max
 	s.keys = by.keys
+	by.settled.keys.max = s.keys.max
+	s.settled.keys, s.settled.forgot = by.settled.keys, by.settled.forgot
 	s.tokens.Store(by.Tokens())
 	was, t := s.Table(), *by.Table()
 	// A revision must always identify the same document.
@@ -141,7 +143,7 @@ func (s *State) abandonRestoreLocked() {
 // refused during a restore: otherwise they would be acknowledged and lost.
 func (k OpKind) undoneByRestore() bool {
 	switch k {
-	case OpEntry, OpPatch, OpPolicy, OpDelete, OpToken, OpRevoke:
+	case OpEntry, OpSettle, OpPatch, OpPolicy, OpDelete, OpToken, OpRevoke:
 		return true
 	}
 	return false
@@ -213,7 +215,7 @@ func (d digest) block(block []byte) error {
 		return errors.New("a block without a head")
 	}
 	switch section(block[0]) {
-	case secTime, secHeader, secTotals:
+	case secTime, secSettleTime, secHeader, secTotals:
 		return nil
 	case secPolicy:
 		return readBlock(block, func(_ section, r *codec.Reader) error {
@@ -238,7 +240,7 @@ func (d digest) block(block []byte) error {
 		records, err := w.Finish()
 		d.h.Write(records)
 		return err
-	case secKeys, secNanoKeys:
+	case secKeys, secNanoKeys, secSettleKeys:
 		return readBlock(block, func(of section, r *codec.Reader) error {
 			var k keyRecord
 			k.decode(r, of.since())

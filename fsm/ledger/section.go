@@ -27,6 +27,9 @@ const (
 	// sections above are micro-dollars. A program of an earlier version refuses them.
 	secNanoAccounts section = 6
 	secNanoKeys     section = 7
+	// Keys of settlements, and the time of the newest that is forgotten.
+	secSettleTime section = 8
+	secSettleKeys section = 9
 
 	secCluster section = 32 // id, command version, running hash, last restore
 	secOwners  section = 33
@@ -35,6 +38,7 @@ const (
 	secAudit   section = 36 // oldest first
 	secRemoved section = 37 // ids of removed nodes
 	secSetting section = 38 // settings of the cluster that the log has
+	secSecret  section = 39 // key of the ids of reservations
 )
 
 const (

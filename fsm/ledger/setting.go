@@ -92,7 +92,7 @@ func (s *State) applySettingLocked(v Setting) Result {
 func (s *State) setLocked(v Setting) {
 	s.settings[v.Kind] = v.Value
 	if v.Kind == KeyMemoryEntries {
-		s.keys.max = int(v.Value)
+		s.keys.max, s.settled.keys.max = int(v.Value), int(v.Value)
 	}
 }
 

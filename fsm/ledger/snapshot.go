@@ -22,6 +22,7 @@ type Frozen struct {
 	restored  string
 	removed   []string
 	settings  Settings
+	settled   settlements
 	table     *Table
 	owners    *Map
 	accounts  *frozen
@@ -45,8 +46,12 @@ func (s *State) Freeze() *Frozen {
 }
 
 func (s *State) freezeLocked() *Frozen {
+	settled := s.settled
+	keys := settled.keys.freeze()
+	settled.keys = &keys
 	return &Frozen{
-		Index: s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID, version: s.version, restored: s.restored, removed: s.removed, settings: s.settings,
+		settled: settled,
+		Index:   s.index, now: s.now, forgot: s.forgot, clusterID: s.clusterID, version: s.version, restored: s.restored, removed: s.removed, settings: s.settings,
 		table: s.Table(), owners: s.Map(),
 		accounts: s.accounts.Load().freeze(), keys: s.keys.freeze(), hash: s.hash.last,
 		tokens: s.Tokens(), audit: s.audit,
@@ -67,6 +72,9 @@ func (f *Frozen) Write(to io.Writer) error {
 	}
 	for _, id := range f.removed {
 		b.record(secRemoved, func(w *codec.Writer) { w.String(id) })
+	}
+	if f.settled.secret != nil {
+		b.record(secSecret, func(w *codec.Writer) { encodeSecret(w, f.settled.secret, f.settled.since) })
 	}
 	for k, v := range f.settings {
 		if v != 0 {
@@ -114,6 +122,13 @@ func (f *Frozen) data(b *blocks, v uint64) {
 		}
 	}
 	f.keys.each(func(k *keyRecord) { b.record(keys, func(w *codec.Writer) { k.encode(w, v) }) })
+	if f.settled.forgot != 0 {
+		b.record(secSettleTime, func(w *codec.Writer) {
+			w.Array(1)
+			w.Int(f.settled.forgot)
+		})
+	}
+	f.settled.keys.each(func(k *keyRecord) { b.record(secSettleKeys, func(w *codec.Writer) { k.encode(w, v) }) })
 }
 
 func (f *Frozen) encodeCluster(w *codec.Writer) {
@@ -186,6 +201,9 @@ func (s *State) readRecord(of section, r *codec.Reader) error {
 			return fmt.Errorf("more than %d nodes removed", MaxRemoved)
 		}
 		s.removed = append(s.removed, id)
+	case secSecret:
+		s.settled.decodeSecret(r)
+		return r.Err()
 	case secSetting:
 		r.Array(2)
 		if v := decodeSetting(r); r.Err() == nil {
@@ -255,6 +273,19 @@ func (s *State) readData(of section, r *codec.Reader, upTo uint64) error {
 		}
 		k.index = min(k.index, upTo)
 		s.keys.add(k)
+	case secSettleTime:
+		r.Array(1)
+		s.settled.forgot = r.Int()
+	case secSettleKeys:
+		var k keyRecord
+		if k.decode(r, of.since()); r.Err() != nil {
+			return r.Err()
+		}
+		if s.settled.keys.len() >= 2*MaxKeyMemoryEntries {
+			return fmt.Errorf("more than %d keys of settlements", 2*MaxKeyMemoryEntries)
+		}
+		k.index = min(k.index, upTo)
+		s.settled.keys.add(k)
 	default:
 		return fmt.Errorf("%w: it was written by a newer program", ErrUnknownCommand)
 	}

@@ -23,6 +23,7 @@ type State struct {
 	hash      hashRing
 	audit     auditLog
 	settings  Settings
+	settled   settlements
 	version   uint64   // version of commands in force
 	stage     *stage   // the restore in progress, nil if there is none
 	restored  string   // id of the last restore
@@ -37,7 +38,7 @@ func NewState() (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{keys: newKeyLog(), expiries: newExpiries(), version: firstVersion}
+	s := &State{keys: newKeyLog(), expiries: newExpiries(), settled: settlements{keys: newKeyLog()}, version: firstVersion}
 	s.accounts.Store(newAccounts())
 	s.table.Store(t)
 	s.owners.Store(&Map{})

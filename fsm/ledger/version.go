@@ -15,7 +15,7 @@ import (
 //	2	OpRestore
 //	3	OpToken, OpRevoke, OpNote, OpRemove; Op.By in any
 //	4	amounts in nano-dollars; the entry types Chargeback and UsageReversal;
-//		Apply refuses an Op.Issued that is ahead of the log's time; OpSetting
+//		Apply refuses an Op.Issued that is ahead of the log's time; OpSetting, OpSecret, OpSettle
 //
 // The version of an operation follows from its content. Whatever this program accepts
 // and a program of an earlier version refuses must raise it: the replicas of the earlier
@@ -53,6 +53,9 @@ func (k OpKind) since() uint64 {
 	}
 	return firstVersion
 }
+
+// Since returns the first version that has a kind of operation.
+func (k OpKind) Since() uint64 { return k.since() }
 
 // since returns the first version that has a type of entry.
 func (t EntryType) since() uint64 {
@@ -125,7 +128,8 @@ func (o *RestoreStep) version() uint64 {
 
 // since returns the first version that has a section of a backup.
 func (s section) since() uint64 {
-	if s == secNanoAccounts || s == secNanoKeys {
+	switch s {
+	case secNanoAccounts, secNanoKeys, secSettleTime, secSettleKeys:
 		return nanoVersion
 	}
 	return firstVersion

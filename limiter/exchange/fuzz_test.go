@@ -17,7 +17,7 @@ func lone() *Exchange {
 	e, err := New(Config{Log: slog.New(slog.DiscardHandler), Local: limiter.Config{
 		Node: "n1", Rules: n, Now: now, Leases: n, Partitions: 3, Partition: func(account string) int { return (len(account) + 2) % 3 },
 		Replication: func() bucket.Replication { return n.rule }, FirstSource: 1 << 32,
-		Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func() string { return "r" }},
+		Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func(string) string { return "r" }},
 	}})
 	if err != nil {
 		panic(err)

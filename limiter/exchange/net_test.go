@@ -48,7 +48,7 @@ func newNetwork(t *testing.T, limits ...bucket.Scoped) *network {
 		e, err := New(Config{Transport: link{n, id}, Log: slog.New(slog.DiscardHandler), Local: limiter.Config{
 			Node: id, Rules: n, Now: now, Leases: n, Partitions: 2, Partition: partition,
 			Replication: func() bucket.Replication { return n.rule }, FirstSource: uint64(i+1) << 32,
-			Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func() string { given++; return fmt.Sprint(id, "-", given) }},
+			Reservations: limiter.Reservations{TTL: limiter.DefaultTTL, Most: 100, NewID: func(string) string { given++; return fmt.Sprint(id, "-", given) }},
 		}})
 		if err != nil {
 			t.Fatal(err)

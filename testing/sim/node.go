@@ -60,7 +60,7 @@ func (n *node) start() {
 		Partition:    partition,
 		Replication:  func() bucket.Replication { return bucket.Replication{Mode: n.w.Mode, Slack: 5, CutOff: n.w.CutOff} },
 		FirstSource:  uint64(n.index)<<48 | n.boot<<32,
-		Reservations: limiter.Reservations{TTL: cmp.Or(n.w.TTL, limiter.DefaultTTL), Most: limiter.DefaultMost, NewID: func() string { n.w.lastID++; return fmt.Sprint(n.w.lastID) }},
+		Reservations: limiter.Reservations{TTL: cmp.Or(n.w.TTL, limiter.DefaultTTL), Most: limiter.DefaultMost, NewID: func(string) string { n.w.lastID++; return fmt.Sprint(n.w.lastID) }},
 	})
 	if err != nil {
 		panic(err) // a mistake of the simulator
