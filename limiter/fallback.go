@@ -280,6 +280,7 @@ func (o *ownerAttempt) absorb(t FallbackUsage, now time.Duration) {
 		return
 	}
 	o.l.AbsorbedUnits.Add(uint64(missing))
+	left.observe(own.Use.Units)
 	o.l.setEntry(o.sh, t.ID, entry{state: use, spent: left.spent + missing, sliding: own.Window})
 	o.publish(&l, use, 0)
 }

@@ -79,6 +79,7 @@ type Local struct {
 
 	live        atomic.Int64  // reservations
 	settlements atomic.Uint64 // settlements that changed a bucket
+	takes       atomic.Uint64 // the number of the last take with a reservation
 
 	sequence atomic.Uint64 // of the last usage bound
 	sources  atomic.Uint64 // the source begun last
@@ -86,6 +87,7 @@ type Local struct {
 
 	FallbackUnits atomic.Uint64                 // units admitted as the fallback of owners
 	AbsorbedUnits atomic.Uint64                 // units that fallback nodes admitted and this owner has added
+	ForgivenUnits atomic.Uint64                 // units used above reservations and above the bound of a debt
 	viewMu        sync.Mutex                    // held while the view is replaced; see shard for the order
 	changed       atomic.Pointer[chan struct{}] // closed at the next change of a role; nil: nothing waits for one
 }
@@ -118,6 +120,7 @@ type entry struct {
 	state   bucket.State   // of a sliding window: only the rate and the instant of the last touch
 	spent   int64          // units ever taken
 	sliding *bucket.Window // nil: a token bucket
+	takes   *openTakes     // nil: none, as of a sliding window
 }
 
 // NewLocal returns an empty set of buckets. It decides nothing as an owner before
@@ -200,7 +203,7 @@ func (l *Local) commit(sh *shard, c *bucket.Check, limits []bucket.Scoped, d *bu
 		d.Limits = append(d.Limits, status(have, &limits[i], states[i]))
 	}
 	if d.Reason == bucket.OK && c.Reserve {
-		d.Reservation = l.reserve(sh, c, limits, states)
+		d.Reservation = l.reserve(sh, c, limits, states, have)
 	}
 	switch {
 	case account != nil:
@@ -264,6 +267,7 @@ func put(have []entry, l *bucket.Scoped, s bucket.State, cost int64) []entry {
 		}
 		*e = newEntry(l)
 	}
+	e.observe(s.Units - cost)
 	e.state = s
 	e.spent += cost
 	if e.sliding != nil {

@@ -22,6 +22,9 @@ func (l *Local) DropReservations(partitions []int) {
 		sh.mu.Lock()
 		if l.role(p) != owner {
 			l.live.Add(-int64(len(sh.reserved)))
+			for _, r := range sh.reserved {
+				sh.endTakes(r)
+			}
 			sh.reserved = nil
 		}
 		sh.mu.Unlock()

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,8 @@ type Hold struct {
 	Scope string
 	Limit bucket.Limit
 	Units int64
+	Take  uint64 // number of the take among those of its token bucket; 0: none
+	Low   int64  // of a snapshot: the lowest debt since the take
 }
 
 // ReservationSnapshot is a reservation on its way to the next owner of its account. It
@@ -66,9 +69,27 @@ func (l *Local) exportReservations(p int) []ReservationSnapshot {
 	now := l.now()
 	out := make([]ReservationSnapshot, 0, len(sh.reserved))
 	for id, r := range sh.reserved {
-		out = append(out, ReservationSnapshot{id, r.account, max(0, now-r.taken), r.holds, r.settled})
+		out = append(out, ReservationSnapshot{id, r.account, max(0, now-r.taken), sh.exportHolds(r), r.settled})
 	}
 	return out
+}
+
+// exportHolds returns the holds of a reservation with the lowest debt since each take.
+// A take of which nothing is owed has a number too: its receiver needs no replay.
+func (sh *shard) exportHolds(r *reservation) []Hold {
+	account := sh.accounts[r.account]
+	holds := slices.Clone(r.holds)
+	for i := range holds {
+		h := &holds[i]
+		if h.Limit.Algorithm != bucket.TokenBucket {
+			continue
+		}
+		if h.Low = 0; account != nil {
+			h.Low = find(account.entries, &bucket.Scoped{Limit: h.Limit, Scope: h.Scope}).lowest(h.Take)
+		}
+		h.Take = max(1, h.Take)
+	}
+	return holds
 }
 
 // importReservations takes over the reservations of a partition that can still be
@@ -81,6 +102,7 @@ func (l *Local) importReservations(m PartitionSnapshot) {
 		return
 	}
 	now := l.now()
+	moved := make(map[string]bool, len(m.Reservations))
 	for i := range m.Reservations {
 		r := &m.Reservations[i]
 		switch {
@@ -89,9 +111,11 @@ func (l *Local) importReservations(m PartitionSnapshot) {
 		case r.Age >= l.cfg.Reservations.TTL, l.live.Load() >= l.cfg.Reservations.Most:
 			continue
 		}
-		sh.reserve(r.ID, &reservation{r.Account, now - r.Age, r.Holds, r.Settled})
+		sh.reserve(r.ID, &reservation{account: r.Account, taken: now - r.Age, holds: slices.Clone(r.Holds), settled: r.Settled})
+		moved[r.ID] = true
 		l.live.Add(1)
 	}
+	l.restoreTakes(sh, moved, now)
 }
 
 func (sh *shard) reserve(id string, r *reservation) {
@@ -103,14 +127,18 @@ func (sh *shard) reserve(id string, r *reservation) {
 
 // reserve remembers what a check took and returns the reservation's id, empty if there
 // is no room.
-func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, states []bucket.State) string {
+func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, states []bucket.State, have []entry) string {
 	if l.cfg.Reservations.NewID == nil || l.live.Load() >= l.cfg.Reservations.Most {
 		return ""
 	}
 	r := &reservation{account: strings.Clone(c.Account), taken: l.now()}
 	for i := range limits {
 		r.taken = states[i].At
-		r.holds = append(r.holds, Hold{limits[i].Scope, limits[i].Limit, c.Cost(limits[i].Unit)})
+		h := Hold{Scope: limits[i].Scope, Limit: limits[i].Limit, Units: c.Cost(limits[i].Unit)}
+		if h.Units > 0 && h.Limit.Algorithm == bucket.TokenBucket {
+			h.Take = l.addTake(find(have, &limits[i]), states[i].Units)
+		}
+		r.holds = append(r.holds, h)
 	}
 	id := l.cfg.Reservations.NewID(c.Account)
 	sh.reserve(id, r)
@@ -123,6 +151,7 @@ func (l *Local) reserve(sh *shard, c *bucket.Check, limits []bucket.Scoped, stat
 func (l *Local) expire(sh *shard, now time.Duration) {
 	for id, r := range sh.reserved {
 		if now-r.taken >= l.cfg.Reservations.TTL {
+			sh.endTakes(r)
 			delete(sh.reserved, id)
 			l.live.Add(-1)
 		}
@@ -159,6 +188,7 @@ func (l *Local) Settle(s *bucket.Settlement) (bucket.Settled, error) {
 		return bucket.SettledOtherwise, nil
 	}
 	correctAll(sh, o, r, s, now)
+	sh.endTakes(r)
 	done := *s
 	done.Account, done.Reservation = r.account, strings.Clone(s.Reservation)
 	r.settled = &done
@@ -173,42 +203,66 @@ func correctAll(sh *shard, o *ownerAttempt, r *reservation, s *bucket.Settlement
 		account = &accountBuckets{}
 	}
 	for i := range r.holds {
-		t := &r.holds[i]
-		delta := s.Tokens - t.Units
+		h := &r.holds[i]
+		delta := s.Tokens - h.Units
 		switch {
 		case s.Release:
-			delta = -t.Units
-		case t.Limit.Unit != bucket.Tokens:
+			delta = -h.Units
+		case h.Limit.Unit != bucket.Tokens:
 			delta = 0
 		}
-		if delta == 0 {
-			continue
+		if e := account.toCorrect(h, delta); e != nil {
+			scoped := bucket.Scoped{Limit: h.Limit, Scope: h.Scope}
+			if e.sliding == nil {
+				scoped.Algorithm = bucket.TokenBucket
+			} else {
+				scoped.Algorithm = bucket.SlidingWindow
+			}
+			if len(account.entries) == 1 { // it may be the account's first
+				sh.addAccount(r.account, account)
+			}
+			use, forgiven := e.correct(h, delta, r.taken, now)
+			o.l.ForgivenUnits.Add(uint64(forgiven))
+			o.publish(&scoped, use, 0)
 		}
-		scoped := bucket.Scoped{Limit: t.Limit, Scope: t.Scope}
-		use := correct(account, &scoped, delta, r.taken, now)
-		o.publish(&scoped, use, 0)
-	}
-	if len(account.entries) > 0 {
-		sh.addAccount(r.account, account)
 	}
 }
 
-// correct changes one bucket by delta, to no less than nothing.
-func correct(account *accountBuckets, l *bucket.Scoped, delta int64, taken, now time.Duration) bucket.State {
-	e := find(account.entries, l)
-	if l.Algorithm == bucket.SlidingWindow {
-		if e == nil {
-			account.entries = put(account.entries, l, bucket.State{At: now}, 0)
-			e = find(account.entries, l)
-		}
-		e.sliding.Correct(l.Limit, delta, taken, now)
-		return bucket.State{Units: e.sliding.Use(l.Limit, now), At: now}
+// toCorrect returns the bucket to correct by delta, or nil for none. Nothing is given
+// back to a bucket that has replaced that of the hold. Use above a reservation is owed by
+// the bucket that counts now, of whatever algorithm, or by a new one.
+func (account *accountBuckets) toCorrect(h *Hold, delta int64) *entry {
+	scoped := bucket.Scoped{Limit: h.Limit, Scope: h.Scope}
+	e := find(account.entries, &scoped)
+	switch {
+	case delta == 0:
+		return nil
+	case e != nil || delta < 0:
+		return e
 	}
-	s, _ := usageOf(account.entries, l, 0, now)
-	if s.Units += delta; s.Units < 0 {
-		s.Units, s.Frac = 0, 0
+	scoped.Algorithm = bucket.TokenBucket + bucket.SlidingWindow - h.Limit.Algorithm
+	if e = find(account.entries, &scoped); e != nil {
+		return e
 	}
-	account.entries = put(account.entries, l, s, 0)
-	find(account.entries, l).spent += delta
-	return s
+	scoped.Algorithm = h.Limit.Algorithm
+	account.entries = append(account.entries, newEntry(&scoped))
+	return &account.entries[len(account.entries)-1]
+}
+
+// correct changes a bucket by delta, to no less than nothing, and returns its use and the
+// units that are forgiven.
+func (e *entry) correct(h *Hold, delta int64, taken, now time.Duration) (use bucket.State, forgiven int64) {
+	switch {
+	case e.sliding != nil:
+		e.sliding.Correct(h.Limit, delta, taken, now)
+		e.state = bucket.State{Rate: h.Limit.Limit, At: now}
+		return bucket.State{Units: e.sliding.Use(h.Limit, now), At: now}, 0
+	case delta < 0:
+		e.giveBack(h, -delta, now)
+	default:
+		forgiven = delta - e.owe(h.Limit, delta, now)
+	}
+	use = decay(e.state, e.window, now)
+	use.At = now
+	return use, forgiven
 }

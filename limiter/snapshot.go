@@ -25,7 +25,8 @@ func scopedOf(id bucket.ID) *bucket.Scoped {
 	return &bucket.Scoped{Limit: id.Limit(), Scope: id.Scope}
 }
 
-// setEntry stores the state, or the window, and the total of a bucket.
+// setEntry stores the state, or the window, and the total of a bucket. Its open takes
+// stay: what is added to a debt gives nothing back.
 func (l *Local) setEntry(sh *shard, id bucket.ID, e entry) {
 	account := sh.accounts[id.Account]
 	if account == nil {
@@ -92,9 +93,13 @@ func (sh *shard) window(id bucket.ID, left bucket.Window, now time.Duration) buc
 	return w
 }
 
-// decay returns a state at now, by the rate of its last touch.
+// decay returns a state at now, by the rate of its last touch, which it keeps: that of a
+// bucket that was never touched is 0.
 func decay(s bucket.State, window, now time.Duration) bucket.State {
-	return s.Decay(bucket.Limit{Limit: max(1, s.Rate), Window: window}, now)
+	rate := s.Rate
+	s = s.Decay(bucket.Limit{Limit: max(1, rate), Window: window}, now)
+	s.Rate = rate
+	return s
 }
 
 // StoreBound stores a usage bound in the copy of its bucket. It returns false if the
@@ -239,6 +244,7 @@ func (l *Local) FinishRecovery(epoch uint64, partitions []int) {
 		for _, k := range l.ExportBuckets(p) {
 			l.recoverBucket(p, k)
 		}
+		l.recoverTakes(p)
 	}
 	l.changeRole(epoch, recovering, owner, partitions...)
 }
@@ -251,6 +257,16 @@ func (l *Local) recoverBucket(p int, k BucketSnapshot) {
 	defer sh.mu.Unlock()
 	if l.role(p) == recovering {
 		l.installLocked(sh, k)
+	}
+}
+
+// recoverTakes makes the open takes of the buckets that were recovered.
+func (l *Local) recoverTakes(p int) {
+	sh := &l.parts[p]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if l.role(p) == recovering {
+		l.restoreTakes(sh, nil, l.now())
 	}
 }
 

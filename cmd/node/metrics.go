@@ -76,6 +76,7 @@ func newMetrics(from *sources) *metrics {
 		gauge("quorate_replication_lag_seconds", "Time from sending the last usage bounds to their confirmation.", func() float64 { return time.Duration(e.Lag.Load()).Seconds() }),
 		counter("quorate_fallback_units_total", "Units that this node admitted as the fallback of owners.", func() float64 { return float64(l.FallbackUnits.Load()) }),
 		counter("quorate_absorbed_units_total", "Units that fallback nodes admitted and that this owner has added to its buckets.", func() float64 { return float64(l.AbsorbedUnits.Load()) }),
+		counter("quorate_forgiven_units_total", "Units that settlements reported above their reservations, beyond a debt of ten bursts.", func() float64 { return float64(l.ForgivenUnits.Load()) }),
 		replicas{l},
 		gauge("quorate_accounts_with_buckets", "Accounts that have buckets on this node.", func() float64 { return float64(l.Len()) }),
 		gauge("quorate_reservations", "Reservations that can be settled at this node.", func() float64 { live, _ := l.Reserved(); return float64(live) }),

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"quorate/limiter"
@@ -135,7 +137,7 @@ func (w *writer) reservation(r *limiter.ReservationSnapshot) {
 	w.span(r.Age)
 	w.Array(len(r.Holds))
 	for _, t := range r.Holds {
-		w.id(bucket.ID{Scope: t.Scope, Unit: t.Limit.Unit, Algorithm: t.Limit.Algorithm, Window: t.Limit.Window})
+		w.id(bucket.ID{Account: take(&t), Scope: t.Scope, Unit: t.Limit.Unit, Algorithm: t.Limit.Algorithm, Window: t.Limit.Window})
 		w.limit(t.Limit)
 		w.Int(t.Units)
 	}
@@ -143,6 +145,16 @@ func (w *writer) reservation(r *limiter.ReservationSnapshot) {
 	if r.Settled != nil {
 		r.Settled.Encode(w.Writer)
 	}
+}
+
+// take returns the number of a hold's take and the lowest debt since. It is written where
+// earlier versions write nothing and read without looking at it: the account of a
+// bucket's id, which is that of the reservation.
+func take(h *limiter.Hold) string {
+	if h.Take == 0 {
+		return ""
+	}
+	return strconv.FormatUint(h.Take, 36) + "." + strconv.FormatInt(h.Low, 36)
 }
 
 // reader reads what a writer has written and refuses what no node of ours sends.
@@ -246,11 +258,27 @@ func (r *reader) reservation() (v limiter.ReservationSnapshot) {
 	v.ID, v.Account, v.Age = r.String(bucket.MaxReservation), r.String(bucket.MaxAccount), r.span()
 	v.Holds = codec.List(r.Reader, maxHolds, func() limiter.Hold {
 		id := r.id()
-		return limiter.Hold{Scope: id.Scope, Limit: r.nonZeroLimit(id), Units: r.IntIn(0, bucket.MaxCost)}
+		h := limiter.Hold{Scope: id.Scope, Limit: r.nonZeroLimit(id), Units: r.IntIn(0, bucket.MaxCost)}
+		r.take(&h, id.Account)
+		return h
 	})
 	if r.Bool() {
 		v.Settled = new(bucket.Settlement)
 		v.Settled.Decode(r.Reader)
 	}
 	return v
+}
+
+// take reads what take has written; an earlier version's owner writes nothing.
+func (r *reader) take(h *limiter.Hold, s string) {
+	if s == "" {
+		return
+	}
+	number, low, _ := strings.Cut(s, ".")
+	var errNumber, errLow error
+	h.Take, errNumber = strconv.ParseUint(number, 36, 64)
+	h.Low, errLow = strconv.ParseInt(low, 36, 64)
+	if errNumber != nil || errLow != nil || h.Take == 0 || h.Low < 0 || h.Low > maxUnits {
+		r.Fail(fmt.Errorf("take %q of a hold: %w", s, codec.ErrBounds))
+	}
 }

@@ -95,7 +95,11 @@ func (g gen) reserved() (r limiter.ReservationSnapshot) {
 	r.ID, r.Account, r.Age = strings.Repeat("r", int(g.int(1, bucket.MaxReservation))), id.Account, g.span()
 	for range g.int(0, 2) {
 		id := g.id()
-		r.Holds = append(r.Holds, limiter.Hold{Scope: id.Scope, Limit: g.limit(id), Units: g.int(0, bucket.MaxCost)})
+		h := limiter.Hold{Scope: id.Scope, Limit: g.limit(id), Units: g.int(0, bucket.MaxCost)}
+		if h.Take = uint64(g.int(0, math.MaxInt64)); h.Take != 0 {
+			h.Low = g.int(0, maxUnits)
+		}
+		r.Holds = append(r.Holds, h)
 	}
 	if g.int(0, 1) == 1 {
 		r.Settled = &bucket.Settlement{Account: r.Account, Reservation: r.ID, Release: true, Tokens: g.int(0, bucket.MaxCost), Amount: g.int(0, math.MaxInt64)}

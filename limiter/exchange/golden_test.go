@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -76,6 +77,18 @@ func goldenReservations(account string) []limiter.ReservationSnapshot {
 		}},
 		{ID: "n1-2", Account: account, Settled: &bucket.Settlement{Account: account, Reservation: "n1-2", Tokens: 44, Amount: 1000 << 40}},
 	}
+}
+
+// goldenTakes are reservations of which the lowest debts since their takes are known.
+func goldenTakes(account string) []limiter.ReservationSnapshot {
+	r := goldenReservations(account)[:1]
+	r[0].Holds[0].Take, r[0].Holds[0].Low = 7, 41
+	more := r[0].Holds[0]
+	more.Take, more.Low = math.MaxUint64, maxUnits
+	none := more
+	none.Take, none.Low = 1, 0
+	r[0].Holds = append(r[0].Holds, more, none)
+	return r
 }
 
 // TestEncodingsStay: the bytes of what nodes exchange of buckets are those of
@@ -173,6 +186,26 @@ func TestEncodingsStay(t *testing.T) {
 	sent.answer = serve("handoff")
 	if given, all := e.sendBatch(ctx, Step{To: "n2", Epoch: 1, Timeout: time.Second}, &p); given != 1 || !all {
 		t.Errorf("the answer to a handoff is read as %d partitions, all %v", given, all)
+	}
+
+	// A hold's take travels where the last version writes an empty account, and reads past
+	// one.
+	taken := goldenTakes("abc")
+	p = handoffBatch{try: 300, body: newWriter()}
+	p.add(0, &limiter.PartitionSnapshot{Partition: 2, Reservations: taken})
+	e.sendBatch(ctx, Step{To: "n2", Epoch: 1, Timeout: time.Second}, &p)
+	serve("handoff/takes")
+	pieces = newReader(f.Bytes("handoff/takes")[1:])
+	pieces.Uint()
+	pieces.Uint()
+	if got := codec.List(pieces.Reader, 3, func() piece { return pieces.piece(3) }); pieces.End() != nil || len(got) != 1 ||
+		!reflect.DeepEqual(got[0].Reservations, taken) {
+		t.Errorf("takes are read as %+v, %v", got, pieces.End())
+	}
+	for _, h := range taken[0].Holds {
+		if s := take(&h); len(s) > bucket.MaxAccount {
+			t.Errorf("%q is longer than an account", s)
+		}
 	}
 
 	// The values of messages that are not read again above.

@@ -26,6 +26,7 @@ func TestCluster(t *testing.T) {
 		{"Visibility", testVisibility}, // first, while nothing else burdens the machine
 		{"Tiers", testTiers},
 		{"Burst", testBurst},
+		{"LateSettlement", testLateSettlement},
 		{"OtherRequests", testOtherRequests},
 		{"Models", testModels},
 		{"Spend", testSpend},

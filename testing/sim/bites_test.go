@@ -43,6 +43,7 @@ var allBites = []bite{
 	{"reservations-dropped", "handed", 5},
 	{"window-absorbed", "any", 6},
 	{"window-merge", "any", 3},
+	{"debt-since-take", "any", 2},
 }
 
 // scripts are the plans of faults by name.

@@ -79,7 +79,6 @@ type admit struct {
 	units           int64
 	settled         time.Duration // since when it counts as much as it was settled to; 0: never
 	to              int64
-	given           time.Duration // when the owner gave the difference back
 }
 
 // by returns what the admission counts in an interval that ends at the instant.

@@ -208,26 +208,11 @@ func (b *bucketRun) ideal(from, to time.Duration) float64 {
 	return float64(burst) + float64(limit)*passed
 }
 
-// givenBackIsRoom has the measure count as room of an interval what a token bucket gave
-// back in it of reservations from before it, as the buckets do today: a settlement gives
-// back what was reserved and not used, also when that has come back already with time.
-// Without it the measure is strict: of what was reserved, what was used in the end is
-// within burst + rate x time, like all else, for the settlement gives back no more than
-// is still owed. A sliding window is measured strictly already: what has left it is not
-// given back.
-const givenBackIsRoom = true
-
 // interval checks every interval of a bucket that begins at an instant.
 func (w *world) interval(i int, admits []*admit, from time.Duration) (worst *Violation) {
 	b := w.buckets[i]
 	var sum int64
 	var pending []*admit // to be settled later than it was answered
-	var back []*admit    // of before, settled within the interval: a token bucket gave that back
-	for _, a := range admits {
-		if givenBackIsRoom && !b.sliding() && a.asked < from && a.given >= from {
-			back = append(back, a)
-		}
-	}
 	for _, a := range admits {
 		if a.asked < from {
 			continue
@@ -247,11 +232,6 @@ func (w *world) interval(i int, admits []*admit, from time.Duration) (worst *Vio
 			sum += p.to - p.units
 			return true
 		})
-		for _, e := range back {
-			if e.given <= a.answered {
-				ideal += float64(e.units - e.to)
-			}
-		}
 		if float64(sum) <= ideal {
 			continue
 		}

@@ -116,9 +116,7 @@ func (n *node) serveSettle(s *bucket.Settlement) (bucket.Settled, error) {
 	if err == nil && what == bucket.SettledNow {
 		r := n.w.reservations[s.Reservation]
 		n.w.logf("%s settles %s of %s: %d of %d", n.id, s.Reservation, s.Account, r.admit.to, r.admit.units)
-		if r.made++; r.made == 1 {
-			r.admit.given = n.w.now
-		} else {
+		if r.made++; r.made > 1 {
 			n.w.breaks("%s settles %s, which has been settled", n.id, s.Reservation)
 		}
 	}
