@@ -3,7 +3,8 @@
 //
 // Local keeps all buckets of an account behind the lock of one shard, so a check takes
 // from all its limits or from none. Router asks the owner of the account. While the
-// owner cannot be reached its successors decide as fallback nodes.
+// owner cannot be reached its successors decide as fallback nodes. All times of a check's
+// way are in walk.go. DESIGN.md describes the roles, replication and handoffs.
 package limiter
 
 import (
