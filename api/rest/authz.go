@@ -130,7 +130,7 @@ func (s *Server) readAuthz(ctx *fasthttp.RequestCtx, c *call) (err error) {
 		v := ctx.Request.Header.Peek(header)
 		return string(v), len(v) > 0
 	}
-	r := wire.CheckRequest{Requests: 1}
+	r := wire.CheckRequest{Requests: wire.DefaultRequests}
 	r.Account, _ = get("account", wire.HeaderAccount)
 	r.Model, _ = get("model", wire.HeaderModel)
 	r.Category, _ = get("category", wire.HeaderCategory)

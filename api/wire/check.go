@@ -7,8 +7,11 @@ import (
 	"quorate/limiter/bucket"
 )
 
+// DefaultRequests is how many requests a check counts that does not say it.
+const DefaultRequests = 1
+
 // CheckRequest is the body of POST /v1/check. Marshalling always writes both
-// numbers, so that 0 requests stay 0; Parse sets absent Requests to 1.
+// numbers, so that 0 requests stay 0; Parse sets absent Requests to DefaultRequests.
 type CheckRequest struct {
 	Account  string `json:"account"`
 	Model    string `json:"model,omitempty"`
@@ -22,7 +25,7 @@ type CheckRequest struct {
 // Parse reads the scanner's whole document. The strings of r point into the
 // document and are valid only as long as it is. The error is a *FieldError.
 func (r *CheckRequest) Parse(s *Scanner) error {
-	*r = CheckRequest{Requests: 1}
+	*r = CheckRequest{Requests: DefaultRequests}
 	var seen Fields
 	for s.Object(); ; {
 		name, ok := s.Key()

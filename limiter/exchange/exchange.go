@@ -45,7 +45,7 @@ type Config struct {
 //
 // mu and sender.mu come last in the order of locks that is written at the limiter's
 // shard: both are taken with the lock of a shard held. With mu held Exchange calls
-// only the Plan and Local.HoldersOf, which takes no lock.
+// only the Plan, Local.HoldersOf, which takes no lock, and Log.
 type Exchange struct {
 	Local     *limiter.Local
 	Transport Transport
