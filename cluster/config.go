@@ -90,10 +90,10 @@ const DefaultVoters = 3
 // Timing is how quickly the cluster notices things.
 type Timing struct {
 	Heartbeat      time.Duration // Raft's heartbeat and election timeout
-	Lease          time.Duration // how long a leader leads without a majority
+	LeaderLease    time.Duration // how long a leader leads without a majority
 	Commit         time.Duration // how soon an idle follower learns of a commit
 	Ping           time.Duration // between health checks of a node
-	Lost           time.Duration // without an answer before an owner is replaced
+	LostAfter      time.Duration // without an answer before an owner is replaced
 	OwnerLease     time.Duration // of an owner, as the maps of this node when it leads say
 	FormationWait  time.Duration // how long a cluster that forms waits for more nodes
 	Gossip         time.Duration // between gossip probes
@@ -107,10 +107,10 @@ func DefaultTiming() Timing {
 	p := placement.DefaultTiming()
 	return Timing{
 		Heartbeat:      time.Second,
-		Lease:          500 * time.Millisecond,
+		LeaderLease:    500 * time.Millisecond,
 		Commit:         10 * time.Millisecond,
 		Ping:           p.Ping,
-		Lost:           p.Lost,
+		LostAfter:      p.LostAfter,
 		OwnerLease:     p.OwnerLease,
 		FormationWait:  p.FormationWait,
 		Gossip:         time.Second,
@@ -123,11 +123,11 @@ func DefaultTiming() Timing {
 // ownership returns the timing of what each node decides.
 func (t *Timing) ownership() ownership.Timing {
 	o := ownership.DefaultTiming()
-	o.Ping, o.Lost = t.Ping, t.Lost
+	o.Ping, o.PingTimeout = t.Ping, t.LostAfter
 	return o
 }
 
 // placement returns the part that the leader's decisions depend on.
 func (t *Timing) placement() placement.Timing {
-	return placement.Timing{Ping: t.Ping, Lost: t.Lost, OwnerLease: t.OwnerLease, FormationWait: t.FormationWait}
+	return placement.Timing{Ping: t.Ping, LostAfter: t.LostAfter, OwnerLease: t.OwnerLease, FormationWait: t.FormationWait}
 }

@@ -12,7 +12,7 @@ import (
 // counts as cut off when a lease has passed.
 func TestTheDefaultsAgree(t *testing.T) {
 	o, p := ownership.DefaultTiming(), placement.DefaultTiming()
-	if o.Ping != p.Ping || o.Lost != p.Lost || o.LostBeats() != p.LostBeats() {
+	if o.Ping != p.Ping || o.PingTimeout != p.LostAfter || o.LostBeats() != p.LostBeats() {
 		t.Errorf("ownership %+v, placement %+v", o, p)
 	}
 	if cut := o.Ping * time.Duration(o.CutOff); cut != p.OwnerLease {

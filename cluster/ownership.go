@@ -180,7 +180,7 @@ func (n *Node) pong(from string, q ownership.Ping, p *ownership.Pong) ownership.
 func (n *Node) lost(to string, q ownership.Ping) {
 	n.owners.mu.Lock()
 	defer n.owners.mu.Unlock()
-	n.owners.node.Lost(to, q)
+	n.owners.node.PingLost(to, q)
 }
 
 func (n *Node) retry(to string, q ownership.Ping) (ownership.Ping, bool) {

@@ -128,7 +128,7 @@ func (n *Node) sendPings() {
 // ping pings a node until the node has applied the map that this node has adopted.
 func (n *Node) ping(r *remote, id string, q ownership.Ping) {
 	for again := true; again; {
-		p, err := n.askHealth(r, &q)
+		p, err := n.askPing(r, &q)
 		if err != nil {
 			n.lost(id, q)
 			return
@@ -142,7 +142,7 @@ func (n *Node) ping(r *remote, id string, q ownership.Ping) {
 			n.noteRemoved(id)
 		}
 		if o.Fetch {
-			ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.Lost)
+			ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.LostAfter)
 			n.fetchMap(ctx, r, p.Epoch)
 			cancel()
 		}
@@ -158,8 +158,8 @@ func (n *Node) ping(r *remote, id string, q ownership.Ping) {
 	}
 }
 
-func (n *Node) askHealth(r *remote, q *ownership.Ping) (p ownership.Pong, err error) {
-	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.Lost)
+func (n *Node) askPing(r *remote, q *ownership.Ping) (p ownership.Pong, err error) {
+	ctx, cancel := context.WithTimeout(n.ctx, n.owners.timing.PingTimeout)
 	defer cancel()
 	arg, err := q.Encode()
 	if err != nil {

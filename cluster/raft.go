@@ -17,7 +17,7 @@ func (n *Node) openRaft() error {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(n.cfg.NodeID)
 	c.HeartbeatTimeout, c.ElectionTimeout = n.cfg.Timing.Heartbeat, n.cfg.Timing.Heartbeat
-	c.LeaderLeaseTimeout, c.CommitTimeout = n.cfg.Timing.Lease, n.cfg.Timing.Commit
+	c.LeaderLeaseTimeout, c.CommitTimeout = n.cfg.Timing.LeaderLease, n.cfg.Timing.Commit
 	c.MaxAppendEntries = transport.MaxAppendEntries
 	c.BatchApplyCh = true
 	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 30*time.Second, 20_000, 50_000

@@ -48,7 +48,7 @@ func (n *Node) Status() Status {
 	for id, r := range n.peers.all() {
 		m := r.asMember()
 		p, _ := n.heardOf(id)
-		if m.state == "alive" && (!p.Answered || n.silence(&p) > n.cfg.Timing.Lost) {
+		if m.state == "alive" && (!p.Answered || n.silence(&p) > n.cfg.Timing.LostAfter) {
 			m.state = "suspect" // pings notice before gossip does
 		}
 		nodes[id] = &NodeStatus{

@@ -31,7 +31,7 @@ type pilot struct{ n *Node }
 // AutopilotConfig implements autopilot.ApplicationIntegration.
 func (p pilot) AutopilotConfig() *autopilot.Config {
 	return &autopilot.Config{
-		CleanupDeadServers: false, LastContactThreshold: 2 * p.n.cfg.Timing.Lost, MaxTrailingLogs: maxVoterLag,
+		CleanupDeadServers: false, LastContactThreshold: 2 * p.n.cfg.Timing.LostAfter, MaxTrailingLogs: maxVoterLag,
 		ServerStabilizationTime: p.n.cfg.Timing.StabilizeAfter,
 	}
 }

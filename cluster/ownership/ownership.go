@@ -30,7 +30,7 @@ import (
 // time: a node that was suspended has missed no answers.
 type Timing struct {
 	Ping        time.Duration // between the pings of a node
-	Lost        time.Duration // after this time without an answer a ping is lost
+	PingTimeout time.Duration // after this time without an answer a ping is lost
 	Retry       time.Duration // until a node that has not applied the map yet is pinged again
 	Tries       int           // pings in a row, the retries included; the next beat pings anyway
 	InFlight    int           // pings to one node without an answer yet: a slow link must not look like a cut one
@@ -45,7 +45,7 @@ type Timing struct {
 func DefaultTiming() Timing {
 	return Timing{
 		Ping:        100 * time.Millisecond,
-		Lost:        time.Second,
+		PingTimeout: time.Second,
 		Retry:       10 * time.Millisecond,
 		Tries:       10,
 		InFlight:    8,
@@ -54,8 +54,8 @@ func DefaultTiming() Timing {
 	}
 }
 
-// LostBeats is Lost in beats.
-func (t *Timing) LostBeats() int { return int(t.Lost / t.Ping) }
+// LostBeats is PingTimeout in beats.
+func (t *Timing) LostBeats() int { return int(t.PingTimeout / t.Ping) }
 
 // Node is one boot of one node. Its methods must not overlap; what Held, Routes
 // and Adopt return is immutable and may be read by any goroutine.
@@ -198,7 +198,7 @@ func (n *Node) Renew(now time.Duration) (out []Message) {
 	}
 	for _, id := range n.order {
 		p := n.peers[id]
-		p.inFlight = slices.DeleteFunc(p.inFlight, func(sent time.Duration) bool { return now-sent > n.timing.Lost })
+		p.inFlight = slices.DeleteFunc(p.inFlight, func(sent time.Duration) bool { return now-sent > n.timing.PingTimeout })
 		if len(p.inFlight) < n.timing.InFlight {
 			p.inFlight = append(p.inFlight, now)
 			out = append(out, Message{id, own})
@@ -254,8 +254,8 @@ type Outcome struct {
 // Pong handles the answer to a ping. A late answer counts as lost.
 func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Outcome) {
 	p := n.peers[from]
-	if p == nil || now-q.Sent > n.timing.Lost {
-		n.Lost(from, q)
+	if p == nil || now-q.Sent > n.timing.PingTimeout {
+		n.PingLost(from, q)
 		return o
 	}
 	last := &p.Pong
@@ -279,7 +279,7 @@ func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Out
 	o.Removed = answer.Removed
 	o.Fetch = answer.Epoch > n.adopted.Epoch
 	if o.Retry = answer.AppliedEpoch < q.Epoch && q.Try+1 < n.timing.Tries; !o.Retry {
-		n.Lost(from, q)
+		n.PingLost(from, q)
 	}
 	return o
 }
@@ -287,7 +287,7 @@ func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Out
 // Retry returns the ping to send after an outcome with Retry. ok is false if the node is
 // no longer known.
 func (n *Node) Retry(to string, q Ping, now time.Duration) (next Ping, ok bool) {
-	n.Lost(to, q)
+	n.PingLost(to, q)
 	p := n.peers[to]
 	if p == nil {
 		return next, false
@@ -298,8 +298,8 @@ func (n *Node) Retry(to string, q Ping, now time.Duration) (next Ping, ok bool) 
 	return next, true
 }
 
-// Lost ends a ping that has no answer.
-func (n *Node) Lost(to string, q Ping) {
+// PingLost ends a ping that has no answer.
+func (n *Node) PingLost(to string, q Ping) {
 	if p := n.peers[to]; p != nil {
 		if i := slices.Index(p.inFlight, q.Sent); i >= 0 {
 			p.inFlight = slices.Delete(p.inFlight, i, i+1)
@@ -359,10 +359,10 @@ func (n *Node) Peers() []Peer {
 	return out
 }
 
-// Silent reports whether a node has not answered for Timing.Lost, in time and in beats:
+// Silent reports whether a node has not answered for Timing.PingTimeout, in time and in beats:
 // time alone also passes while this node is suspended.
 func (p *Peer) Silent(now time.Duration, t *Timing) bool {
-	return (!p.Answered || now-p.Heard >= t.Lost) && p.Missed >= t.LostBeats()
+	return (!p.Answered || now-p.Heard >= t.PingTimeout) && p.Missed >= t.LostBeats()
 }
 
 // Leases returns how many partitions are held at the instant now.

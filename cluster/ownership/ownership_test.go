@@ -144,7 +144,7 @@ func TestPingsUnderWayAreBounded(t *testing.T) {
 		}
 		now += beat
 	}
-	n.Lost("b", first)
+	n.PingLost("b", first)
 	if got := to(n.Renew(now)); got != "b" {
 		t.Errorf("after one was lost %q are pinged, want b", got)
 	}

@@ -17,19 +17,19 @@ import (
 // Timing is how quickly a leader reacts.
 type Timing struct {
 	Ping          time.Duration // between two pings of a node
-	Lost          time.Duration // without an answer before a node's partitions are taken away
+	LostAfter     time.Duration // without an answer before a node's partitions are taken away
 	OwnerLease    time.Duration // of an owner, in the maps that this leader makes
 	FormationWait time.Duration // how long a cluster that forms waits for more nodes
 }
 
 // DefaultTiming suits nodes that are milliseconds apart.
 func DefaultTiming() Timing {
-	return Timing{Ping: 100 * time.Millisecond, Lost: time.Second, OwnerLease: 2 * time.Second, FormationWait: 5 * time.Second}
+	return Timing{Ping: 100 * time.Millisecond, LostAfter: time.Second, OwnerLease: 2 * time.Second, FormationWait: 5 * time.Second}
 }
 
-// LostBeats returns Lost as a number of pings. A node that was suspended counts
+// LostBeats returns LostAfter as a number of pings. A node that was suspended counts
 // none of the pings of that time as missed, whereas the time itself has passed.
-func (t Timing) LostBeats() int { return int(t.Lost / t.Ping) }
+func (t Timing) LostBeats() int { return int(t.LostAfter / t.Ping) }
 
 // drift returns how much longer a slow clock can take for a lease.
 func (t Timing) drift() time.Duration { return t.OwnerLease / 50 }
@@ -117,7 +117,7 @@ func (v *View) server(id string) *Server {
 // tell: the leader may have been suspended.
 func (v *View) heard(id string) bool {
 	n := v.Nodes[id]
-	return n.Boot != 0 && (n.Silence < v.Timing.Lost || n.Missed < v.Timing.LostBeats())
+	return n.Boot != 0 && (n.Silence < v.Timing.LostAfter || n.Missed < v.Timing.LostBeats())
 }
 
 // reachable reports whether a node answers the leader, or a voter that does.

@@ -72,7 +72,7 @@ func newMetrics(from *sources) *metrics {
 		gauge("quorate_partitions_incomplete", "Partitions of this node's that lack a whole copy at a successor.", func() float64 { return float64(l.Incomplete()) }),
 		counter("quorate_replication_bounds_total", "Usage bounds sent to copies.", func() float64 { return float64(e.Bounds.Load()) }),
 		counter("quorate_replication_messages_total", "Messages that carried usage bounds.", func() float64 { return float64(e.Messages.Load()) }),
-		counter("quorate_replication_lost_total", "Usage bounds that no copy confirmed in time.", func() float64 { return float64(e.Lost.Load()) }),
+		counter("quorate_replication_lost_total", "Usage bounds that no copy confirmed in time.", func() float64 { return float64(e.Unconfirmed.Load()) }),
 		gauge("quorate_replication_lag_seconds", "Time from sending the last usage bounds to their confirmation.", func() float64 { return time.Duration(e.Lag.Load()).Seconds() }),
 		counter("quorate_fallback_units_total", "Units that this node admitted as the fallback of owners.", func() float64 { return float64(l.FallbackUnits.Load()) }),
 		counter("quorate_absorbed_units_total", "Units that fallback nodes admitted and that this owner has added to its buckets.", func() float64 { return float64(l.AbsorbedUnits.Load()) }),

@@ -135,7 +135,7 @@ func (s *sender) sendSome(ctx context.Context, batch []limiter.UsageBound, body 
 	sent := e.now()
 	taken, err := e.Transport.Exchange(ctx, s.node, message)
 	if err != nil || len(taken) != len(batch) {
-		e.Lost.Add(uint64(len(batch)))
+		e.Unconfirmed.Add(uint64(len(batch)))
 		return false
 	}
 	e.Lag.Store(int64(e.now() - sent))

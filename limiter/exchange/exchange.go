@@ -65,10 +65,10 @@ type Exchange struct {
 	seed  maphash.Seed
 	tries atomic.Uint64 // of handoffs
 
-	Bounds   atomic.Uint64 // sent
-	Messages atomic.Uint64 // that carried them
-	Lost     atomic.Uint64 // usage bounds that no copy confirmed
-	Lag      atomic.Int64  // nanoseconds from the last usage bound's sending to its confirmation
+	Bounds      atomic.Uint64 // sent
+	Messages    atomic.Uint64 // that carried them
+	Unconfirmed atomic.Uint64 // usage bounds that no copy confirmed
+	Lag         atomic.Int64  // nanoseconds from the last usage bound's sending to its confirmation
 }
 
 // New returns an exchange and the Local that publishes by it. It sends nothing before

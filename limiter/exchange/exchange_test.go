@@ -27,8 +27,8 @@ func TestUsageBoundsAreBatchedAndConfirmed(t *testing.T) {
 				t.Errorf("%s has %d copies, want 2000", node, got)
 			}
 		}
-		if s, m := e.Bounds.Load(), e.Messages.Load(); s != 4000 || m > s/10 || e.Lost.Load() != 0 || e.Lag.Load() < int64(time.Millisecond) {
-			t.Errorf("%d usage bounds in %d messages, %d lost, lag %d", s, m, e.Lost.Load(), e.Lag.Load())
+		if s, m := e.Bounds.Load(), e.Messages.Load(); s != 4000 || m > s/10 || e.Unconfirmed.Load() != 0 || e.Lag.Load() < int64(time.Millisecond) {
+			t.Errorf("%d usage bounds in %d messages, %d unconfirmed, lag %d", s, m, e.Unconfirmed.Load(), e.Lag.Load())
 		}
 		if d := n.own(t, "n1", bucket.Check{Account: "a1", Tokens: 950}); d.Reason != bucket.OK || d.Degraded || d.Limits[0].Remaining != 26 { // a second has given 16 back
 			t.Errorf("%+v: want it allowed by the owner once a copy has confirmed", d)
@@ -53,7 +53,7 @@ func TestUsageBoundsThatAreLost(t *testing.T) {
 			t.Errorf("no copy, and the fallback's part is used: %+v", d)
 		}
 		n.pass(2 * time.Second)
-		if n.nodes["n1"].Lost.Load() == 0 {
+		if n.nodes["n1"].Unconfirmed.Load() == 0 {
 			t.Error("none is lost")
 		}
 		n.lose(nil)
