@@ -35,8 +35,8 @@ func replaceKeys(ring *memberlist.Keyring, keys [][]byte) error {
 			return fmt.Errorf("gossip key: %w", err)
 		}
 	}
-	// The keyring removes in place, while readers hold no lock. Removing the last key
-	// does not move the others; UseKey moves a key to the front.
+	// RemoveKey shifts later keys under unlocked readers, so first move the keys that stay
+	// to the front, then remove from the end.
 	for _, k := range slices.Backward(keys) {
 		if err := ring.UseKey(k); err != nil {
 			return fmt.Errorf("gossip key: %w", err)

@@ -26,9 +26,9 @@ func (n *Node) leaderLoop() {
 	for {
 		select {
 		case <-t.C:
-			if s := n.sent.Load(); s != nil {
+			if f := n.forwarded.Load(); f != nil {
 				_, leader := n.raft.LeaderWithID()
-				s.look(string(leader))
+				f.poll(string(leader))
 			}
 		case <-n.kick:
 		case <-n.ctx.Done():

@@ -42,9 +42,9 @@ type Node struct {
 	owners owners
 	clock  clock
 
-	writes chan *write
-	sent   atomic.Pointer[sent] // on its way to the leader; nil: none
-	kick   chan struct{}        // wakes leaderLoop
+	writes    chan *write
+	forwarded atomic.Pointer[forwarded] // on its way to the leader; nil: none
+	kick      chan struct{}             // wakes leaderLoop
 
 	removed    atomic.Bool // from the cluster, by order
 	removedErr chan error

@@ -19,8 +19,8 @@ const (
 	maxQueued   = 4096                    // writes of this node that wait
 	maxGathered = 256                     // operations gathered into one entry of the log
 	maxBytes    = 128 << 10               // likewise, of them together
-	proposeFor  = 4500 * time.Millisecond // how long a write looks for a leader
-	retryAfter  = 50 * time.Millisecond   // between two looks
+	proposeFor  = 4500 * time.Millisecond // how long a write waits for a leader
+	retryAfter  = 50 * time.Millisecond   // between two tries
 )
 
 var (
@@ -132,14 +132,14 @@ func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, ui
 		return nil, 0, err
 	}
 	var done committed
-	ended := repeat(ctx, func() bool {
+	timedOut := repeat(ctx, func() bool {
 		done, err = onLeader(ctx, n, leaderCall[committed]{
 			local:  func(ctx context.Context) (committed, error) { return asCommitted(n.apply(ctx, ops)) },
 			method: methodWrite, arg: encoded,
 			decode: func(b []byte) (committed, error) { return asCommitted(decodeReply(b)) },
-			sent:   func(leader string, giveUp context.CancelFunc) { n.sent.Store(&sent{leader: leader, giveUp: giveUp}) },
+			sent:   func(leader string, giveUp context.CancelFunc) { n.forwarded.Store(&forwarded{leader: leader, giveUp: giveUp}) },
 		})
-		n.sent.Store(nil)
+		n.forwarded.Store(nil)
 		return err != nil && notSent(err) && !n.removed.Load()
 	})
 	switch {
@@ -147,7 +147,7 @@ func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, ui
 		return done.results, done.index, nil
 	case !notSent(err):
 		return nil, 0, fmt.Errorf("%w: %w", ledger.ErrOutcomeUnknown, err)
-	case ended == nil: // no leader will ever be heard
+	case timedOut == nil: // this node was removed: it will hear of no leader
 		return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, ErrRemoved)
 	}
 	return nil, 0, fmt.Errorf("%w: %w", ledger.ErrNoQuorum, err)
@@ -157,34 +157,34 @@ func asCommitted(results []ledger.Result, index uint64, err error) (committed, e
 	return committed{results, index}, err
 }
 
-// sent is the write that is on its way to the leader, another node. There is at most one.
-type sent struct {
+// forwarded is the write that is on its way to the leader, another node. There is at most one.
+type forwarded struct {
 	leader string
 	giveUp context.CancelFunc
-	others int // looks in a row at which another node led
+	others int // polls in a row at which another node led
 }
 
-// look gives the write up if its leader has been replaced and does not answer: writes
+// poll gives the write up if its leader has been replaced and does not answer: writes
 // behind it must not wait for a leader whose disk hangs or that is cut off. A leader
-// that has stepped down in order usually answers before the third look.
-func (s *sent) look(leader string) {
-	if leader == "" || leader == s.leader {
-		s.others = 0
+// that has stepped down properly usually answers before the third poll.
+func (f *forwarded) poll(leader string) {
+	if leader == "" || leader == f.leader {
+		f.others = 0
 		return
 	}
-	if s.others++; s.others >= 3 {
-		s.giveUp()
+	if f.others++; f.others >= 3 {
+		f.giveUp()
 	}
 }
 
 // apply writes one entry of this node's log, which must be the leader's.
 func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uint64, error) {
 	state := n.cfg.FSM.State()
-	in := state.Version()
-	if ledger.VersionOf(ops) > in {
-		return allowed(ctx, ops, n.cfg.FSM.Index(), ofVersion(in), n.apply)
+	inForce := state.Version()
+	if ledger.VersionOf(ops) > inForce {
+		return allowed(ctx, ops, n.cfg.FSM.Index(), ofVersion(inForce), n.apply)
 	}
-	if in < ledger.MessageVersion && slices.ContainsFunc(ops, refusedBy(state.Guard())) {
+	if inForce < ledger.MessageVersion && slices.ContainsFunc(ops, refusedBy(state.Guard())) {
 		return allowed(ctx, ops, n.cfg.FSM.Index(), state.Guard(), n.apply)
 	}
 	c := ledger.Command{Time: n.now(), Ops: ops}
