@@ -8,8 +8,8 @@ import (
 )
 
 // SourceTotal is the number of units of one bucket that one source has admitted since
-// it began. A source is one node that counts apart: a fallback node, or an owner. Its
-// number is never used again.
+// it began. A source is a count of admissions that the bucket's owner may lack: of a
+// fallback, or of an earlier owner. Its number is never used again.
 type SourceTotal struct {
 	Source uint64
 	Units  int64
@@ -62,14 +62,14 @@ type FallbackUsage struct {
 // source count apart.
 type Fork struct {
 	Spent int64         // ever taken, by that bound; below 0: the source knew of none
-	Units int64         // owed; below 0 for a former owner, part of whose own units has come back
+	Units int64         // owed without this source's own units, so negative once some came back
 	Age   time.Duration // since the bound arrived
 }
 
 // Pending returns the units of the usages that are not absorbed yet.
-func Pending(reports []FallbackUsage, absorbed []SourceTotal) int64 {
+func Pending(usages []FallbackUsage, absorbed []SourceTotal) int64 {
 	var n int64
-	for _, r := range reports {
+	for _, r := range usages {
 		n += r.missing(absorbed)
 	}
 	return n
@@ -90,7 +90,7 @@ type Fallback struct {
 	fork       Fork            // its Age is as of Since
 	budget     bucket.State    // of a fallback node that reaches a majority
 	share      bucket.State    // of a node that is cut off
-	shareBegun bool            // the share has its part of the debt of the copy
+	shareBegun bool            // share was charged its 1/N of the copy's debt
 	absorbed   int64           // of Units
 	window     *fallbackWindow // of a sliding window
 	nodes      int64           // members at the last decision
@@ -107,16 +107,16 @@ type fallbackWindow struct {
 	limit bucket.Limit
 }
 
-// Part returns a fallback node's own limit: one of `of` parts of the rate, and one of
-// `burst` parts of the burst, at least one unit.
-func Part(l bucket.Limit, of, burst int64) bucket.Limit {
+// Part returns a fallback node's own limit: one of rateParts parts of the rate, and one of
+// burstParts parts of the burst, at least one unit.
+func Part(l bucket.Limit, rateParts, burstParts int64) bucket.Limit {
 	// If the limit does not divide, the window grows: the rate stays exact.
 	p := l
-	p.Burst = max(1, l.Burst/burst)
-	if l.Limit%of == 0 {
-		p.Limit = l.Limit / of
-	} else if l.Window <= math.MaxInt64/time.Duration(of) {
-		p.Window = l.Window * time.Duration(of)
+	p.Burst = max(1, l.Burst/burstParts)
+	if l.Limit%rateParts == 0 {
+		p.Limit = l.Limit / rateParts
+	} else if l.Window <= math.MaxInt64/time.Duration(rateParts) {
+		p.Window = l.Window * time.Duration(rateParts)
 	}
 	return p
 }
@@ -129,20 +129,20 @@ type FallbackBucket struct {
 	Limit   bucket.Limit
 	Copy    bucket.State   // at now
 	Pending int64          // units of fallback nodes that are not in the copy
-	Window  *bucket.Window // of a sliding window, at now: the use by the copy and by the other fallback nodes; Copy has the units of all
+	Window  *bucket.Window // of a sliding window, at now: use by others; Copy.Units also has this node's
 	Nodes   int64          // members of the cluster
 	Sharers int64          // how many nodes share one fallback's part: 1 for the node that should decide
 	Fork    Fork           // the usage bound that is known
 }
 
 // fallbackLimit returns the limit of a fallback node's own part. If messages are lost,
-// nodes may not agree on which of them should decide: all others together have one
-// part. Of a small burst that leaves nothing for each.
-func (j *FallbackBucket) fallbackLimit() bucket.Limit {
-	among := max(1, j.Sharers)
-	p := Part(j.Limit, j.Nodes*among, fallbackBurst*among)
+// nodes may disagree on which of them should decide: all nodes but the rightful one share
+// one part; of a small burst each gets 0.
+func (b *FallbackBucket) fallbackLimit() bucket.Limit {
+	among := max(1, b.Sharers)
+	p := Part(b.Limit, b.Nodes*among, fallbackBurst*among)
 	if among > 1 {
-		p.Burst = j.Limit.Burst / (fallbackBurst * among)
+		p.Burst = b.Limit.Burst / (fallbackBurst * among)
 	}
 	return p
 }
@@ -150,124 +150,124 @@ func (j *FallbackBucket) fallbackLimit() bucket.Limit {
 // Fits reports whether cost has room at now: in the copy with all usage that is known
 // to be missing there, and in the node's own budget. The budget is never granted
 // again, however often the owner comes and goes.
-func (s *Fallback) Fits(j FallbackBucket, cost int64, now time.Duration) bool {
-	s.resize(j)
-	part := j.fallbackLimit()
-	s.budget = s.budget.Decay(part, now)
-	s.budget.At = now
-	return j.Copy.Add(j.Pending).Room(j.Limit, cost) && s.budget.Room(part, cost)
+func (f *Fallback) Fits(b FallbackBucket, cost int64, now time.Duration) bool {
+	f.resize(b)
+	part := b.fallbackLimit()
+	f.budget = f.budget.Decay(part, now)
+	f.budget.At = now
+	return b.Copy.Add(b.Pending).Room(b.Limit, cost) && f.budget.Room(part, cost)
 }
 
 // resize rounds the budgets up when the number of members or of sharers changes, and
 // with it their denominator.
-func (s *Fallback) resize(j FallbackBucket) {
-	if s.nodes == j.Nodes && s.sharers == j.Sharers {
+func (f *Fallback) resize(b FallbackBucket) {
+	if f.nodes == b.Nodes && f.sharers == b.Sharers {
 		return
 	}
-	s.nodes, s.sharers = j.Nodes, j.Sharers
-	for _, b := range []*bucket.State{&s.budget, &s.share} {
-		if b.Frac > 0 {
-			b.Units, b.Frac = b.Units+1, 0
+	f.nodes, f.sharers = b.Nodes, b.Sharers
+	for _, s := range []*bucket.State{&f.budget, &f.share} {
+		if s.Frac > 0 {
+			s.Units, s.Frac = s.Units+1, 0
 		}
 	}
 }
 
 // Admit counts what Fits had room for.
-func (s *Fallback) Admit(j FallbackBucket, cost int64, now time.Duration) {
-	s.budget = s.budget.Add(cost)
-	s.count(j, cost, now)
+func (f *Fallback) Admit(b FallbackBucket, cost int64, now time.Duration) {
+	f.budget = f.budget.Add(cost)
+	f.count(b, cost, now)
 }
 
 // ShareFits reports whether cost has room at now in the share of a node that is cut
 // off: one of Nodes parts of burst and rate. The share begins with the same part of
 // the debt of the copy.
-func (s *Fallback) ShareFits(j FallbackBucket, cost int64, now time.Duration) bool {
-	s.resize(j)
-	part := Part(j.Limit, j.Nodes, j.Nodes)
-	if j.Window != nil {
-		w := s.shareWindow(j, now)
-		return w.Use(j.Limit, now)+cost <= part.Burst
+func (f *Fallback) ShareFits(b FallbackBucket, cost int64, now time.Duration) bool {
+	f.resize(b)
+	part := Part(b.Limit, b.Nodes, b.Nodes)
+	if b.Window != nil {
+		w := f.shareWindow(b, now)
+		return w.Use(b.Limit, now)+cost <= part.Burst
 	}
-	if !s.shareBegun {
-		s.shareBegun = true
+	if !f.shareBegun {
+		f.shareBegun = true
 		// What the node admitted before it knew that it is cut off counts in its share.
-		s.share = bucket.State{Units: (j.Copy.Units+j.Pending+j.Nodes-1)/j.Nodes + s.budget.Units, At: now}
+		f.share = bucket.State{Units: (b.Copy.Units+b.Pending+b.Nodes-1)/b.Nodes + f.budget.Units, At: now}
 	}
-	s.share = s.share.Decay(part, now)
-	s.share.At = now
-	return s.share.Room(part, cost)
+	f.share = f.share.Decay(part, now)
+	f.share.At = now
+	return f.share.Room(part, cost)
 }
 
 // shareWindow returns the use of the share of a sliding window at now: one of Nodes
 // parts of what all others have admitted, and all that this node has.
-func (s *Fallback) shareWindow(j FallbackBucket, now time.Duration) bucket.Window {
-	w := j.Window.At(j.Limit, now).Part(j.Nodes)
-	if s.window != nil {
-		w = w.Join(s.window.At(j.Limit, now))
+func (f *Fallback) shareWindow(b FallbackBucket, now time.Duration) bucket.Window {
+	w := b.Window.At(b.Limit, now).Part(b.Nodes)
+	if f.window != nil {
+		w = w.Join(f.window.At(b.Limit, now))
 	}
 	return w
 }
 
 // AdmitShare counts what ShareFits had room for.
-func (s *Fallback) AdmitShare(j FallbackBucket, cost int64, now time.Duration) {
-	s.share = s.share.Add(cost)
-	s.count(j, cost, now)
+func (f *Fallback) AdmitShare(b FallbackBucket, cost int64, now time.Duration) {
+	f.share = f.share.Add(cost)
+	f.count(b, cost, now)
 }
 
 // AdmitFull counts what a node that is cut off admits if the policy is Full.
-func (s *Fallback) AdmitFull(j FallbackBucket, cost int64, now time.Duration) { s.count(j, cost, now) }
+func (f *Fallback) AdmitFull(b FallbackBucket, cost int64, now time.Duration) { f.count(b, cost, now) }
 
-func (s *Fallback) count(j FallbackBucket, cost int64, now time.Duration) {
-	if s.Units == s.absorbed {
-		s.Since, s.fork = now, j.Fork
+func (f *Fallback) count(b FallbackBucket, cost int64, now time.Duration) {
+	if f.Units == f.absorbed {
+		f.Since, f.fork = now, b.Fork
 	}
-	s.Units += cost
-	if j.Window != nil {
-		if s.window == nil {
-			s.window = &fallbackWindow{}
+	f.Units += cost
+	if b.Window != nil {
+		if f.window == nil {
+			f.window = &fallbackWindow{}
 		}
-		s.window.limit = j.Limit
-		s.window.Add(j.Limit, cost, now)
+		f.window.limit = b.Limit
+		f.window.Add(b.Limit, cost, now)
 	}
 }
 
 // Wait returns how long from now until the part has room for cost again. now is that
 // of the last Fits or ShareFits.
-func (s *Fallback) Wait(j FallbackBucket, cut bool, cost int64, now time.Duration) time.Duration {
-	if cut && j.Window != nil {
-		w, part := s.shareWindow(j, now), Part(j.Limit, j.Nodes, j.Nodes)
-		part.Limit, part.Window = part.Burst, j.Limit.Window
+func (f *Fallback) Wait(b FallbackBucket, cut bool, cost int64, now time.Duration) time.Duration {
+	if cut && b.Window != nil {
+		w, part := f.shareWindow(b, now), Part(b.Limit, b.Nodes, b.Nodes)
+		part.Limit, part.Window = part.Burst, b.Limit.Window
 		return w.Wait(part, cost, now)
 	}
 	if cut {
-		return s.share.Wait(Part(j.Limit, j.Nodes, j.Nodes), cost)
+		return f.share.Wait(Part(b.Limit, b.Nodes, b.Nodes), cost)
 	}
-	return s.budget.Wait(j.fallbackLimit(), cost)
+	return f.budget.Wait(b.fallbackLimit(), cost)
 }
 
 // Usage returns the usage that the owner must hear of, and false if it has absorbed
 // all.
-func (s *Fallback) Usage(now time.Duration) (FallbackUsage, bool) {
-	r := FallbackUsage{SourceTotal: s.SourceTotal, Age: now - s.Since, Fork: s.fork}
+func (f *Fallback) Usage(now time.Duration) (FallbackUsage, bool) {
+	r := FallbackUsage{SourceTotal: f.SourceTotal, Age: now - f.Since, Fork: f.fork}
 	r.Fork.Age += r.Age
-	if s.window != nil {
-		r.Sliding = s.window.Relative(s.window.limit, now)
+	if f.window != nil {
+		r.Sliding = f.window.Relative(f.window.limit, now)
 	}
-	return r, s.Units > s.absorbed
+	return r, f.Units > f.absorbed
 }
 
 // MarkAbsorbed notes how many units the owner has absorbed.
-func (s *Fallback) MarkAbsorbed(units int64) { s.absorbed = max(s.absorbed, min(units, s.Units)) }
+func (f *Fallback) MarkAbsorbed(units int64) { f.absorbed = max(f.absorbed, min(units, f.Units)) }
 
 // Idle reports whether nothing must be remembered at now: all is absorbed, and the
 // budgets are whole.
-func (s *Fallback) Idle(j FallbackBucket, now time.Duration) bool {
-	j.Sharers = max(1, s.sharers)
-	if s.window != nil && s.window.Use(s.window.limit, now) > 0 {
+func (f *Fallback) Idle(b FallbackBucket, now time.Duration) bool {
+	b.Sharers = max(1, f.sharers)
+	if f.window != nil && f.window.Use(f.window.limit, now) > 0 {
 		return false
 	}
-	return s.Units == s.absorbed && s.budget.Decay(j.fallbackLimit(), now).Idle() &&
-		s.share.Decay(Part(j.Limit, j.Nodes, j.Nodes), now).Idle()
+	return f.Units == f.absorbed && f.budget.Decay(b.fallbackLimit(), now).Idle() &&
+		f.share.Decay(Part(b.Limit, b.Nodes, b.Nodes), now).Idle()
 }
 
 // Empty returns for how long a bucket has owed nothing by now. s is the state of the
@@ -294,8 +294,8 @@ type OwnedBucket struct {
 //
 // Owed is what owner and source have admitted since the fork, less what has come back
 // since, and at most two bursts. A source that knew of no usage bound is forgiven what
-// an empty bucket would have given back. Units of a sliding window count for as long
-// as if the owner had admitted them.
+// an empty bucket would have given back. Units of a sliding window leave the window
+// at the same time as the owner's own.
 func (s *Stream) Absorb(o OwnedBucket, r FallbackUsage) (use bucket.State, missing int64) {
 	use = o.Use
 	if missing = r.missing(s.absorbed); missing == 0 {

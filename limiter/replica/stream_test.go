@@ -45,12 +45,12 @@ func TestReplicatedUpToTheAckedBoundAndTheSlack(t *testing.T) {
 		successors []string
 		want       bool
 	}{
-		"no successor":                {bounded, nil, owes(599, 0), 1, nil, true},
+		"no successor":                  {bounded, nil, owes(599, 0), 1, nil, true},
 		"within the slack":              {bounded, nil, owes(20, 0), 10, both, true},
 		"beyond the slack":              {bounded, nil, owes(20, 0), 11, both, false},
 		"no slack":                      {Rule{Mode: bucket.Sync, Slack: 5}, nil, owes(0, 0), 1, both, false},
 		"no end of slack":               {Rule{Mode: bucket.Async}, nil, owes(599, 0), 1, both, true},
-		"no copy has answered":           {bounded, &Stream{}, owes(20, 0), 11, both, false},
+		"no copy has answered":          {bounded, &Stream{}, owes(20, 0), 11, both, false},
 		"the better copy":               {bounded, told(), owes(200, time.Minute), 30, both, true},
 		"more than the better copy":     {bounded, told(), owes(200, time.Minute), 31, both, false},
 		"the copy that is left":         {bounded, told(), owes(100, time.Minute), 30, []string{"n2"}, true},
