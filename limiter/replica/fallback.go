@@ -2,6 +2,7 @@ package replica
 
 import (
 	"math"
+	"math/bits"
 	"time"
 
 	"quorate/limiter/bucket"
@@ -110,15 +111,39 @@ type fallbackWindow struct {
 // Part returns a fallback node's own limit: one of rateParts parts of the rate, and one of
 // burstParts parts of the burst, at least one unit.
 func Part(l bucket.Limit, rateParts, burstParts int64) bucket.Limit {
-	// If the limit does not divide, the window grows: the rate stays exact.
 	p := l
 	p.Burst = max(1, l.Burst/burstParts)
-	if l.Limit%rateParts == 0 {
+	switch {
+	case l.Limit%rateParts == 0:
 		p.Limit = l.Limit / rateParts
-	} else if l.Window <= math.MaxInt64/time.Duration(rateParts) {
-		p.Window = l.Window * time.Duration(rateParts)
+	case l.Window <= math.MaxInt64/time.Duration(rateParts):
+		p.Window = l.Window * time.Duration(rateParts) // the rate stays exact
+	default:
+		p.Limit, p.Window = slowRate(l, rateParts)
 	}
 	return p
+}
+
+// slowRate divides the rate of l if its window has no room for the parts. It returns as
+// many units as fit the longest window, and the time that they take, rounded up to a
+// nanosecond. A unit that takes more than the longest window, 292 years, takes just that.
+func slowRate(l bucket.Limit, parts int64) (units int64, window time.Duration) {
+	limit := uint64(l.Limit)
+	hi, lo := bits.Mul64(uint64(l.Window), uint64(parts)) // the time for limit units
+	if hi >= limit {
+		return 1, math.MaxInt64
+	}
+	each, rest := bits.Div64(hi, lo, limit) // one unit takes each + rest/limit
+	if each >= math.MaxInt64 {
+		return 1, math.MaxInt64
+	}
+	n := math.MaxInt64 / (each + 1)
+	hi, lo = bits.Mul64(n, rest)
+	more, left := bits.Div64(hi, lo, limit)
+	if left > 0 {
+		more++
+	}
+	return int64(n), time.Duration(n*each + more)
 }
 
 // fallbackBurst is the part of a burst that a fallback node may admit at once.

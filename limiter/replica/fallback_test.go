@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"math"
+	"math/big"
 	"slices"
 	"testing"
 	"time"
@@ -57,6 +59,54 @@ func TestFallbackBudgetIsNeverGrantedAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A part of a rate is exact: to a nanosecond in a window of more than a century if the
+// window has no room for the number of parts.
+func TestPartIsExact(t *testing.T) {
+	product := func(a, b int64) *big.Int { return new(big.Int).Mul(big.NewInt(a), big.NewInt(b)) }
+	rapid.Check(t, func(rt *rapid.T) {
+		l := bucket.Limit{
+			Limit:  rapid.SampledFrom([]int64{1, 11, 601, 3541, 999_983, bucket.MaxLimit}).Draw(rt, "limit"),
+			Window: rapid.SampledFrom([]time.Duration{time.Second, time.Hour, bucket.MaxWindow}).Draw(rt, "window"),
+		}
+		l.Burst = l.Limit
+		parts := rapid.SampledFrom([]int64{1, 2, 3, 12, 60 * 59, 64 * 63, 300 * 299, 10_000 * 9_999}).Draw(rt, "parts")
+		p := Part(l, parts, 10)
+		if p.Limit < 1 || p.Limit > l.Limit || p.Window < l.Window {
+			rt.Fatalf("%+v", p)
+		}
+		// The time for p.Limit units, times l.Limit.
+		exact := new(big.Int).Mul(product(int64(l.Window), parts), big.NewInt(p.Limit))
+		late := new(big.Int).Sub(product(int64(p.Window), l.Limit), exact)
+		switch {
+		case late.Sign() == 0:
+		case late.Sign() > 0 && late.Cmp(big.NewInt(l.Limit)) < 0 && p.Window > math.MaxInt64/2:
+		case late.Sign() < 0 && p.Limit == 1 && p.Window == math.MaxInt64: // 292 years
+		default:
+			rt.Fatalf("%d units in %d ns, late by %s/%d ns", p.Limit, p.Window, late, l.Limit)
+		}
+	})
+}
+
+// The product of a long window and the parts of many nodes does not fit: the budget came
+// back at the rate of the whole limit.
+func TestBudgetOfManyNodesComesBackSlowly(t *testing.T) {
+	l := bucket.Limit{Limit: 1001, Burst: 1001, Window: bucket.MaxWindow}
+	b := fallbackBucket(l, 60)
+	b.Sharers = 59
+	s := NewFallback(1)
+	if !s.Fits(b, 1, 0) {
+		t.Fatal("no room at first")
+	}
+	s.Admit(b, 1, 0)
+	unit := l.Window/1001*(60*59) + l.Window%1001*(60*59)/1001 // the time for one unit, rounded down
+	if s.Fits(b, 1, unit-time.Second) {
+		t.Error("a unit came back early")
+	}
+	if !s.Fits(b, 1, unit+time.Second) {
+		t.Error("no unit has come back")
+	}
 }
 
 // A fallback node sees the copy and all that is known to be missing in it.
