@@ -50,7 +50,7 @@ func TestImportOfAnOwnedPartitionChangesNothing(t *testing.T) {
 	if what, err := l.Settle(&s); what != bucket.SettledNow || err != nil {
 		t.Fatal(what, err)
 	}
-	l.importPartition(m) // it has passed the check of the role before the first was done
+	l.importPartition(m) // as if it passed the role check before the first import ended
 	if got := g.left(t, 1); got != 60 {
 		t.Errorf("%d left, want 60", got)
 	}

@@ -99,7 +99,7 @@ func TestRouterSettlesWhereItIsKnown(t *testing.T) {
 		"the owner knows nothing": {group{settled: map[string]bucket.Settled{"n2": bucket.SettledUnknown}}, bucket.SettledUnknown, false, []string{"n2"}},
 		"it has been handed over": {group{settled: map[string]bucket.Settled{"n3": bucket.SettledOtherwise}}, bucket.SettledOtherwise, false, []string{"n2", "n3"}},
 		"the owner gone":          {group{down: map[string]bool{"n2": true}}, bucket.SettledUnknown, true, []string{"n2", "n3", "n4", "n2"}},
-		"no node decides yet":      {group{refuses: 7}, bucket.SettledNow, false, []string{"n2", "n3", "n4", "n2", "n3", "n4", "n2"}},
+		"no node decides yet":     {group{refuses: 7}, bucket.SettledNow, false, []string{"n2", "n3", "n4", "n2", "n3", "n4", "n2"}},
 	} {
 		g := c.group
 		g.part = holders4("n2", "n3", "n4")
@@ -134,20 +134,20 @@ func TestRouterAsksTheOwnerThenJudges(t *testing.T) {
 		degraded bool
 		asked    []string
 	}{
-		"owner here":                   {group: group{part: holders4("n1", "n2", "n3"), leased: true}, want: "n1"},
-		"owner here without a lease":   {group: group{part: holders4("n1", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
-		"owner elsewhere":              {group: group{part: holders4("n2", "n1", "n3")}, want: "n2", asked: []string{"n2"}},
-		"no node owns it":           {group: group{part: holders4("", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
-		"owner fails":                  {group: group{part: holders4("n2", "n3", "n4"), down: set("n2")}, want: "n3", degraded: true, asked: []string{"n2", "n3 fallback"}},
-		"owner known to be down":       {group: group{part: holders4("n2", "n3", "n4"), known: set("n2")}, want: "n3", degraded: true, asked: []string{"n3 fallback"}},
-		"owner and first successor":    {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3")}, want: "n4", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
-		"all others fail":              {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3", "n4")}, want: "n1", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
-		"first successor here":         {group: group{part: holders4("n2", "n1", "n4"), down: set("n2")}, want: "n1", degraded: true, asked: []string{"n2"}},
-		"first successor here, relays": {group: group{part: holders4("n2", "n1", "n4"), known: set("n2"), relay: "n4"}, want: "n4", asked: []string{"n4 relay"}},
+		"owner here":                      {group: group{part: holders4("n1", "n2", "n3"), leased: true}, want: "n1"},
+		"owner here without a lease":      {group: group{part: holders4("n1", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
+		"owner elsewhere":                 {group: group{part: holders4("n2", "n1", "n3")}, want: "n2", asked: []string{"n2"}},
+		"no node owns it":                 {group: group{part: holders4("", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
+		"owner fails":                     {group: group{part: holders4("n2", "n3", "n4"), down: set("n2")}, want: "n3", degraded: true, asked: []string{"n2", "n3 fallback"}},
+		"owner known to be down":          {group: group{part: holders4("n2", "n3", "n4"), known: set("n2")}, want: "n3", degraded: true, asked: []string{"n3 fallback"}},
+		"owner and first successor":       {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3")}, want: "n4", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
+		"all others fail":                 {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3", "n4")}, want: "n1", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
+		"first successor here":            {group: group{part: holders4("n2", "n1", "n4"), down: set("n2")}, want: "n1", degraded: true, asked: []string{"n2"}},
+		"first successor here, relays":    {group: group{part: holders4("n2", "n1", "n4"), known: set("n2"), relay: "n4"}, want: "n4", asked: []string{"n4 relay"}},
 		"it moves: its new owner decides": {group: group{part: moving, down: set("n2")}, want: "n3", asked: []string{"n2", "n3"}},
-		"cut off":                      {group: group{part: holders4("n2", "n3", "n4"), known: set("n2", "n3", "n4"), cut: true}, want: "n1", reason: bucket.Unavailable},
-		"here but not caught up":       {group: group{part: holders4("n2", "n1", "n3"), down: set("n2"), behind: true}, want: "n1", reason: bucket.Unavailable, asked: []string{"n2"}},
-		"no map yet":                   {want: "n1", reason: bucket.Unavailable},
+		"cut off":                         {group: group{part: holders4("n2", "n3", "n4"), known: set("n2", "n3", "n4"), cut: true}, want: "n1", reason: bucket.Unavailable},
+		"here but not caught up":          {group: group{part: holders4("n2", "n1", "n3"), down: set("n2"), behind: true}, want: "n1", reason: bucket.Unavailable, asked: []string{"n2"}},
+		"no map yet":                      {want: "n1", reason: bucket.Unavailable},
 		"a refusal carries the map": {group: group{
 			part:  holders4("n2", "n3", "n4"),
 			newer: &View{Epoch: 2, Nodes: 4, Parts: []Part{holders4("n4", "n2", "n3")}},

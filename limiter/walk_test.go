@@ -9,16 +9,16 @@ import (
 	"quorate/limiter/bucket"
 )
 
-// around is what node n1 knows of the others.
-type around struct {
+// neighbours is what node n1 knows of the others.
+type neighbours struct {
 	unready bool
 	down    []string
-	relays  map[string]string // to a node, by a node
+	relays  map[string]string // target -> relay
 }
 
-func (a *around) Ready() bool              { return !a.unready }
-func (a *around) Reachable(id string) bool { return !slices.Contains(a.down, id) }
-func (a *around) Relay(to string) string   { return a.relays[to] }
+func (a *neighbours) Ready() bool              { return !a.unready }
+func (a *neighbours) Reachable(id string) bool { return !slices.Contains(a.down, id) }
+func (a *neighbours) Relay(to string) string   { return a.relays[to] }
 
 func moving(ids ...string) Part {
 	p := holders4(ids...)
@@ -53,7 +53,7 @@ func serveWalk(m Membership, r bucket.Route, c *bucket.Check, noWait bool) (w Wa
 }
 
 // walks returns a walk of each kind of node n1.
-func walks(a *around, c *bucket.Check) map[string]func() Walk {
+func walks(a *neighbours, c *bucket.Check) map[string]func() Walk {
 	served := func(role AskRole) func() Walk {
 		return func() Walk { return serveWalk(a, bucket.Route{Role: role, Epoch: 1}, c, false) }
 	}
@@ -67,55 +67,55 @@ func TestAWalkGoesOnFromStepToStep(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind string
 		part Part
-		around
+		neighbours
 		want []string
 	}{
-		"the owner, then its successors": {"entry", holders4("n2", "n3", "n4"), around{}, []string{
+		"the owner, then its successors": {"entry", holders4("n2", "n3", "n4"), neighbours{}, []string{
 			"ask n2 as owner for 80ms", "ask n3 as fallback for 150ms", "ask n4 as fallback for 100ms", "fall back", "unavailable"}},
-		"only nodes that are reachable": {"entry", holders4("n2", "n3", "n4"), around{down: []string{"n2", "n3"}}, []string{
+		"only nodes that are reachable": {"entry", holders4("n2", "n3", "n4"), neighbours{down: []string{"n2", "n3"}}, []string{
 			"ask n4 as fallback for 100ms", "fall back", "unavailable"}},
-		"no map yet": {"entry", Part{}, around{}, []string{"fall back", "unavailable"}},
-		"this node owns it": {"entry", holders4("n1", "n2", "n3"), around{}, []string{
+		"no map yet": {"entry", Part{}, neighbours{}, []string{"fall back", "unavailable"}},
+		"this node owns it": {"entry", holders4("n1", "n2", "n3"), neighbours{}, []string{
 			"own", "ask n2 as fallback for 150ms", "ask n3 as fallback for 100ms", "fall back", "unavailable"}},
-		"this node is the first successor": {"entry", holders4("n2", "n1", "n3"), around{}, []string{
+		"this node is the first successor": {"entry", holders4("n2", "n1", "n3"), neighbours{}, []string{
 			"ask n2 as owner for 80ms", "fall back", "unavailable"}},
-		"it is, and a relay is known": {"entry", holders4("n2", "n1", "n3"), around{down: []string{"n2"}, relays: map[string]string{"n2": "n3"}}, []string{
+		"first successor, relay known": {"entry", holders4("n2", "n1", "n3"), neighbours{down: []string{"n2"}, relays: map[string]string{"n2": "n3"}}, []string{
 			"ask n3 as relay for 60ms", "fall back", "unavailable"}},
-		"this node is the second": {"entry", holders4("n2", "n3", "n1"), around{relays: map[string]string{"n2": "n4"}}, []string{
+		"this node is the second": {"entry", holders4("n2", "n3", "n1"), neighbours{relays: map[string]string{"n2": "n4"}}, []string{
 			"ask n2 as owner for 80ms", "ask n3 as fallback for 150ms", "ask n4 as relay for 60ms", "fall back", "unavailable"}},
-		"it moves": {"entry", moving("n2", "n3", "n4"), around{}, []string{
+		"it moves": {"entry", moving("n2", "n3", "n4"), neighbours{}, []string{
 			"ask n2 as owner for 80ms", "ask n3 as owner for 200ms", "ask n3 as fallback for 150ms", "ask n4 as fallback for 100ms", "fall back", "unavailable"}},
-		"it moves here": {"entry", moving("n2", "n1", "n3"), around{}, []string{
+		"it moves here": {"entry", moving("n2", "n1", "n3"), neighbours{}, []string{
 			"ask n2 as owner for 80ms", "own", "fall back", "unavailable"}},
-		"it moves, and this node has a copy": {"entry", moving("n2", "n3", "n1"), around{relays: map[string]string{"n2": "n4", "n3": "n5"}}, []string{
+		"it moves, and this node has a copy": {"entry", moving("n2", "n3", "n1"), neighbours{relays: map[string]string{"n2": "n4", "n3": "n5"}}, []string{
 			"ask n2 as owner for 80ms", "ask n3 as owner for 200ms", "ask n3 as fallback for 150ms", "ask n4 as relay for 60ms", "ask n5 as relay for 60ms", "fall back", "unavailable"}},
-		"it moves, and both have the same relay": {"entry", moving("n2", "n3", "n1"), around{down: []string{"n2", "n3"}, relays: map[string]string{"n2": "n4", "n3": "n4"}}, []string{
+		"it moves, and both have the same relay": {"entry", moving("n2", "n3", "n1"), neighbours{down: []string{"n2", "n3"}, relays: map[string]string{"n2": "n4", "n3": "n4"}}, []string{
 			"ask n4 as relay for 60ms", "fall back", "unavailable"}},
-		"this node is not ready": {"entry", holders4("n1", "n2", ""), around{unready: true}, []string{
+		"this node is not ready": {"entry", holders4("n1", "n2", ""), neighbours{unready: true}, []string{
 			"ask n2 as fallback for 150ms", "not ready"}},
 
-		"asked as owner":               {"owner", holders4("n2", "n3", "n4"), around{}, []string{"own", "not owner"}},
-		"asked as owner and not ready": {"owner", holders4("n1", "n3", "n4"), around{unready: true}, []string{"not ready"}},
+		"asked as owner":               {"owner", holders4("n2", "n3", "n4"), neighbours{}, []string{"own", "not owner"}},
+		"asked as owner and not ready": {"owner", holders4("n1", "n3", "n4"), neighbours{unready: true}, []string{"not ready"}},
 
-		"asked as fallback": {"fallback", holders4("n2", "n1", "n3"), around{relays: map[string]string{"n2": "n4"}}, []string{
+		"asked as fallback": {"fallback", holders4("n2", "n1", "n3"), neighbours{relays: map[string]string{"n2": "n4"}}, []string{
 			"ask n2 as owner for 60ms", "fall back", "unavailable"}},
-		"by a relay": {"fallback", holders4("n2", "n1", "n3"), around{down: []string{"n2"}, relays: map[string]string{"n2": "n4"}}, []string{
+		"by a relay": {"fallback", holders4("n2", "n1", "n3"), neighbours{down: []string{"n2"}, relays: map[string]string{"n2": "n4"}}, []string{
 			"ask n4 as relay for 60ms", "fall back", "unavailable"}},
-		"asked as fallback, and the owner": {"fallback", holders4("n1", "n2", "n3"), around{}, []string{"own", "fall back", "unavailable"}},
-		"asked as fallback, and it moves": {"fallback", moving("n2", "n3", "n1"), around{relays: map[string]string{"n3": "n4"}}, []string{
+		"asked as fallback while it owns it": {"fallback", holders4("n1", "n2", "n3"), neighbours{}, []string{"own", "fall back", "unavailable"}},
+		"asked as fallback, and it moves": {"fallback", moving("n2", "n3", "n1"), neighbours{relays: map[string]string{"n3": "n4"}}, []string{
 			"ask n2 as owner for 60ms", "ask n3 as owner for 90ms", "ask n4 as relay for 60ms", "fall back", "unavailable"}},
-		"asked as fallback, and it moves here": {"fallback", moving("n2", "n1", "n3"), around{}, []string{
+		"asked as fallback, and it moves here": {"fallback", moving("n2", "n1", "n3"), neighbours{}, []string{
 			"ask n2 as owner for 60ms", "fall back", "unavailable"}},
-		"asked as fallback and not ready": {"fallback", holders4("n2", "n1", "n3"), around{unready: true}, []string{
+		"asked as fallback and not ready": {"fallback", holders4("n2", "n1", "n3"), neighbours{unready: true}, []string{
 			"ask n2 as owner for 60ms", "not ready"}},
 
-		"asked as relay":                       {"relay", holders4("n2", "n1", "n3"), around{down: []string{"n2"}}, []string{"ask n2 as owner for 50ms", "not owner"}},
-		"asked as relay, and it moves":         {"relay", moving("n2", "n3", "n1"), around{}, []string{"ask n2 as owner for 50ms", "ask n3 as owner for 50ms", "not owner"}},
-		"asked as relay, and the owner by now": {"relay", holders4("n1", "n3", "n2"), around{}, []string{"own", "not owner"}},
-		"asked as relay, and it moves here":    {"relay", moving("n2", "n1", "n3"), around{}, []string{"ask n2 as owner for 50ms", "own", "not owner"}},
+		"asked as relay":                       {"relay", holders4("n2", "n1", "n3"), neighbours{down: []string{"n2"}}, []string{"ask n2 as owner for 50ms", "not owner"}},
+		"asked as relay, and it moves":         {"relay", moving("n2", "n3", "n1"), neighbours{}, []string{"ask n2 as owner for 50ms", "ask n3 as owner for 50ms", "not owner"}},
+		"asked as relay, and the owner by now": {"relay", holders4("n1", "n3", "n2"), neighbours{}, []string{"own", "not owner"}},
+		"asked as relay, and it moves here":    {"relay", moving("n2", "n1", "n3"), neighbours{}, []string{"ask n2 as owner for 50ms", "own", "not owner"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := walks(&c.around, &bucket.Check{})[c.kind]()
+			w := walks(&c.neighbours, &bucket.Check{})[c.kind]()
 			s := w.Next(0, 1, &c.part, Pending)
 			got := []string{s.String()}
 			for !s.Ends() && len(got) < 20 {
@@ -136,7 +136,7 @@ func TestEveryOutcomeOfEveryStep(t *testing.T) {
 		{}, holders4("n2", "n3", "n4"), holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3"), holders4("n2", "n3", "n1"),
 		moving("n2", "n3", "n4"), moving("n1", "n2", "n3"), moving("n2", "n1", "n3"), moving("n2", "n3", "n1"),
 	}
-	a := &around{relays: map[string]string{"n1": "n5", "n2": "n5", "n3": "n5", "n4": "n5"}}
+	a := &neighbours{relays: map[string]string{"n1": "n5", "n2": "n5", "n3": "n5", "n4": "n5"}}
 	ends := map[Outcome]Action{Decided: Answer, Behind: AnswerBehind, WouldWait: AnswerWouldWait}
 	for kind, begin := range walks(a, &bucket.Check{}) {
 		for _, part := range parts {
@@ -179,10 +179,10 @@ func TestAllHopsOfAWalkTakeNoLongerThanTheClientWaits(t *testing.T) {
 		t.Error("an answer comes after the asking node has given up")
 	}
 	for _, index := range []uint64{0, 7} {
-		for kind, begin := range walks(&around{relays: map[string]string{"n2": "n5", "n3": "n6"}}, &bucket.Check{MinIndex: index}) {
+		for kind, begin := range walks(&neighbours{relays: map[string]string{"n2": "n5", "n3": "n6"}}, &bucket.Check{MinIndex: index}) {
 			most := map[string]time.Duration{"entry": 400 * time.Millisecond, "owner": 350 * time.Millisecond, "fallback": 90 * time.Millisecond, "relay": 55 * time.Millisecond}[kind]
 			for _, part := range parts {
-				for newer := range maxHops {
+				for newerAt := range maxHops {
 					w, now, epoch, took := begin(), time.Duration(0), uint64(0), time.Duration(0)
 					for s, hop := w.Next(now, epoch, &part, Pending), 0; !s.Ends(); hop++ {
 						now += s.For
@@ -191,11 +191,11 @@ func TestAllHopsOfAWalkTakeNoLongerThanTheClientWaits(t *testing.T) {
 						case s.Do == AwaitMap:
 							out = Pending
 							took += s.For
-						case s.Do != DecideAsOwner || kind == "owner" || kind == "entry": // an owner that was asked in another role answers when it can
+						case s.Do != DecideAsOwner || kind == "owner" || kind == "entry": // deciding as owner in a fallback's or relay's walk has no deadline
 							took += s.For - w.index
 						}
 						next := part
-						if hop == newer {
+						if hop == newerAt {
 							epoch, next = 2, moved
 						}
 						s = w.Next(now, epoch, &next, out)
@@ -213,7 +213,7 @@ func TestAllHopsOfAWalkTakeNoLongerThanTheClientWaits(t *testing.T) {
 // is a newer map.
 func longest(t *testing.T, kind string, begin func() Walk, part Part) {
 	t.Helper()
-	const maxSteps = (maxPlans)*maxHops + 1
+	const maxSteps = maxPlans*maxHops + 1
 	w, now, epoch := begin(), time.Duration(0), uint64(1)
 	s := w.Next(now, epoch, &part, Pending)
 	steps := 0
@@ -232,7 +232,7 @@ func longest(t *testing.T, kind string, begin func() Walk, part Part) {
 func TestAWalkIsPlannedAnewByANewerMap(t *testing.T) {
 	c := &bucket.Check{}
 	first, second := holders4("n2", "n3", "n4"), holders4("n3", "n4", "n2")
-	w := enterWalk(&around{}, c)
+	w := enterWalk(&neighbours{}, c)
 	s := w.Next(0, 1, &first, Pending)
 	for epoch, want := range []string{"ask n2 as owner for 80ms", "ask n3 as owner for 80ms", "ask n3 as owner for 80ms", "ask n3 as owner for 80ms", "ask n4 as fallback for 150ms"} {
 		if s.String() != want || s.Epoch != uint64(epoch+1) {
@@ -240,16 +240,15 @@ func TestAWalkIsPlannedAnewByANewerMap(t *testing.T) {
 		}
 		s = w.Next(0, uint64(epoch+2), &second, NotOwner)
 	}
-	w = serveWalk(&around{}, bucket.Route{Role: AsFallback}, c, false)
+	w = serveWalk(&neighbours{}, bucket.Route{Role: AsFallback}, c, false)
 	w.Next(0, 1, &first, Pending)
 	if s := w.Next(0, 2, &second, Failed); s.Do != DecideAsFallback {
 		t.Errorf("a fallback's second step by a newer map: %q", s)
 	}
 }
 
-// A hop that took far longer than it may was this node's standing still: it is made
-// again, once in a walk. The time that a hop has for an index is part of what it may
-// take.
+// A hop that took far longer than it may means that this node was suspended; the hop is
+// repeated once. The time that a hop has for an index is part of what it may take.
 func TestAHopThatThisNodeSleptThroughIsRepeated(t *testing.T) {
 	part := holders4("n2", "n3", "n4")
 	for name, c := range map[string]struct {
@@ -264,7 +263,7 @@ func TestAHopThatThisNodeSleptThroughIsRepeated(t *testing.T) {
 		"in time, with all its time":  {5, ownerHop + indexWait + late, false},
 		"late, with an index as well": {5, ownerHop + indexWait + late + 1, true},
 	} {
-		w := enterWalk(&around{}, &bucket.Check{MinIndex: c.index})
+		w := enterWalk(&neighbours{}, &bucket.Check{MinIndex: c.index})
 		first := w.Next(0, 1, &part, Pending)
 		s := w.Next(c.took, 1, &part, Failed)
 		if again := s == first; again != c.again {
@@ -286,18 +285,18 @@ func TestAServedWalkWaitsForTheMap(t *testing.T) {
 		epochs []uint64 // of this node, every 30 ms
 		want   []string
 	}{
-		"the map is known":                  {AsOwner, false, []uint64{5}, []string{"own"}},
-		"it comes":                          {AsOwner, false, []uint64{4, 5}, []string{"await map 5 for 50ms", "own"}},
-		"a later one comes":                 {AsRelay, false, []uint64{4, 6}, []string{"await map 5 for 50ms", "ask n2 as owner for 25ms"}},
-		"it does not come":                  {AsFallback, false, []uint64{3, 4, 4}, []string{"await map 5 for 50ms", "await map 5 for 20ms", "ask n2 as owner for 40ms"}},
-		"it may not wait, and need not":     {AsOwner, true, []uint64{5}, []string{"own"}},
-		"it may not wait for the map":       {AsOwner, true, []uint64{4}, []string{"would wait"}},
-		"it may not ask as a fallback":      {AsFallback, true, []uint64{5}, []string{"would wait"}},
-		"it may not ask as a relay":         {AsRelay, true, []uint64{5}, []string{"would wait"}},
-		"it may not do either of the two":   {AsRelay, true, []uint64{4}, []string{"would wait"}},
-		"a node that knows a later map yet": {AsOwner, false, []uint64{6}, []string{"own"}},
+		"the map is known":                      {AsOwner, false, []uint64{5}, []string{"own"}},
+		"it comes":                              {AsOwner, false, []uint64{4, 5}, []string{"await map 5 for 50ms", "own"}},
+		"a later one comes":                     {AsRelay, false, []uint64{4, 6}, []string{"await map 5 for 50ms", "ask n2 as owner for 25ms"}},
+		"it does not come":                      {AsFallback, false, []uint64{3, 4, 4}, []string{"await map 5 for 50ms", "await map 5 for 20ms", "ask n2 as owner for 40ms"}},
+		"it may not wait, and need not":         {AsOwner, true, []uint64{5}, []string{"own"}},
+		"it may not wait for the map":           {AsOwner, true, []uint64{4}, []string{"would wait"}},
+		"it may not ask as a fallback":          {AsFallback, true, []uint64{5}, []string{"would wait"}},
+		"it may not ask as a relay":             {AsRelay, true, []uint64{5}, []string{"would wait"}},
+		"it may not do either of the two":       {AsRelay, true, []uint64{4}, []string{"would wait"}},
+		"a node that knows a later map already": {AsOwner, false, []uint64{6}, []string{"own"}},
 	} {
-		w := serveWalk(&around{}, bucket.Route{Role: c.role, Epoch: 5}, &bucket.Check{}, c.noWait)
+		w := serveWalk(&neighbours{}, bucket.Route{Role: c.role, Epoch: 5}, &bucket.Check{}, c.noWait)
 		for i, want := range c.want {
 			if s := w.Next(time.Hour+time.Duration(i)*30*time.Millisecond, c.epochs[i], &part, Pending); s.String() != want {
 				t.Errorf("%s: %q, want %q", name, s, want)
@@ -329,7 +328,7 @@ func TestAnAttemptWaitsForWhatMayCome(t *testing.T) {
 		"it goes elsewhere":       {false, []try{{0, NotOwner, Arriving, "await partition for 5ms"}, {5 * ms, NotOwner, Elsewhere, "not owner"}}},
 		"it is to be recovered":   {false, []try{{0, NotOwner, Arriving, "await partition for 5ms"}, {5 * ms, NotOwner, Recovering, "fall back"}}},
 		"it arrives, then a copy": {false, []try{{0, NotOwner, Arriving, "await partition for 5ms"}, {150 * ms, Unreplicated, Elsewhere, "await copy for 35ms"}, {249 * ms, Unreplicated, Elsewhere, "await copy for 35ms"}, {250 * ms, Unreplicated, Elsewhere, "fall back"}}},
-		"uncovered, then lost":    {false, []try{{0, Unreplicated, Elsewhere, "await copy for 35ms"}, {35 * ms, NotOwner, Elsewhere, "not owner"}}},
+		"unreplicated, then lost": {false, []try{{0, Unreplicated, Elsewhere, "await copy for 35ms"}, {35 * ms, NotOwner, Elsewhere, "not owner"}}},
 		"at once, decided":        {true, []try{{0, Decided, Elsewhere, "answer"}}},
 		"at once, elsewhere":      {true, []try{{0, NotOwner, Elsewhere, "not owner"}}},
 		"at once, recovering":     {true, []try{{0, NotOwner, Recovering, "fall back"}}},
@@ -347,7 +346,7 @@ func TestAnAttemptWaitsForWhatMayCome(t *testing.T) {
 }
 
 func TestAWalkAllocatesNothing(t *testing.T) {
-	part, members, c := moving("n2", "n3", "n4"), &around{}, &bucket.Check{}
+	part, members, c := moving("n2", "n3", "n4"), &neighbours{}, &bucket.Check{}
 	if n := testing.AllocsPerRun(100, func() {
 		var w Walk
 		w.Enter("n1", members, c)
