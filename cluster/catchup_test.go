@@ -39,7 +39,7 @@ func BenchmarkCatchUp(b *testing.B) {
 				c.LocalID, c.Logger, c.MaxAppendEntries, c.TrailingLogs = raft.ServerID(id), hclog.NewNullLogger(), most, entries
 				c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 				tr := transport.NewNetwork(dialer{ln}, nil, hclog.NewNullLogger())
-				safe := transport.NewRaft(tr, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
+				safe := transport.NewRaft(tr, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false }, func(raft.ServerID) error { return nil })
 				log := d.Log()
 				snapshots := raft.NewInmemSnapshotStore()
 				if id == "n1" {

@@ -56,6 +56,7 @@ func TestMessagesStay(t *testing.T) {
 	f.Compare("methods", []byte{
 		methodPing, methodWrite, methodReadIndex, methodSettle, methodMap, methodExchange, methodRemove, methodBootstrap, methodJoin, methodTransfer, methodTerm,
 	})
+	f.Compare("methods/start", []byte{methodStart, methodProcess})
 	order, err := ledger.EncodeOps([]ledger.Op{Removal{ID: "n4", By: "ops"}.op()})
 	if err != nil {
 		t.Fatal(err)

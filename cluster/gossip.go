@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"crypto/rand"
 	"fmt"
 	"net"
 	"strconv"
@@ -56,9 +55,7 @@ func (n *Node) openGossip() error {
 	c := memberlist.DefaultLANConfig()
 	// Each boot has a name of its own: a node that returns at another address does not
 	// conflict with its former boot, nor with a node of another cluster that has its id.
-	var incarnation [4]byte
-	_, _ = rand.Read(incarnation[:]) // never fails
-	c.Name = fmt.Sprintf("%s.%d.%x", n.cfg.NodeID, n.boot, incarnation)
+	c.Name = fmt.Sprintf("%s.%d.%x", n.cfg.NodeID, n.boot, n.startup.gate.self.Incarnation[:4])
 	c.EnableCompression = false // the filter refuses it: a packet could unpack to any size
 	var err error
 	if c.AdvertiseAddr, c.AdvertisePort, err = resolveAddr(n.cfg.AdvertiseGossip); err != nil {

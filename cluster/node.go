@@ -72,17 +72,20 @@ type startup struct {
 	serving   atomic.Bool // Raft runs; before, the peer port answers errStarting
 	formed    atomic.Bool // there is Raft state: the node is in a cluster
 	replayed  atomic.Bool // the log has been applied up to lastIndex
+	gate      gate
 }
 
 // Open starts the node and takes over cfg.Peer. Its errors wrap storage.ErrDataDir or
-// ErrAddress if the data directory or an address cannot be used.
+// ErrAddress if the data directory or an address cannot be used, ErrStale if another
+// node does not let this boot take part.
 //
 // The order is: the disk, because it says whether the process may be this node; the
 // sockets of gossip, which are cheap to bind and whose address may be taken; the peer
 // port, because nodes that still consider this one the leader send it writes and are
-// to be answered at once; Raft, which may take long to read its log; gossip, because
-// nodes that hear of this one send requests immediately; and the loops, which use all
-// of these.
+// to be answered at once; Raft, which may take long to read its log; the question to
+// the other nodes whether this boot may take part, before any of them takes it for the
+// node's next; gossip, because nodes that hear of this one send requests immediately;
+// and the loops, which use all of these.
 func Open(cfg Config) (_ *Node, err error) {
 	cfg.setDefaults()
 	n := &Node{cfg: cfg, fault: storage.NewFault(), writes: make(chan *write, maxQueued), kick: make(chan struct{}, 1), removedErr: make(chan error, 1)}
@@ -97,6 +100,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err = n.openDisk(); err != nil {
 		return nil, err
 	}
+	n.initGate()
 	n.owners.init(ledger.Member{ID: cfg.NodeID, Boot: n.boot}, cfg.Timing.ownership())
 	if _, err = n.meta().encode(); err != nil {
 		return nil, fmt.Errorf("%w: advertised addresses: %w", ErrAddress, err)
@@ -109,15 +113,21 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	n.mux = transport.NewMux(n.ctx, transport.Config{
 		Listener: cfg.Peer, Advertise: cfg.AdvertisePeer, TLS: cfg.TLS, NodeID: cfg.NodeID,
-		Identity: n.identity, Server: peer.NewServer(handler{n}), Log: cfg.Log,
+		Identity: n.identity, Server: peer.NewServer(handler{n}), Permit: n.mayReceive, Log: cfg.Log,
 	})
 	if err = n.openRaft(); err != nil {
+		return nil, err
+	}
+	if err = n.openGate(); err != nil {
+		return nil, err
+	}
+	if err = n.askFirst(); err != nil {
 		return nil, err
 	}
 	if err = n.openGossip(); err != nil {
 		return nil, err
 	}
-	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.ownershipLoop, n.writeLoop, n.leaderLoop, n.metaLoop, n.joinLoop} {
+	for _, loop := range []func(){n.faultLoop, n.tickLoop, n.ownershipLoop, n.writeLoop, n.leaderLoop, n.metaLoop, n.joinLoop, n.gateLoop} {
 		n.wg.Add(1)
 		go func() { defer n.wg.Done(); loop() }()
 	}

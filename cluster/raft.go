@@ -33,7 +33,7 @@ func (n *Node) openRaft() error {
 	n.wg.Add(1)
 	go func() { defer n.wg.Done(); io.watchdog.Run(n.ctx.Done(), n.cfg.Log) }()
 	io.transport = transport.NewNetwork(n.mux, addresses{n}, io.logger)
-	safe := transport.NewRaft(io.transport, n.awaitFollower, io.watchdog.Stalled)
+	safe := transport.NewRaft(io.transport, n.awaitFollower, io.watchdog.Stalled, n.maySend)
 	n.raft, err = raft.NewRaft(c, n.cfg.FSM, stores.Log, stores.Stable, stores.Snapshots, safe)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)

@@ -25,7 +25,12 @@ const (
 	methodJoin
 	methodTransfer
 	methodTerm
+	methodStart   // may a boot take part?
+	methodProcess // which process is this?
 )
+
+// unknownMethod is in the error of a call that this program does not have.
+const unknownMethod = "unknown method"
 
 // remote returns a node that this boot has seen.
 func (n *Node) remote(id string) (*remote, error) {
@@ -78,6 +83,10 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 		return h.n.serveTerm(), nil
 	case methodBootstrap:
 		return nil, h.n.serveBootstrap(arg)
+	case methodStart:
+		return h.n.serveStart(ctx, arg)
+	case methodProcess:
+		return h.n.startup.gate.self.Encode()
 	case methodJoin:
 		return h.n.serveJoin(ctx, string(arg[:min(len(arg), ledger.MaxNodeID)]))
 	case methodRemove:
@@ -85,7 +94,7 @@ func (h handler) Call(ctx context.Context, method byte, arg []byte) ([]byte, err
 	case methodExchange:
 		return h.n.serveExchange(arg)
 	}
-	return nil, fmt.Errorf("unknown method %d", method)
+	return nil, fmt.Errorf("%s %d", unknownMethod, method)
 }
 
 func (n *Node) servePing(arg []byte) ([]byte, error) {

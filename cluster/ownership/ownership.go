@@ -72,6 +72,8 @@ type Node struct {
 	peers  map[string]*Peer
 	order  []string // ids of peers, in the order of the ids, from the one that follows self's
 
+	permitted map[string]Start // the last start of each node that this one has permitted
+
 	everHadQuorum bool
 	majorityBeats int
 
@@ -85,6 +87,7 @@ type Peer struct {
 	Heard    time.Duration // when the ping was sent that Pong answers
 	Answered bool          // Pong and Heard are set
 	Missed   int           // beats since an answer
+	Most     Reported      // the most that any boot has reported
 
 	inFlight []time.Duration // when each ping without an outcome was sent
 }
@@ -105,7 +108,7 @@ type Message struct {
 
 // New returns a node that has adopted no map and knows no other node.
 func New(self ledger.Member, t Timing) *Node {
-	n := &Node{self: self, timing: t, adopted: &ledger.Map{}, applied: &ledger.Map{}, peers: map[string]*Peer{}}
+	n := &Node{self: self, timing: t, adopted: &ledger.Map{}, applied: &ledger.Map{}, peers: map[string]*Peer{}, permitted: map[string]Start{}}
 	n.holder = newHolder()
 	n.route()
 	return n
@@ -262,6 +265,7 @@ func (n *Node) Pong(from string, q Ping, answer *Pong, now time.Duration) (o Out
 	o.Changed = answer.Boot != last.Boot || answer.Ready != last.Ready || answer.Leaving != last.Leaving ||
 		answer.AppliedEpoch != last.AppliedEpoch || !bytes.Equal(answer.Imported, last.Imported)
 	reaches := !slices.Equal(answer.Reaches, last.Reaches)
+	p.Most.add(answer)
 	if !p.Answered || q.Sent >= p.Heard {
 		p.Pong, p.Heard = *answer, q.Sent
 	}

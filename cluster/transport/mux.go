@@ -51,7 +51,10 @@ type Config struct {
 	NodeID    string
 	Identity  Identity
 	Server    *peer.Server // of the peer protocol; Shutdown closes it
-	Log       *slog.Logger
+	// Permit waits until Raft of another node may connect, and returns an error if it
+	// may not; nil: it may at once.
+	Permit func(nodeID string) error
+	Log    *slog.Logger
 }
 
 // Mux shares the peer port between Raft and the peer protocol. It is Raft's stream
@@ -154,6 +157,8 @@ func (m *Mux) admit(magic string, h peer.Hello) error {
 		return errNoCluster
 	case magic == peer.MagicRaft && h.Cluster == "":
 		return fmt.Errorf("node %s is in no cluster yet", h.From)
+	case magic == peer.MagicRaft && m.cfg.Permit != nil:
+		return m.cfg.Permit(h.From)
 	}
 	return nil
 }

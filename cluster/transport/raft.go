@@ -33,17 +33,23 @@ func NewNetwork(stream raft.StreamLayer, addresses raft.ServerAddressProvider, l
 	})
 }
 
-// Raft is Raft's network transport with four changes. Heartbeats are not handled on
+// Raft is Raft's network transport with five changes. Heartbeats are not handled on
 // the transport's own goroutine, where they would change the term concurrently with
 // Raft's main loop (hashicorp/raft#695). Raft does not back off from a follower that
-// is reachable again. A request is no larger than a slow link can transfer. And
-// nothing is sent to followers while the own disk is stalled.
+// is reachable again. A request is no larger than a slow link can transfer.
+// Nothing is sent to followers while the own disk is stalled. And nothing is sent to a
+// node that has not permitted this boot.
 type Raft struct {
 	*raft.NetworkTransport
 	await   AwaitFunc
 	beats   *sync.Map // heartbeats that were answered, by node id: *atomic.Uint64
 	stalled func() bool
+	permit  PermitFunc
 }
+
+// PermitFunc waits for a moment until Raft may send to a node, and returns an error if it
+// may not yet.
+type PermitFunc func(id raft.ServerID) error
 
 // AwaitFunc is called after a request to a follower failed. It returns once the
 // follower is reachable and the own disk responds, or once there is no reason to wait:
@@ -55,8 +61,8 @@ var errStalled = errors.New("nothing is sent to followers while the own disk is 
 
 // NewRaft returns a Raft transport on t. stalled reports whether the own disk is
 // stalled.
-func NewRaft(t *raft.NetworkTransport, await AwaitFunc, stalled func() bool) Raft {
-	return Raft{NetworkTransport: t, await: await, beats: new(sync.Map), stalled: stalled}
+func NewRaft(t *raft.NetworkTransport, await AwaitFunc, stalled func() bool, permit PermitFunc) Raft {
+	return Raft{NetworkTransport: t, await: await, beats: new(sync.Map), stalled: stalled, permit: permit}
 }
 
 // SetHeartbeatHandler implements raft.Transport. It does nothing, so that every
@@ -73,6 +79,9 @@ func (t Raft) AppendEntries(id raft.ServerID, target raft.ServerAddress, q *raft
 	q.Entries = truncate(q.Entries) // Raft continues after the entries that were sent
 	err := errStalled
 	if !t.stalled() {
+		err = t.permit(id)
+	}
+	if err == nil {
 		err = t.NetworkTransport.AppendEntries(id, target, q, a)
 	}
 	// The condition by which raft.NetworkTransport recognizes heartbeats.
@@ -111,9 +120,36 @@ func (t Raft) awaitFollower(id raft.ServerID, term uint64) {
 // InstallSnapshot implements raft.Transport. After a failure it waits like
 // AppendEntries: it replaces entries that the log no longer has.
 func (t Raft) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, q *raft.InstallSnapshotRequest, a *raft.InstallSnapshotResponse, data io.Reader) error {
-	err := t.NetworkTransport.InstallSnapshot(id, target, q, a, data)
+	err := t.permit(id)
+	if err == nil {
+		err = t.NetworkTransport.InstallSnapshot(id, target, q, a, data)
+	}
 	if err != nil {
 		t.awaitFollower(id, q.Term)
 	}
 	return err
+}
+
+// RequestVote implements raft.Transport.
+func (t Raft) RequestVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestVoteRequest, a *raft.RequestVoteResponse) error {
+	if err := t.permit(id); err != nil {
+		return err
+	}
+	return t.NetworkTransport.RequestVote(id, target, q, a)
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (t Raft) RequestPreVote(id raft.ServerID, target raft.ServerAddress, q *raft.RequestPreVoteRequest, a *raft.RequestPreVoteResponse) error {
+	if err := t.permit(id); err != nil {
+		return err
+	}
+	return t.NetworkTransport.RequestPreVote(id, target, q, a)
+}
+
+// TimeoutNow implements raft.Transport.
+func (t Raft) TimeoutNow(id raft.ServerID, target raft.ServerAddress, q *raft.TimeoutNowRequest, a *raft.TimeoutNowResponse) error {
+	if err := t.permit(id); err != nil {
+		return err
+	}
+	return t.NetworkTransport.TimeoutNow(id, target, q, a)
 }

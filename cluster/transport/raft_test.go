@@ -68,7 +68,7 @@ func TestAFailedFollowerIsWaitedFor(t *testing.T) {
 	trans := NewRaft(from, func(id raft.ServerID, term uint64, heard func() bool) {
 		waiting <- fmt.Sprint(id, " in term ", term, ", heard ", heard())
 		<-back
-	}, func() bool { return false })
+	}, func() bool { return false }, anyone)
 	send := func(q raft.AppendEntriesRequest) chan error {
 		q.RPCHeader, q.Term = header("n2"), 7
 		failed := make(chan error, 1)
@@ -99,7 +99,7 @@ func TestALeaderWhoseDiskHangsIsNotHeard(t *testing.T) {
 	to, from := transportOn(t), transportOn(t)
 	var hangs atomic.Bool
 	waited := 0
-	trans := NewRaft(from, func(raft.ServerID, uint64, func() bool) { waited++ }, hangs.Load)
+	trans := NewRaft(from, func(raft.ServerID, uint64, func() bool) { waited++ }, hangs.Load, anyone)
 	heartbeat := &raft.AppendEntriesRequest{RPCHeader: header("n2"), Term: 7}
 	for _, q := range []*raft.AppendEntriesRequest{heartbeat, {RPCHeader: header("n2"), Term: 7, LeaderCommitIndex: 3}} {
 		hangs.Store(true)
@@ -135,7 +135,7 @@ func TestReplicationHasNoPipeline(t *testing.T) {
 // a request still has once it is sent.
 func TestARequestFitsASlowLink(t *testing.T) {
 	to, from := transportOn(t), transportOn(t)
-	trans := NewRaft(from, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false })
+	trans := NewRaft(from, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false }, anyone)
 	for name, c := range map[string]struct{ entries, size, want int }{
 		"small ones": {MaxAppendEntries, 100, MaxAppendEntries},
 		"large ones": {20, 1 << 20, 4},
@@ -159,4 +159,31 @@ func TestARequestFitsASlowLink(t *testing.T) {
 
 func header(id string) raft.RPCHeader {
 	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: []byte(id)}
+}
+
+// anyone permits every node.
+func anyone(raft.ServerID) error { return nil }
+
+// TestNothingReachesANodeThatHasNotPermittedThisBoot: neither votes nor entries count
+// there.
+func TestNothingReachesANodeThatHasNotPermittedThisBoot(t *testing.T) {
+	to, from := transportOn(t), transportOn(t)
+	refused := errors.New("not yet")
+	trans := NewRaft(from, func(raft.ServerID, uint64, func() bool) {}, func() bool { return false }, func(id raft.ServerID) error {
+		if id != "n1" {
+			t.Errorf("asked for %s", id)
+		}
+		return refused
+	})
+	for what, err := range map[string]error{
+		"entries":    trans.AppendEntries("n1", to.LocalAddr(), &raft.AppendEntriesRequest{}, &raft.AppendEntriesResponse{}),
+		"a vote":     trans.RequestVote("n1", to.LocalAddr(), &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{}),
+		"a pre-vote": trans.RequestPreVote("n1", to.LocalAddr(), &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{}),
+		"a snapshot": trans.InstallSnapshot("n1", to.LocalAddr(), &raft.InstallSnapshotRequest{}, &raft.InstallSnapshotResponse{}, nil),
+		"leadership": trans.TimeoutNow("n1", to.LocalAddr(), &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{}),
+	} {
+		if !errors.Is(err, refused) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

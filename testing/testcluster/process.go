@@ -142,6 +142,15 @@ func (n *Node) Stop(within time.Duration) (code int, err error) {
 	}
 }
 
+// ExitCode returns the exit code of the node's last process, -1 if it runs or was killed.
+func (n *Node) ExitCode() int {
+	l := n.current()
+	if l == nil || !l.over() {
+		return -1
+	}
+	return l.cmd.ProcessState.ExitCode()
+}
+
 // ending returns the running boot and notes that the test ends it.
 func (n *Node) ending() *boot {
 	n.mu.Lock()
