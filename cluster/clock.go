@@ -43,8 +43,8 @@ func (c *clock) stamp(term uint64, logTime int64, now time.Time, wall int64, oth
 	return max(floor, min(wall, median+maxAhead.Milliseconds()))
 }
 
-// now returns the time that this node would stamp a command with.
-func (n *Node) now() int64 {
+// logTime returns the time with which this node would stamp a command.
+func (n *Node) logTime() int64 {
 	at := n.cfg.Now()
 	var others []int64
 	if f := n.raft.GetConfiguration(); f.Error() == nil {

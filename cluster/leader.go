@@ -61,7 +61,7 @@ func (n *Node) gather() (*placement.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, wall := n.cfg.FSM.State(), n.now()
+	state, logTime := n.cfg.FSM.State(), n.logTime()
 	v := &placement.View{
 		Now: n.cfg.Now(), Self: n.cfg.NodeID, ClusterID: n.cfg.FSM.ClusterID(), Map: n.cfg.FSM.Map(), Partitions: ledger.Partitions,
 		Nodes: map[string]placement.Node{}, Commit: n.raft.CommitIndex(), Version: state.Version(),
@@ -76,8 +76,8 @@ func (n *Node) gather() (*placement.View, error) {
 		v.Settings = append(v.Settings, op)
 	}
 	next := state.NextExpiry()
-	_, abandoned := state.Restoring(wall)
-	v.TickDue = next != 0 && next <= wall || abandoned
+	_, abandoned := state.Restoring(logTime)
+	v.TickDue = next != 0 && next <= logTime || abandoned
 	for _, s := range servers {
 		v.Servers = append(v.Servers, placement.Server{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter})
 		v.Nodes[string(s.ID)] = placement.Node{} // it may be that it was never seen
@@ -102,7 +102,7 @@ func (n *Node) gather() (*placement.View, error) {
 func reported(k placement.Node, p *ownership.Pong) placement.Node {
 	k.Boot, k.Ready, k.Leaving, k.Reaches = p.Boot, p.Ready, p.Leaving, p.Reaches
 	k.Applied, k.Epoch, k.Knows = p.AppliedIndex, p.AppliedEpoch, p.CommandVersion
-	k.HoldingEpoch, k.Holding = p.Epoch, p.Imported
+	k.ImportedEpoch, k.Imported = p.Epoch, p.Imported
 	return k
 }
 

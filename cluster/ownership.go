@@ -25,9 +25,9 @@ type Limiter interface {
 	Exchange(message []byte) ([]byte, error)
 	// Adopt puts a map in force for checks.
 	Adopt(v *ownership.View)
-	// Holding returns the partitions that were handed over to this node by the map in
+	// Imported returns the partitions that were handed over to this node by the map in
 	// force, one bit for each partition.
-	Holding() []byte
+	Imported() []byte
 	// Incomplete returns how many of this node's partitions lack a complete copy.
 	Incomplete() int
 }
@@ -200,7 +200,7 @@ func (n *Node) self(q *ownership.Ping) ownership.Pong {
 	o := n.lock()
 	defer o.mu.Unlock()
 	if l := o.limiter.Load(); l != nil {
-		p.Imported = (*l).Holding()
+		p.Imported = (*l).Imported()
 	}
 	o.node.Answer(q, n.cfg.Now(), &p)
 	return p

@@ -187,7 +187,7 @@ func (n *Node) apply(ctx context.Context, ops []ledger.Op) ([]ledger.Result, uin
 	if inForce < ledger.MessageVersion && slices.ContainsFunc(ops, refusedBy(state.Guard())) {
 		return allowed(ctx, ops, n.cfg.FSM.Index(), state.Guard(), n.apply)
 	}
-	c := ledger.Command{Time: n.now(), Ops: ops}
+	c := ledger.Command{Time: n.logTime(), Ops: ops}
 	b, err := c.Encode()
 	if err != nil {
 		return nil, 0, err

@@ -164,14 +164,14 @@ func (l *Leader) nextMap(v *View) *ledger.Map {
 func (v *View) handedOver() []bool {
 	var out []bool
 	for _, n := range v.Nodes {
-		if n.HoldingEpoch != v.Map.Epoch || len(n.Holding) == 0 {
+		if n.ImportedEpoch != v.Map.Epoch || len(n.Imported) == 0 {
 			continue
 		}
 		if out == nil {
 			out = make([]bool, v.Partitions)
 		}
 		for p := range out {
-			out[p] = out[p] || p/8 < len(n.Holding) && n.Holding[p/8]>>(p%8)&1 == 1
+			out[p] = out[p] || p/8 < len(n.Imported) && n.Imported[p/8]>>(p%8)&1 == 1
 		}
 	}
 	return out

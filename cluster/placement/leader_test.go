@@ -228,11 +228,11 @@ func TestHandoff(t *testing.T) {
 	to := v.Map.Members[v.Map.Places[p][1]].ID
 	bits := make([]byte, ledger.Partitions/8)
 	bits[p/8] |= 1 << (p % 8)
-	edit(v, to, func(n *Node) { n.Holding, n.HoldingEpoch = bits, v.Map.Epoch-1 })
+	edit(v, to, func(n *Node) { n.Imported, n.ImportedEpoch = bits, v.Map.Epoch-1 })
 	if a := decideNow(v); a.Map != nil {
 		t.Error("what was handed over in an earlier epoch counts")
 	}
-	edit(v, to, func(n *Node) { n.HoldingEpoch = v.Map.Epoch })
+	edit(v, to, func(n *Node) { n.ImportedEpoch = v.Map.Epoch })
 	m := decideNow(v).Map
 	if m == nil || owner(m, p) != to || moving(m, p) {
 		t.Errorf("partition %d is not of %s: %+v", p, to, m)

@@ -38,9 +38,9 @@ const (
 	// maxLagToJoinMap is how many log entries a node may lack when it first gets
 	// partitions.
 	maxLagToJoinMap = 100
-	// handOverFor is how long a removed node that answers has to hand over what it
+	// handoffTimeout is how long a removed node that answers has to hand over what it
 	// owns. Then its successors take over as from a dead node.
-	handOverFor = 8 * time.Second
+	handoffTimeout = 8 * time.Second
 )
 
 // View is all that a decision is made from. A view is gathered for each decision
@@ -79,14 +79,14 @@ type Node struct {
 	Answers bool          // it has answered one of the last few pings
 	Reaches []string      // the nodes that have answered its own pings lately
 
-	Ready        bool // it has applied its log as it stood at its start
-	Leaving      bool // it drains
-	Applied      uint64
-	Epoch        uint64 // of the map that it has applied
-	HoldingEpoch uint64 // of the map that Holding belongs to
-	Holding      []byte // a bit for each partition that was handed over to it
-	Knows        uint64 // the newest version of commands that its program knows; 0: not known
-	Removed      bool   // by order: it must leave the cluster
+	Ready         bool // it has applied its log as it stood at its start
+	Leaving       bool // it drains
+	Applied       uint64
+	Epoch         uint64 // of the map that it has applied
+	ImportedEpoch uint64 // of the map that Imported belongs to
+	Imported      []byte // a bit for each partition that was handed over to it
+	Knows         uint64 // the newest version of commands that its program knows; 0: not known
+	Removed       bool   // by order: it must leave the cluster
 }
 
 // leaves reports whether a node must own nothing.

@@ -52,7 +52,7 @@ func (l *Leader) nextRemoval(v *View) *Server {
 		}
 		grants := slices.Contains(v.Map.Grantors, s.ID) || slices.Contains(v.Map.Retiring, s.ID)
 		lost := !v.reachable(s.ID) && !v.recentlyIsolated()
-		if lost || owned[s.ID] == 0 && !grants || v.Now-l.removals[s.ID] > handOverFor {
+		if lost || owned[s.ID] == 0 && !grants || v.Now-l.removals[s.ID] > handoffTimeout {
 			return &s
 		}
 	}

@@ -81,7 +81,7 @@ func nextRing(v ringView, parts int) (*ledger.Map, bool) {
 type fate uint8
 
 const (
-	lives fate = iota
+	alive fate = iota
 	dead       // for certain: a later boot of the node is there
 	lost       // it may be alive
 )
@@ -115,7 +115,7 @@ func newStep(v ringView, parts int) *step {
 			f = dead
 		}
 		if i, ok := slices.BinarySearchFunc(s.members, was.ID, func(m ledger.Member, id string) int { return cmp.Compare(m.ID, id) }); ok && s.members[i] == was {
-			f, at = lives, uint16(i)
+			f, at = alive, uint16(i)
 		}
 		s.fates, s.index = append(s.fates, f), append(s.index, at)
 	}

@@ -205,10 +205,10 @@ func TestNoTwoOwners(t *testing.T) {
 			v := ringView{Map: table, candidates: all, leasesExpired: rapid.Bool().Draw(rt, "passed"), handedOver: make([]bool, few)}
 			for p := range few {
 				if moving(table, p) && rapid.Bool().Draw(rt, "released") {
-					taker := table.Members[table.Places[p][1]]
-					if slices.ContainsFunc(all, func(n candidate) bool { return n.Member == taker }) {
+					importer := table.Members[table.Places[p][1]]
+					if slices.ContainsFunc(all, func(n candidate) bool { return n.Member == importer }) {
 						v.handedOver[p] = true
-						may[p] = []ledger.Member{taker}
+						may[p] = []ledger.Member{importer}
 					}
 				}
 				if v.leasesExpired && table.Places[p][0] == nobody {
@@ -222,8 +222,8 @@ func TestNoTwoOwners(t *testing.T) {
 				}
 				owner := next.Members[place[0]]
 				for _, l := range may[p] {
-					taker := moving(next, p) && l == next.Members[place[1]]
-					if l != owner && !taker {
+					importer := moving(next, p) && l == next.Members[place[1]]
+					if l != owner && !importer {
 						rt.Fatalf("partition %d is %v's while %v may decide", p, owner, l)
 					}
 				}
@@ -231,8 +231,8 @@ func TestNoTwoOwners(t *testing.T) {
 					may[p] = append(may[p], owner)
 				}
 				if moving(next, p) { // the owner may hand over before the leader knows
-					if taker := next.Members[place[1]]; !slices.Contains(may[p], taker) && !over(taker) {
-						may[p] = append(may[p], taker)
+					if importer := next.Members[place[1]]; !slices.Contains(may[p], importer) && !over(importer) {
+						may[p] = append(may[p], importer)
 					}
 				}
 			}

@@ -38,8 +38,8 @@ func (p port) Settle(ctx context.Context, s *bucket.Settlement) (bucket.Settled,
 // Exchange implements cluster.Limiter.
 func (p port) Exchange(message []byte) ([]byte, error) { return p.exchange.Serve(message) }
 
-// Holding implements cluster.Limiter.
-func (p port) Holding() []byte { return p.local.ImportedSet() }
+// Imported implements cluster.Limiter.
+func (p port) Imported() []byte { return p.local.ImportedSet() }
 
 // Incomplete implements cluster.Limiter.
 func (p port) Incomplete() int { return p.local.Incomplete() }

@@ -58,7 +58,7 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 	}
 	lasts := (min(to, f.Over) - begins).Seconds()
 	interim := max(1, burst/10) + rate/n*lasts
-	others := burst/10 + rate/n*lasts // where nodes do not agree on who fallback nodes
+	others := burst/10 + rate/n*lasts // where nodes do not agree on the fallback
 	share := max(1, burst/n) + rate/n*lasts
 	if w.CutOff == bucket.Full {
 		share = burst + rate*lasts

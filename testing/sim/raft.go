@@ -182,7 +182,7 @@ func (n *node) view() *placement.View {
 			k, p = placement.Node{Silence: n.clock() - heard.Heard, Missed: heard.Missed, Answers: n.Reachable(m.id)}, &heard.Pong
 		}
 		k.Peer, k.Alive, k.Boot, k.Ready, k.Leaving, k.Reaches = m.id, true, p.Boot, p.Ready, p.Leaving, p.Reaches
-		k.Applied, k.Epoch, k.Knows, k.HoldingEpoch, k.Holding = p.AppliedIndex, p.AppliedEpoch, p.CommandVersion, p.Epoch, p.Imported
+		k.Applied, k.Epoch, k.Knows, k.ImportedEpoch, k.Imported = p.AppliedIndex, p.AppliedEpoch, p.CommandVersion, p.Epoch, p.Imported
 		v.Nodes[m.id] = k
 	}
 	return v
