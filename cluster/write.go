@@ -137,7 +137,9 @@ func (n *Node) commit(ctx context.Context, ops []ledger.Op) ([]ledger.Result, ui
 			local:  func(ctx context.Context) (committed, error) { return asCommitted(n.apply(ctx, ops)) },
 			method: methodWrite, arg: encoded,
 			decode: func(b []byte) (committed, error) { return asCommitted(decodeReply(b)) },
-			sent:   func(leader string, giveUp context.CancelFunc) { n.forwarded.Store(&forwarded{leader: leader, giveUp: giveUp}) },
+			sent: func(leader string, giveUp context.CancelFunc) {
+				n.forwarded.Store(&forwarded{leader: leader, giveUp: giveUp})
+			},
 		})
 		n.forwarded.Store(nil)
 		return err != nil && notSent(err) && !n.removed.Load()

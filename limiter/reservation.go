@@ -11,8 +11,8 @@ import (
 
 // Reservations configures the reservations of a node.
 type Reservations struct {
-	TTL   time.Duration // how long a reservation can be settled
-	Most  int64         // how many a node keeps; a check beyond that is allowed without one
+	TTL  time.Duration // how long a reservation can be settled
+	Most int64         // how many a node keeps; a check beyond that is allowed without one
 
 	// NewID returns an id for a reservation of the account that was never used, of at
 	// most bucket.MaxReservation bytes. It must not keep the account's string.
