@@ -77,14 +77,14 @@ type inForce struct {
 type admit struct {
 	asked, answered time.Duration
 	units           int64
-	settled         time.Duration // since when it counts as much as it was settled to; 0: never
-	to              int64
+	settledAt       time.Duration // since when it counts as much as it was settled to; 0: never
+	settledTo       int64
 }
 
 // by returns what the admission counts in an interval that ends at the instant.
 func (a *admit) by(to time.Duration) int64 {
-	if a.settled > 0 && a.settled <= to {
-		return a.to
+	if a.settledAt > 0 && a.settledAt <= to {
+		return a.settledTo
 	}
 	return a.units
 }

@@ -23,17 +23,22 @@ func (v *Violation) Error() string {
 		v.Account, v.Admitted, v.From.Seconds(), v.To.Seconds(), v.Ideal, v.Bound)
 }
 
-// spans sets when each fault's effect was over: once the cluster had settled
-// again, and in time.
+// spans sets when each fault's effect ended: when the cluster had settled, at the latest
+// takeover after the heal.
 func (w *world) spans() {
 	for _, f := range w.faults {
 		healed := f.Heal
 		if f.Kind == Kill {
-			healed = f.Start // what comes back is another matter
+			healed = f.Start // a kill ends at once; the restart costs nothing
 		}
 		f.Over = min(w.over(healed), f.Heal+takeover)
 	}
 }
+
+// besideOwner is how long fallbacks can decide beside an owner that is cut off, at most:
+// for the rest of its lease, and a quarter of a lease for the drift of its clock and for
+// messages that are under way.
+var besideOwner = timing.OwnerLease * 5 / 4
 
 // bound is what one fault may cost a bucket above its ideal, as far as it lies
 // within an interval.
@@ -57,25 +62,25 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 		begins = max(from, f.Start) // see ideal
 	}
 	lasts := (min(to, f.Over) - begins).Seconds()
-	interim := max(1, burst/10) + rate/n*lasts
-	others := burst/10 + rate/n*lasts // where nodes do not agree on the fallback
+	fallback := max(1, burst/10) + rate/n*lasts
+	otherFallbacks := burst/10 + rate/n*lasts // where nodes disagree on which of them is the fallback
 	share := max(1, burst/n) + rate/n*lasts
 	if w.CutOff == bucket.Full {
 		share = burst + rate*lasts
 	}
 	owner := f.owns(i)
-	// What was admitted too much since before the fault is paid back, but for what
-	// fallback nodes admitted beside an owner whose lease had not ended: nobody knows
-	// what he admitted of a bucket that was never published.
-	if excess := interim + others + float64(len(f.Nodes))*share; !b.sliding() && w.CutOff != bucket.Full && !w.forgotten(f) && from < f.Start && to > f.Over+time.Duration(excess/rate*float64(time.Second)) {
-		interim, others, share = max(1, burst/10)+rate/n*1.25*timing.OwnerLease.Seconds(), 0, 0
+	// What was admitted too much since before the fault is paid back, except what
+	// fallbacks admitted beside an owner whose lease had not ended: no node knows what it
+	// admitted of a bucket that was never published.
+	if excess := fallback + otherFallbacks + float64(len(f.Nodes))*share; !b.sliding() && w.CutOff != bucket.Full && !w.forgotten(f) && from < f.Start && to > f.Over+time.Duration(excess/rate*float64(time.Second)) {
+		fallback, otherFallbacks, share = max(1, burst/10)+rate/n*besideOwner.Seconds(), 0, 0
 	}
 	if w.CutOff == bucket.Deny {
 		share = 0
 	}
 	switch f.Kind {
 	case Slow:
-		return interim + others
+		return fallback + otherFallbacks
 	case Kill:
 		switch {
 		case !owner:
@@ -88,11 +93,11 @@ func (w *world) bound(f *Fault, i int, from, to time.Duration) float64 {
 		if !owner {
 			return 0
 		}
-		return slack + interim
+		return slack + fallback
 	case Split:
-		return slack + interim + others + float64(len(f.Nodes))*share
+		return slack + fallback + otherFallbacks + float64(len(f.Nodes))*share
 	case OneWay:
-		return slack + interim + others + share
+		return slack + fallback + otherFallbacks + share
 	}
 	return 0
 }
@@ -181,9 +186,8 @@ func (w *world) measure() *Violation {
 
 func (v *Violation) above() float64 { return float64(v.Admitted) - v.Ideal - v.Bound }
 
-// fast is how much more than its own time a clock that is fast shows, at most. A
-// window that is a second long by such a clock is shorter in truth, and as much more
-// comes back.
+// fast is the factor by which a fast clock runs ahead, at most. A window that is a second
+// long by such a clock is shorter in truth, and more comes back by that factor.
 const fast = 1.011
 
 // ideal returns what a bucket may admit in an interval if no fault costs anything.
@@ -218,7 +222,7 @@ func (w *world) interval(i int, admits []*admit, from time.Duration) (worst *Vio
 			continue
 		}
 		sum += a.by(a.answered)
-		if a.settled > a.answered {
+		if a.settledAt > a.answered {
 			pending = append(pending, a)
 		}
 		ideal := b.ideal(from, a.answered)
@@ -226,10 +230,10 @@ func (w *world) interval(i int, admits []*admit, from time.Duration) (worst *Vio
 			continue
 		}
 		pending = slices.DeleteFunc(pending, func(p *admit) bool {
-			if p.settled > a.answered {
+			if p.settledAt > a.answered {
 				return false
 			}
-			sum += p.to - p.units
+			sum += p.settledTo - p.units
 			return true
 		})
 		if float64(sum) <= ideal {

@@ -16,14 +16,14 @@ var errNotReady = errors.New("this node has not caught up with its log")
 // reservation is what a client does with an admission that it may settle.
 type reservation struct {
 	bucket.Settlement
-	admit *admit
-	sent  bool
-	made  int // how often a settlement has changed a bucket
+	admit   *admit
+	sent    bool
+	applied int // how often a settlement has changed a bucket
 }
 
 // reserved draws what becomes of a reservation: it is settled below or at its estimate,
 // released, or left to expire. It is held for longer than most faults take to be noticed,
-// and some are held across the whole of one. A client may repeat its settlement, at any
+// and some are held for a whole fault. A client may repeat its settlement, at any
 // node, whatever the answer was.
 func (w *world) reserved(b *bucketRun, a *admit, id string) {
 	r := &reservation{admit: a, Settlement: bucket.Settlement{Account: b.account, Reservation: id, Tokens: a.units}}
@@ -46,20 +46,20 @@ func (w *world) reserved(b *bucketRun, a *admit, id string) {
 	}
 }
 
-// settle sends the settlement of a reservation to a node. The admission counts less from
-// the first sending on.
+// settle sends the settlement of a reservation to a node. From the first sending on the
+// admission counts only as settled.
 func (w *world) settle(r *reservation) {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	if !n.member || !n.alive {
 		return
 	}
 	if a := r.admit; !r.sent {
-		r.sent, a.settled, a.to = true, w.now, a.units
+		r.sent, a.settledAt, a.settledTo = true, w.now, a.units
 		switch {
 		case r.Release:
-			a.to = 0
+			a.settledTo = 0
 		case w.bucketOf(r.Account).limits[0].Unit == bucket.Tokens:
-			a.to = r.Tokens
+			a.settledTo = r.Tokens
 		}
 	}
 	w.send(n, n, func() {
@@ -85,15 +85,15 @@ func (n *node) settle(s *bucket.Settlement, done func(bucket.Settled, error)) {
 	var walk limiter.SettleWalk
 	var what bucket.Settled
 	changed := n.local.RoleChanged()
-	var took func(bucket.Settled, error)
+	var onAnswer func(bucket.Settled, error)
 	var next func(out limiter.Outcome, err error)
 	next = func(out limiter.Outcome, err error) {
 		part, _ := n.local.Placement(partition(s.Account))
 		switch step := walk.Next(n.clock(), n.id, part, out); step.Do {
 		case limiter.AskNode:
-			n.askSettle(step, s, took)
+			n.askSettle(step, s, onAnswer)
 		case limiter.SettleHere:
-			took(n.serveSettle(s))
+			onAnswer(n.serveSettle(s))
 		case limiter.AwaitPartition:
 			n.await(changed, step.For, func() {
 				changed = n.local.RoleChanged()
@@ -103,7 +103,7 @@ func (n *node) settle(s *bucket.Settlement, done func(bucket.Settled, error)) {
 			done(what, step.Err(err))
 		}
 	}
-	took = func(w bucket.Settled, err error) { what = w; next(limiter.OutcomeOf(err, nil), err) }
+	onAnswer = func(w bucket.Settled, err error) { what = w; next(limiter.OutcomeOf(err, nil), err) }
 	next(limiter.Pending, nil)
 }
 
@@ -115,8 +115,8 @@ func (n *node) serveSettle(s *bucket.Settlement) (bucket.Settled, error) {
 	what, err := n.local.Settle(s)
 	if err == nil && what == bucket.SettledNow {
 		r := n.w.reservations[s.Reservation]
-		n.w.logf("%s settles %s of %s: %d of %d", n.id, s.Reservation, s.Account, r.admit.to, r.admit.units)
-		if r.made++; r.made > 1 {
+		n.w.logf("%s settles %s of %s: %d of %d", n.id, s.Reservation, s.Account, r.admit.settledTo, r.admit.units)
+		if r.applied++; r.applied > 1 {
 			n.w.breaks("%s settles %s, which has been settled", n.id, s.Reservation)
 		}
 	}
@@ -139,11 +139,11 @@ func (n *node) askSettle(step limiter.Step, s *bucket.Settlement, done func(buck
 	})
 }
 
-// unmade takes back that admissions count less whose settlements have reached no owner.
-func (w *world) unmade() {
+// unapplied lets an admission count in full again if its settlement reached no owner.
+func (w *world) unapplied() {
 	for _, r := range w.reservations {
-		if r.made == 0 {
-			r.admit.settled = 0
+		if r.applied == 0 {
+			r.admit.settledAt = 0
 		}
 	}
 }

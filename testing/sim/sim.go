@@ -55,10 +55,11 @@ func Run(c Config) Result {
 		w.client(b, ended)
 	}
 	w.run(ended)
+	w.unapplied()
+	worst := w.measure()
 	r := Result{Stats: w.stats, Faults: w.faults}
-	w.unmade()
-	if v := w.measure(); v != nil {
-		r.Violation = v
+	if worst != nil {
+		r.Violation = worst
 	}
 	if w.broken != nil {
 		r.Violation = w.broken
@@ -66,7 +67,6 @@ func Run(c Config) Result {
 	if r.Violation == nil && !w.settled() {
 		r.Violation = errUnsettled
 	}
-	r.Stats.Over = w.stats.Over
 	return r
 }
 

@@ -1,5 +1,5 @@
-// Package sim drives the state machines of ownership, replication and fallback nodes
-// with virtual time through faults drawn from a seed, and checks what was
+// Package sim drives the state machines of ownership, replication and fallbacks with
+// virtual time through faults drawn from a seed, and checks what was
 // admitted against the bounds that are promised. A seed replays its run.
 //
 // What is simulated: the network, clocks, processes and an idealised log. What
