@@ -47,13 +47,13 @@ func TestVerbs(t *testing.T) {
 	cli(t, c, 0, "tier 1's limits for llm", "explain", "acme", "--category", "llm")
 
 	// A reservation, from the check to its release.
-	id := regexp.MustCompile(`r-[A-Z0-9]+`)
-	r1 := id.FindString(cli(t, c, 0, "reservation r-", "check", "acme", "--category", "rerank", "--tokens", "1000", "--reserve"))
+	id := regexp.MustCompile(`r2-[A-Za-z0-9_-]+`)
+	r1 := id.FindString(cli(t, c, 0, "reservation r2-", "check", "acme", "--category", "rerank", "--tokens", "1000", "--reserve"))
 	cli(t, c, 0, "usage recorded", "settle", "acme", r1, "--tokens", "400", "--amount", "0.25")
 	cli(t, c, 0, "was settled before", "settle", "acme", r1, "--tokens", "400", "--amount", "0.25")
 	cli(t, c, 1, "reservation_settled", "settle", "acme", r1, "--tokens", "401", "--amount", "0.25")
 	cli(t, c, 0, "4.75 purchased", "account", "get", "acme")
-	r2 := id.FindString(cli(t, c, 0, "reservation r-", "check", "acme", "--category", "rerank", "--tokens", "1000", "--reserve"))
+	r2 := id.FindString(cli(t, c, 0, "reservation r2-", "check", "acme", "--category", "rerank", "--tokens", "1000", "--reserve"))
 	cli(t, c, 0, "settled", "release", "acme", r2)
 	cli(t, c, 1, "reservation_unknown", "release", "acme", "r-nobody")
 	cli(t, c, 2, "--tokens", "settle", "acme", r2)
