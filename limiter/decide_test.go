@@ -21,13 +21,13 @@ func (l *leasing) Valid(_ int, now time.Duration) bool { return now >= l.from }
 // timed returns a node that goes by the time of a bubble, and whose lease begins
 // after a while.
 func timed(lease time.Duration) (*Router, *group) {
-	g := &group{part: holders4("n1", "n2", "n3"), leased: true}
+	g := &group{part: holders("n1", "n2", "n3"), leased: true}
 	r := g.router(perMinute("llm", bucket.Requests, 600))
 	began := time.Now()
 	g.local.now = func() time.Duration { return time.Since(began) }
 	g.local.cfg.Leases = &leasing{g, lease}
-	g.local.Adopt(&View{Epoch: 2, Nodes: 4, Parts: []Part{holders4("n2", "n1", "n3")}})
-	g.local.Adopt(&View{Epoch: 3, Nodes: 4, Parts: []Part{holders4("n1", "n2", "n3")}})
+	g.local.Adopt(&View{Epoch: 2, Nodes: 4, Parts: []Part{holders("n2", "n1", "n3")}})
+	g.local.Adopt(&View{Epoch: 3, Nodes: 4, Parts: []Part{holders("n1", "n2", "n3")}})
 	g.local.FinishRecovery(3, []int{0})
 	return r, g
 }
@@ -68,7 +68,7 @@ func TestServeWaitsForTheMapOfWhoAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, g := timed(0)
 		c, d := bucket.Check{Account: "a", Requests: 1}, bucket.Decision{}
-		g.local.Adopt(&View{Epoch: 4, Nodes: 4, Parts: []Part{holders4("n2", "n1", "n3")}})
+		g.local.Adopt(&View{Epoch: 4, Nodes: 4, Parts: []Part{holders("n2", "n1", "n3")}})
 		if err := r.Serve(t.Context(), bucket.Route{Epoch: 5}, &c, &d, true); !errors.Is(err, ErrWouldWait) {
 			t.Errorf("%v: it would have to wait", err)
 		}
@@ -84,7 +84,7 @@ func TestServeWaitsForTheMapOfWhoAsks(t *testing.T) {
 		}
 		go func() {
 			time.Sleep(adoptFor / 2)
-			g.local.Adopt(&View{Epoch: 5, Nodes: 4, Parts: []Part{holders4("n1", "n2", "n3")}})
+			g.local.Adopt(&View{Epoch: 5, Nodes: 4, Parts: []Part{holders("n1", "n2", "n3")}})
 			g.local.FinishRecovery(5, []int{0})
 		}()
 		asked = time.Now()

@@ -32,18 +32,18 @@ func TestSuccessorsWithoutAWholeCopy(t *testing.T) {
 		{"copied to none of these", func() { l.MarkCopied(g.epoch, []int{0}, "n9") }, []string{"n2", "n3"}, 1},
 		{"one is whole", func() { l.MarkCopied(g.epoch, []int{0}, "n2") }, []string{"n3"}, 1},
 		{"both are", func() { l.MarkCopied(g.epoch, []int{0}, "n3") }, nil, 0},
-		{"boots become known", func() { g.adopts(holders4("n1", "n2", "n3"), 4, boots(1, 1, 1)) }, []string{"n2", "n3"}, 1},
+		{"boots become known", func() { g.adopts(holders("n1", "n2", "n3"), 4, boots(1, 1, 1)) }, []string{"n2", "n3"}, 1},
 		{"both again", func() { l.MarkCopied(g.epoch, []int{0}, "n3"); l.MarkCopied(g.epoch, []int{0}, "n2") }, nil, 0},
-		{"they change places", func() { g.adopts(holders4("n1", "n3", "n2"), 4, boots(1, 1, 1)) }, nil, 0},
-		{"one has restarted", func() { g.adopts(holders4("n1", "n3", "n2"), 4, boots(2, 1, 1)) }, []string{"n2"}, 1},
-		{"another comes in its place", func() { g.adopts(holders4("n1", "n3", "n4"), 4, boots(2, 1, 1)) }, []string{"n4"}, 1},
-		{"and lacks it under the next map too", func() { g.adopts(holders4("n1", "n3", "n4"), 4, boots(2, 1, 1)) }, []string{"n4"}, 1},
+		{"they change places", func() { g.adopts(holders("n1", "n3", "n2"), 4, boots(1, 1, 1)) }, nil, 0},
+		{"one has restarted", func() { g.adopts(holders("n1", "n3", "n2"), 4, boots(2, 1, 1)) }, []string{"n2"}, 1},
+		{"another comes in its place", func() { g.adopts(holders("n1", "n3", "n4"), 4, boots(2, 1, 1)) }, []string{"n4"}, 1},
+		{"and lacks it under the next map too", func() { g.adopts(holders("n1", "n3", "n4"), 4, boots(2, 1, 1)) }, []string{"n4"}, 1},
 		{"and is whole", func() { l.MarkCopied(g.epoch, []int{0}, "n4") }, nil, 0},
-		{"it goes", func() { g.adopts(holders4("n1", "n3"), 4, boots(2, 1, 1)) }, nil, 1},
-		{"and comes back", func() { g.adopts(holders4("n1", "n4", "n3"), 4, boots(2, 1, 1)) }, []string{"n4"}, 1},
-		{"there are two nodes", func() { g.adopts(holders4("n1", "n3"), 2, boots(2, 1, 1)) }, nil, 0},
-		{"another node owns it", func() { g.adopts(holders4("n3", "n1"), 2, boots(2, 1, 1)) }, nil, 0},
-		{"it comes back, and is recovering", func() { g.adopts(holders4("n1", "n3"), 2, boots(2, 1, 1)) }, nil, 0},
+		{"it goes", func() { g.adopts(holders("n1", "n3"), 4, boots(2, 1, 1)) }, nil, 1},
+		{"and comes back", func() { g.adopts(holders("n1", "n4", "n3"), 4, boots(2, 1, 1)) }, []string{"n4"}, 1},
+		{"there are two nodes", func() { g.adopts(holders("n1", "n3"), 2, boots(2, 1, 1)) }, nil, 0},
+		{"another node owns it", func() { g.adopts(holders("n3", "n1"), 2, boots(2, 1, 1)) }, nil, 0},
+		{"it comes back, and is recovering", func() { g.adopts(holders("n1", "n3"), 2, boots(2, 1, 1)) }, nil, 0},
 		{"taken", func() { l.FinishRecovery(g.epoch, []int{0}) }, []string{"n3"}, 1},
 	} {
 		step.do()
@@ -61,11 +61,11 @@ func TestNewBootHasForgottenItsCopies(t *testing.T) {
 		limit := perMinute("llm", bucket.Requests, 600)
 		limit.Algorithm = algorithm
 		g := newTrio(limit)
-		g.adopts(holders4("n1", "n2"), 2, map[string]uint64{"n1": 1, "n2": 1})
+		g.adopts(holders("n1", "n2"), 2, map[string]uint64{"n1": 1, "n2": 1})
 		g.must(t, 0, bucket.Check{Account: "a", Requests: 300})
 		g.must(t, 0, bucket.Check{Account: "b", Requests: 300})
 		for _, boot := range []uint64{1, 2} {
-			g.adopts(holders4("n1", "n2"), 2, map[string]uint64{"n1": 1, "n2": boot})
+			g.adopts(holders("n1", "n2"), 2, map[string]uint64{"n1": 1, "n2": boot})
 			ok, v := g.try(t, 0, bucket.Check{Account: "a", Requests: 1})
 			if forgotten := v == Unreplicated; forgotten != (boot == 2) || ok == forgotten {
 				t.Fatalf("%s: in boot %d of n2: outcome %d", name, boot, v)

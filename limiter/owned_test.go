@@ -15,7 +15,7 @@ func BenchmarkOwn(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			limit := perMinute("llm", bucket.Requests, bucket.MaxLimit)
 			limit.Algorithm = algorithm
-			g := &group{part: holders4("n1", "n2", "n3"), leased: true}
+			g := &group{part: holders("n1", "n2", "n3"), leased: true}
 			g.router(limit)
 			l := g.local
 			now := l.now()
@@ -42,7 +42,7 @@ func BenchmarkOwn(b *testing.B) {
 // have owned the partition and lost it again. It must not decide by what it knew,
 // nor publish it: copies go by the later owner's origin.
 func TestOwnerThatMissedMapsRecoversItsPartition(t *testing.T) {
-	back, moving := holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3")
+	back, moving := holders("n1", "n2", "n3"), holders("n2", "n1", "n3")
 	moving.Moving = true
 	for name, c := range map[string]struct {
 		next    uint64 // epoch, after 1
@@ -55,9 +55,9 @@ func TestOwnerThatMissedMapsRecoversItsPartition(t *testing.T) {
 		"a later map, with the lease held":      {5, back, true, true, false},
 		"a later map, without a lease":          {5, back, false, false, true},
 		"a later map by which it comes back":    {5, moving, false, false, false},
-		"a later map, and it was never another": {5, holders4("n2", "n1", "n3"), false, false, false},
+		"a later map, and it was never another": {5, holders("n2", "n1", "n3"), false, false, false},
 	} {
-		g := &group{part: holders4("n1", "n2", "n3"), leased: true}
+		g := &group{part: holders("n1", "n2", "n3"), leased: true}
 		g.router(perMinute("llm", bucket.Requests, 600))
 		l := g.local
 		_, _, before := l.view.Load().part(0)

@@ -8,7 +8,7 @@ import (
 )
 
 func movingTo(from, to string) Part {
-	p := holders4(from, to, "n3")
+	p := holders(from, to, "n3")
 	p.Moving = true
 	return p
 }
@@ -17,8 +17,8 @@ func movingTo(from, to string) Part {
 // must not touch the buckets of the owner that this node is by then.
 func TestLateRecoveryChangesNoBucketOfAnOwner(t *testing.T) {
 	g := newTrio(perMinute("llm", bucket.Requests, 100))
-	g.rule.Mode = bucket.Async          // no copy is waited for
-	g.adopt(holders4("n2", "n1", "n3")) // n2 recovers
+	g.rule.Mode = bucket.Async         // no copy is waited for
+	g.adopt(holders("n2", "n1", "n3")) // n2 recovers
 	late := g.epoch
 	g.adopt(movingTo("n1", "n2"))
 	if g.nodes[1].ImportPartitions(g.epoch, PartitionSnapshot{}) != 1 {
@@ -27,7 +27,7 @@ func TestLateRecoveryChangesNoBucketOfAnOwner(t *testing.T) {
 	g.must(t, 1, bucket.Check{Account: "a", Requests: 60})
 	g.must(t, 1, bucket.Check{Account: "a", Requests: 30}) // counted apart: the bucket is published by now
 	g.nodes[1].FinishRecovery(late, []int{0})
-	g.adopt(holders4("n1", "n3", ""))
+	g.adopt(holders("n1", "n3", ""))
 	if u := g.nodes[1].FallbackUsages(); len(u) != 1 || u[0].Units != 30 {
 		t.Errorf("the former owner reports %+v, want the 30 that it admitted", u)
 	}

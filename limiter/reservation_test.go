@@ -177,7 +177,7 @@ func TestReservationsThatMoveAreBounded(t *testing.T) {
 		take()
 	}
 	g.now += time.Minute // the first can be settled no more
-	p := holders4("n1", "n2", "n3")
+	p := holders("n1", "n2", "n3")
 	p.Moving = true
 	g.adopt(p)
 	g.nodes[0].BeginExport(g.epoch, []int{0})
@@ -221,8 +221,8 @@ func TestReservationsThatMoveAreBounded(t *testing.T) {
 // partition comes back to the node that handed it over, nothing is given back twice.
 func TestNoReservationIsSettledAgainAfterAHandoff(t *testing.T) {
 	for name, next := range map[string][]Part{
-		"the receiver dies":                     {holders4("n2", "n1", "n3"), holders4("n1", "n3", "")},
-		"it dies before the leader hears of it": {holders4("n1", "n3", "")},
+		"the receiver dies":                     {holders("n2", "n1", "n3"), holders("n1", "n3", "")},
+		"it dies before the leader hears of it": {holders("n1", "n3", "")},
 		"the handoff goes to another node":      {moving("n1", "n3", "")},
 	} {
 		g := newTrio(perMinute("llm", bucket.Tokens, 1000))

@@ -102,7 +102,7 @@ func TestRouterSettlesWhereItIsKnown(t *testing.T) {
 		"no node decides yet":     {group{refuses: 7}, bucket.SettledNow, false, []string{"n2", "n3", "n4", "n2", "n3", "n4", "n2"}},
 	} {
 		g := c.group
-		g.part = holders4("n2", "n3", "n4")
+		g.part = holders("n2", "n3", "n4")
 		r, now := g.router(), time.Duration(0)
 		g.local.now = func() time.Duration { now += 20 * time.Millisecond; return now }
 		got, err := r.Settle(t.Context(), &bucket.Settlement{Account: "a", Reservation: "r"})
@@ -112,7 +112,7 @@ func TestRouterSettlesWhereItIsKnown(t *testing.T) {
 	}
 }
 
-func holders4(ids ...string) (p Part) {
+func holders(ids ...string) (p Part) {
 	copy(p.Holders[:], ids)
 	return p
 }
@@ -125,7 +125,7 @@ func TestRouterAsksTheOwnerThenJudges(t *testing.T) {
 		}
 		return m
 	}
-	moving := holders4("n2", "n3", "n4")
+	moving := holders("n2", "n3", "n4")
 	moving.Moving = true
 	for name, c := range map[string]struct {
 		group
@@ -134,23 +134,23 @@ func TestRouterAsksTheOwnerThenJudges(t *testing.T) {
 		degraded bool
 		asked    []string
 	}{
-		"owner here":                      {group: group{part: holders4("n1", "n2", "n3"), leased: true}, want: "n1"},
-		"owner here without a lease":      {group: group{part: holders4("n1", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
-		"owner elsewhere":                 {group: group{part: holders4("n2", "n1", "n3")}, want: "n2", asked: []string{"n2"}},
-		"no node owns it":                 {group: group{part: holders4("", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
-		"owner fails":                     {group: group{part: holders4("n2", "n3", "n4"), down: set("n2")}, want: "n3", degraded: true, asked: []string{"n2", "n3 fallback"}},
-		"owner known to be down":          {group: group{part: holders4("n2", "n3", "n4"), known: set("n2")}, want: "n3", degraded: true, asked: []string{"n3 fallback"}},
-		"owner and first successor":       {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3")}, want: "n4", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
-		"all others fail":                 {group: group{part: holders4("n2", "n3", "n4"), down: set("n2", "n3", "n4")}, want: "n1", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
-		"first successor here":            {group: group{part: holders4("n2", "n1", "n4"), down: set("n2")}, want: "n1", degraded: true, asked: []string{"n2"}},
-		"first successor here, relays":    {group: group{part: holders4("n2", "n1", "n4"), known: set("n2"), relay: "n4"}, want: "n4", asked: []string{"n4 relay"}},
+		"owner here":                      {group: group{part: holders("n1", "n2", "n3"), leased: true}, want: "n1"},
+		"owner here without a lease":      {group: group{part: holders("n1", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
+		"owner elsewhere":                 {group: group{part: holders("n2", "n1", "n3")}, want: "n2", asked: []string{"n2"}},
+		"no node owns it":                 {group: group{part: holders("", "n2", "n3")}, want: "n2", degraded: true, asked: []string{"n2 fallback"}},
+		"owner fails":                     {group: group{part: holders("n2", "n3", "n4"), down: set("n2")}, want: "n3", degraded: true, asked: []string{"n2", "n3 fallback"}},
+		"owner known to be down":          {group: group{part: holders("n2", "n3", "n4"), known: set("n2")}, want: "n3", degraded: true, asked: []string{"n3 fallback"}},
+		"owner and first successor":       {group: group{part: holders("n2", "n3", "n4"), down: set("n2", "n3")}, want: "n4", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
+		"all others fail":                 {group: group{part: holders("n2", "n3", "n4"), down: set("n2", "n3", "n4")}, want: "n1", degraded: true, asked: []string{"n2", "n3 fallback", "n4 fallback"}},
+		"first successor here":            {group: group{part: holders("n2", "n1", "n4"), down: set("n2")}, want: "n1", degraded: true, asked: []string{"n2"}},
+		"first successor here, relays":    {group: group{part: holders("n2", "n1", "n4"), known: set("n2"), relay: "n4"}, want: "n4", asked: []string{"n4 relay"}},
 		"it moves: its new owner decides": {group: group{part: moving, down: set("n2")}, want: "n3", asked: []string{"n2", "n3"}},
-		"cut off":                         {group: group{part: holders4("n2", "n3", "n4"), known: set("n2", "n3", "n4"), cut: true}, want: "n1", reason: bucket.Unavailable},
-		"here but not caught up":          {group: group{part: holders4("n2", "n1", "n3"), down: set("n2"), behind: true}, want: "n1", reason: bucket.Unavailable, asked: []string{"n2"}},
+		"cut off":                         {group: group{part: holders("n2", "n3", "n4"), known: set("n2", "n3", "n4"), cut: true}, want: "n1", reason: bucket.Unavailable},
+		"here but not caught up":          {group: group{part: holders("n2", "n1", "n3"), down: set("n2"), behind: true}, want: "n1", reason: bucket.Unavailable, asked: []string{"n2"}},
 		"no map yet":                      {want: "n1", reason: bucket.Unavailable},
 		"a refusal carries the map": {group: group{
-			part:  holders4("n2", "n3", "n4"),
-			newer: &View{Epoch: 2, Nodes: 4, Parts: []Part{holders4("n4", "n2", "n3")}},
+			part:  holders("n2", "n3", "n4"),
+			newer: &View{Epoch: 2, Nodes: 4, Parts: []Part{holders("n4", "n2", "n3")}},
 		}, want: "n4", asked: []string{"n2", "n4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestRouterAsksTheOwnerThenJudges(t *testing.T) {
 }
 
 func TestRouterReportsAPeerThatIsBehind(t *testing.T) {
-	g := &group{part: holders4("n2", "n1"), err: errBehind}
+	g := &group{part: holders("n2", "n1"), err: errBehind}
 	var d bucket.Decision
 	if err := g.router().Check(t.Context(), &bucket.Check{Account: "a"}, &d); !errors.Is(err, errBehind) {
 		t.Fatalf("err = %v, want behind", err)
@@ -180,7 +180,7 @@ func TestRouterReportsAPeerThatIsBehind(t *testing.T) {
 }
 
 func TestServedAsOwnerNeverForwards(t *testing.T) {
-	g := &group{part: holders4("n2", "n1")}
+	g := &group{part: holders("n2", "n1")}
 	r := g.router(perMinute("llm", bucket.Requests, 600))
 	var d bucket.Decision
 	if err := r.Serve(t.Context(), bucket.Route{}, &bucket.Check{Account: "a", Requests: 1}, &d, true); !errors.Is(err, ErrNotOwner) || len(g.asked) != 0 {
@@ -214,7 +214,7 @@ func TestANodeBehindItsLogRefusesNobody(t *testing.T) {
 			return errNotReady
 		},
 	} {
-		g := &group{part: holders4("n1", "n2"), leased: true, behind: true, down: map[string]bool{"n2": true}}
+		g := &group{part: holders("n1", "n2"), leased: true, behind: true, down: map[string]bool{"n2": true}}
 		r := g.router()
 		g.local.rules = &fixed{bucket.Ruling{Reason: bucket.FreeTier}}
 		var d bucket.Decision
@@ -236,7 +236,7 @@ func TestRouterPlansAnewByANewerMap(t *testing.T) {
 		asked int  // times of the owner
 		by    string
 	}{{0, false, 2, "n2"}, {2, false, 4, "n2"}, {9, false, 4, "n1"}, {9, true, 1, "n1"}} {
-		g := &group{part: holders4("n2", "n1", "n3"), news: c.news}
+		g := &group{part: holders("n2", "n1", "n3"), news: c.news}
 		r := g.router(perMinute("llm", bucket.Requests, 600))
 		g.newer = &View{Epoch: 2, Nodes: 4, Parts: []Part{g.part}}
 		q, d := bucket.Check{Account: "a", Requests: 1}, bucket.Decision{}
@@ -260,7 +260,7 @@ func TestRouterRepeatsAHopItSleptThrough(t *testing.T) {
 		ownerHop + 2*late:      {"n2", "n2", "n3 fallback", "n4 fallback"},
 		ownerHop + time.Second: {"n2", "n2", "n3 fallback", "n4 fallback"},
 	} {
-		g := &group{part: holders4("n2", "n3", "n4"), err: errors.New("no answer"), stalls: stalls}
+		g := &group{part: holders("n2", "n3", "n4"), err: errors.New("no answer"), stalls: stalls}
 		r := g.router(perMinute("llm", bucket.Requests, 600))
 		var d bucket.Decision
 		if err := r.Check(t.Context(), &bucket.Check{Account: "a", Requests: 1}, &d); err != nil || !slices.Equal(g.asked, want) || d.DecidedBy != "n1" {

@@ -16,19 +16,19 @@ func TestASettlementGoesOnFromStepToStep(t *testing.T) {
 		takes    time.Duration // each step
 		want     []string
 	}{
-		"the owner decides": {[]Part{holders4("n2", "n3", "n4")}, map[string]Outcome{"n2": Decided}, 0, []string{
+		"the owner decides": {[]Part{holders("n2", "n3", "n4")}, map[string]Outcome{"n2": Decided}, 0, []string{
 			"ask n2 as owner for 150ms", "answer"}},
-		"this node decides": {[]Part{holders4("n1", "n3", "n4")}, map[string]Outcome{"n1": Decided}, 0, []string{
+		"this node decides": {[]Part{holders("n1", "n3", "n4")}, map[string]Outcome{"n1": Decided}, 0, []string{
 			"settle", "answer"}},
-		"a successor has it": {[]Part{holders4("n2", "n1", "n4")}, map[string]Outcome{"n2": Failed, "n4": Decided}, 0, []string{
+		"a successor has it": {[]Part{holders("n2", "n1", "n4")}, map[string]Outcome{"n2": Failed, "n4": Decided}, 0, []string{
 			"ask n2 as owner for 150ms", "settle", "ask n4 as owner for 150ms", "answer"}},
-		"this node's map is old": {[]Part{holders4("n2", "n3", ""), holders4("n4", "n2", "n3")}, map[string]Outcome{"n4": Decided}, 0, []string{
+		"this node's map is old": {[]Part{holders("n2", "n3", ""), holders("n4", "n2", "n3")}, map[string]Outcome{"n4": Decided}, 0, []string{
 			"ask n2 as owner for 150ms", "ask n3 as owner for 150ms", wait, "ask n4 as owner for 150ms", "answer"}},
-		"no owner at first": {[]Part{{}, holders4("n1", "", "")}, map[string]Outcome{"n1": Decided}, 0, []string{
+		"no owner at first": {[]Part{{}, holders("n1", "", "")}, map[string]Outcome{"n1": Decided}, 0, []string{
 			wait, "settle", "answer"}},
 		"no owner": {[]Part{{}}, nil, 70 * time.Millisecond, []string{
 			wait, wait, wait, "not owner"}},
-		"the owner does not answer": {[]Part{holders4("n2", "", "")}, map[string]Outcome{"n2": Failed}, 75 * time.Millisecond, []string{
+		"the owner does not answer": {[]Part{holders("n2", "", "")}, map[string]Outcome{"n2": Failed}, 75 * time.Millisecond, []string{
 			"ask n2 as owner for 150ms", wait, "ask n2 as owner for 150ms", "not owner"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,7 +29,7 @@ func TestSweepDropsWhatIsOverAndNothingElse(t *testing.T) {
 		do   func(*Local, *Router)
 		want [4]int
 	}{
-		"an owner's": {holders4("n1", "n2", "n3"), func(l *Local, r *Router) {
+		"an owner's": {holders("n1", "n2", "n3"), func(l *Local, r *Router) {
 			_ = l.Own(t.Context(), &c, &d, true) // states it
 			for _, h := range l.parts[0].tracked {
 				_ = h
@@ -39,12 +39,12 @@ func TestSweepDropsWhatIsOverAndNothingElse(t *testing.T) {
 				t.Fatal(err, d)
 			}
 		}, [4]int{1, 1, 0, 0}},
-		"a copy": {holders4("n2", "n1", "n3"), func(l *Local, r *Router) {
+		"a copy": {holders("n2", "n1", "n3"), func(l *Local, r *Router) {
 			l.StoreBound(UsageBound{ID: bucket.ID{Account: "a", Scope: "llm", Window: time.Minute}, Origin: 1, UsageBound: replica.UsageBound{
 				Seq: 1, State: bucket.State{Units: 500, Rate: 600}, Spent: 500,
 			}})
 		}, [4]int{0, 0, 1, 0}},
-		"a fallback's": {holders4("n2", "n1", "n3"), func(l *Local, r *Router) {
+		"a fallback's": {holders("n2", "n1", "n3"), func(l *Local, r *Router) {
 			c := c
 			c.Requests = 5
 			if err := l.Fallback(t.Context(), &c, &d); err != nil || d.Reason != bucket.OK {

@@ -325,14 +325,14 @@ func (w *history) move() {
 	w.owner = to
 	w.touch()
 	if w.faults && rapid.Bool().Draw(w.t, "lost") {
-		w.adopt(holders4(name(to), name(third), name(from)))
+		w.adopt(holders(name(to), name(third), name(from)))
 		for _, k := range w.nodes[from].ExportBuckets(0) {
 			w.nodes[to].MergeBucket(k)
 		}
 		w.nodes[to].FinishRecovery(w.epoch, []int{0})
 		return
 	}
-	p := holders4(name(from), name(to), name(third))
+	p := holders(name(from), name(to), name(third))
 	p.Moving = true
 	w.adopt(p)
 	w.nodes[from].BeginExport(w.epoch, []int{0})
@@ -347,7 +347,7 @@ func (w *history) move() {
 	if w.nodes[to].ImportPartitions(w.epoch, m) != 1 {
 		w.t.Fatal("not imported")
 	}
-	w.adopt(holders4(name(to), name(from), name(third)))
+	w.adopt(holders(name(to), name(from), name(third)))
 	if !w.faults || rapid.Bool().Draw(w.t, "dropped") {
 		w.nodes[from].DropReservations([]int{0})
 	}

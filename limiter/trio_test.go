@@ -34,7 +34,7 @@ func newTrio(limits ...bucket.Scoped) *trio {
 			Replication: func() bucket.Replication { return g.rule }, FirstSource: uint64(i+1) << 32,
 		}))
 	}
-	g.adopt(holders4("n1", "n2", "n3"))
+	g.adopt(holders("n1", "n2", "n3"))
 	g.nodes[0].FinishRecovery(1, []int{0})
 	return g
 }
@@ -105,7 +105,7 @@ func (g *trio) left(t testing.TB, i int) int64 {
 
 // takeOver has n2 take over from n1, who is dead, by what n3 knows.
 func (g *trio) takeOver() {
-	g.adopt(holders4("n2", "n3", ""))
+	g.adopt(holders("n2", "n3", ""))
 	for _, k := range g.nodes[2].ExportBuckets(0) {
 		g.nodes[1].MergeBucket(k)
 	}
@@ -114,7 +114,7 @@ func (g *trio) takeOver() {
 
 // move makes n1 hand the partition over to n2.
 func (g *trio) move() bool {
-	p := holders4("n1", "n2", "n3")
+	p := holders("n1", "n2", "n3")
 	p.Moving = true
 	g.adopt(p)
 	return g.nodes[1].ImportPartitions(g.epoch, PartitionSnapshot{Buckets: g.nodes[0].ExportBuckets(0)}) == 1

@@ -21,7 +21,7 @@ func (a *neighbours) Reachable(id string) bool { return !slices.Contains(a.down,
 func (a *neighbours) Relay(to string) string   { return a.relays[to] }
 
 func moving(ids ...string) Part {
-	p := holders4(ids...)
+	p := holders(ids...)
 	p.Moving = true
 	return p
 }
@@ -70,18 +70,18 @@ func TestAWalkGoesOnFromStepToStep(t *testing.T) {
 		neighbours
 		want []string
 	}{
-		"the owner, then its successors": {"entry", holders4("n2", "n3", "n4"), neighbours{}, []string{
+		"the owner, then its successors": {"entry", holders("n2", "n3", "n4"), neighbours{}, []string{
 			"ask n2 as owner for 80ms", "ask n3 as fallback for 150ms", "ask n4 as fallback for 100ms", "fall back", "unavailable"}},
-		"only nodes that are reachable": {"entry", holders4("n2", "n3", "n4"), neighbours{down: []string{"n2", "n3"}}, []string{
+		"only nodes that are reachable": {"entry", holders("n2", "n3", "n4"), neighbours{down: []string{"n2", "n3"}}, []string{
 			"ask n4 as fallback for 100ms", "fall back", "unavailable"}},
 		"no map yet": {"entry", Part{}, neighbours{}, []string{"fall back", "unavailable"}},
-		"this node owns it": {"entry", holders4("n1", "n2", "n3"), neighbours{}, []string{
+		"this node owns it": {"entry", holders("n1", "n2", "n3"), neighbours{}, []string{
 			"own", "ask n2 as fallback for 150ms", "ask n3 as fallback for 100ms", "fall back", "unavailable"}},
-		"this node is the first successor": {"entry", holders4("n2", "n1", "n3"), neighbours{}, []string{
+		"this node is the first successor": {"entry", holders("n2", "n1", "n3"), neighbours{}, []string{
 			"ask n2 as owner for 80ms", "fall back", "unavailable"}},
-		"first successor, relay known": {"entry", holders4("n2", "n1", "n3"), neighbours{down: []string{"n2"}, relays: map[string]string{"n2": "n3"}}, []string{
+		"first successor, relay known": {"entry", holders("n2", "n1", "n3"), neighbours{down: []string{"n2"}, relays: map[string]string{"n2": "n3"}}, []string{
 			"ask n3 as relay for 60ms", "fall back", "unavailable"}},
-		"this node is the second": {"entry", holders4("n2", "n3", "n1"), neighbours{relays: map[string]string{"n2": "n4"}}, []string{
+		"this node is the second": {"entry", holders("n2", "n3", "n1"), neighbours{relays: map[string]string{"n2": "n4"}}, []string{
 			"ask n2 as owner for 80ms", "ask n3 as fallback for 150ms", "ask n4 as relay for 60ms", "fall back", "unavailable"}},
 		"it moves": {"entry", moving("n2", "n3", "n4"), neighbours{}, []string{
 			"ask n2 as owner for 80ms", "ask n3 as owner for 200ms", "ask n3 as fallback for 150ms", "ask n4 as fallback for 100ms", "fall back", "unavailable"}},
@@ -91,27 +91,27 @@ func TestAWalkGoesOnFromStepToStep(t *testing.T) {
 			"ask n2 as owner for 80ms", "ask n3 as owner for 200ms", "ask n3 as fallback for 150ms", "ask n4 as relay for 60ms", "ask n5 as relay for 60ms", "fall back", "unavailable"}},
 		"it moves, and both have the same relay": {"entry", moving("n2", "n3", "n1"), neighbours{down: []string{"n2", "n3"}, relays: map[string]string{"n2": "n4", "n3": "n4"}}, []string{
 			"ask n4 as relay for 60ms", "fall back", "unavailable"}},
-		"this node is not ready": {"entry", holders4("n1", "n2", ""), neighbours{unready: true}, []string{
+		"this node is not ready": {"entry", holders("n1", "n2", ""), neighbours{unready: true}, []string{
 			"ask n2 as fallback for 150ms", "not ready"}},
 
-		"asked as owner":               {"owner", holders4("n2", "n3", "n4"), neighbours{}, []string{"own", "not owner"}},
-		"asked as owner and not ready": {"owner", holders4("n1", "n3", "n4"), neighbours{unready: true}, []string{"not ready"}},
+		"asked as owner":               {"owner", holders("n2", "n3", "n4"), neighbours{}, []string{"own", "not owner"}},
+		"asked as owner and not ready": {"owner", holders("n1", "n3", "n4"), neighbours{unready: true}, []string{"not ready"}},
 
-		"asked as fallback": {"fallback", holders4("n2", "n1", "n3"), neighbours{relays: map[string]string{"n2": "n4"}}, []string{
+		"asked as fallback": {"fallback", holders("n2", "n1", "n3"), neighbours{relays: map[string]string{"n2": "n4"}}, []string{
 			"ask n2 as owner for 60ms", "fall back", "unavailable"}},
-		"by a relay": {"fallback", holders4("n2", "n1", "n3"), neighbours{down: []string{"n2"}, relays: map[string]string{"n2": "n4"}}, []string{
+		"by a relay": {"fallback", holders("n2", "n1", "n3"), neighbours{down: []string{"n2"}, relays: map[string]string{"n2": "n4"}}, []string{
 			"ask n4 as relay for 60ms", "fall back", "unavailable"}},
-		"asked as fallback while it owns it": {"fallback", holders4("n1", "n2", "n3"), neighbours{}, []string{"own", "fall back", "unavailable"}},
+		"asked as fallback while it owns it": {"fallback", holders("n1", "n2", "n3"), neighbours{}, []string{"own", "fall back", "unavailable"}},
 		"asked as fallback, and it moves": {"fallback", moving("n2", "n3", "n1"), neighbours{relays: map[string]string{"n3": "n4"}}, []string{
 			"ask n2 as owner for 60ms", "ask n3 as owner for 90ms", "ask n4 as relay for 60ms", "fall back", "unavailable"}},
 		"asked as fallback, and it moves here": {"fallback", moving("n2", "n1", "n3"), neighbours{}, []string{
 			"ask n2 as owner for 60ms", "fall back", "unavailable"}},
-		"asked as fallback and not ready": {"fallback", holders4("n2", "n1", "n3"), neighbours{unready: true}, []string{
+		"asked as fallback and not ready": {"fallback", holders("n2", "n1", "n3"), neighbours{unready: true}, []string{
 			"ask n2 as owner for 60ms", "not ready"}},
 
-		"asked as relay":                       {"relay", holders4("n2", "n1", "n3"), neighbours{down: []string{"n2"}}, []string{"ask n2 as owner for 50ms", "not owner"}},
+		"asked as relay":                       {"relay", holders("n2", "n1", "n3"), neighbours{down: []string{"n2"}}, []string{"ask n2 as owner for 50ms", "not owner"}},
 		"asked as relay, and it moves":         {"relay", moving("n2", "n3", "n1"), neighbours{}, []string{"ask n2 as owner for 50ms", "ask n3 as owner for 50ms", "not owner"}},
-		"asked as relay, and the owner by now": {"relay", holders4("n1", "n3", "n2"), neighbours{}, []string{"own", "not owner"}},
+		"asked as relay, and the owner by now": {"relay", holders("n1", "n3", "n2"), neighbours{}, []string{"own", "not owner"}},
 		"asked as relay, and it moves here":    {"relay", moving("n2", "n1", "n3"), neighbours{}, []string{"ask n2 as owner for 50ms", "own", "not owner"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestAWalkGoesOnFromStepToStep(t *testing.T) {
 // walk ends within a bounded number of steps and of time, whatever happens on it.
 func TestEveryOutcomeOfEveryStep(t *testing.T) {
 	parts := []Part{
-		{}, holders4("n2", "n3", "n4"), holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3"), holders4("n2", "n3", "n1"),
+		{}, holders("n2", "n3", "n4"), holders("n1", "n2", "n3"), holders("n2", "n1", "n3"), holders("n2", "n3", "n1"),
 		moving("n2", "n3", "n4"), moving("n1", "n2", "n3"), moving("n2", "n1", "n3"), moving("n2", "n3", "n1"),
 	}
 	a := &neighbours{relays: map[string]string{"n1": "n5", "n2": "n5", "n3": "n5", "n4": "n5"}}
@@ -172,7 +172,7 @@ func TestEveryOutcomeOfEveryStep(t *testing.T) {
 func TestAllHopsOfAWalkTakeNoLongerThanTheClientWaits(t *testing.T) {
 	moved := moving("n2", "n3", "n4")
 	parts := []Part{
-		{}, holders4("n2", "n3", "n4"), holders4("n1", "n2", "n3"), holders4("n2", "n1", "n3"), holders4("n2", "n3", "n1"),
+		{}, holders("n2", "n3", "n4"), holders("n1", "n2", "n3"), holders("n2", "n1", "n3"), holders("n2", "n3", "n1"),
 		moved, moving("n1", "n2", "n3"), moving("n2", "n1", "n3"), moving("n2", "n3", "n1"),
 	}
 	if firstHop < fallbackFor || secondHop < fallbackFor || relayHop < relayFor || arriveFor > moveHop {
@@ -231,7 +231,7 @@ func longest(t *testing.T, kind string, begin func() Walk, part Part) {
 // the map that it began by.
 func TestAWalkIsPlannedAnewByANewerMap(t *testing.T) {
 	c := &bucket.Check{}
-	first, second := holders4("n2", "n3", "n4"), holders4("n3", "n4", "n2")
+	first, second := holders("n2", "n3", "n4"), holders("n3", "n4", "n2")
 	w := enterWalk(&neighbours{}, c)
 	s := w.Next(0, 1, &first, Pending)
 	for epoch, want := range []string{"ask n2 as owner for 80ms", "ask n3 as owner for 80ms", "ask n3 as owner for 80ms", "ask n3 as owner for 80ms", "ask n4 as fallback for 150ms"} {
@@ -250,7 +250,7 @@ func TestAWalkIsPlannedAnewByANewerMap(t *testing.T) {
 // A hop that took far longer than it may means that this node was suspended; the hop is
 // repeated once. The time that a hop has for an index is part of what it may take.
 func TestAHopThatThisNodeSleptThroughIsRepeated(t *testing.T) {
-	part := holders4("n2", "n3", "n4")
+	part := holders("n2", "n3", "n4")
 	for name, c := range map[string]struct {
 		index uint64
 		took  time.Duration
@@ -278,7 +278,7 @@ func TestAHopThatThisNodeSleptThroughIsRepeated(t *testing.T) {
 // A node that is asked by a map that it has not adopted waits for that map, unless it
 // may not wait.
 func TestAServedWalkWaitsForTheMap(t *testing.T) {
-	part := holders4("n2", "n3", "n1")
+	part := holders("n2", "n3", "n1")
 	for name, c := range map[string]struct {
 		role   AskRole
 		noWait bool
