@@ -33,7 +33,7 @@ const (
 
 // gate keeps this node's Raft from every other node that has not permitted this boot:
 // neither a vote nor an acknowledgement of this node counts there before. A node that
-// has no cluster at its start has promised nothing, and asks nobody.
+// has no cluster at its start has promised nothing, and asks no other node.
 type gate struct {
 	self    ownership.Start   // the question, without what is on the disk
 	servers map[string]string // address by id: of Raft's configuration at the start

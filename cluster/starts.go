@@ -17,7 +17,7 @@ func (n *Node) serveStart(ctx context.Context, arg []byte) ([]byte, error) {
 		if q.Incarnation == n.startup.gate.self.Incarnation {
 			return nil, errStarting
 		}
-		f := ownership.Judge(&q, ownership.Reported{}, ownership.Start{}, []ownership.Start{n.startup.gate.self})
+		f := ownership.Permit(&q, ownership.Reported{}, ownership.Start{}, []ownership.Start{n.startup.gate.self})
 		return f.Encode()
 	}
 	alive := n.processes(ctx, q.ID)

@@ -17,8 +17,8 @@ func TestNoLeaseOutlastsTheTakeoverWait(t *testing.T) {
 	const length = 2 * time.Second
 	grantors := []string{"a", "b", "c"}
 	maps := []*ledger.Map{
-		{Members: []ledger.Member{{ID: "o", Boot: 1}}, Places: [][3]uint16{{0, ledger.Nobody, ledger.Nobody}}},
-		{Places: [][3]uint16{{ledger.Nobody, ledger.Nobody, ledger.Nobody}}},
+		{Members: []ledger.Member{{ID: "o", Boot: 1}}, Places: [][3]uint16{{0, ledger.NoMember, ledger.NoMember}}},
+		{Places: [][3]uint16{{ledger.NoMember, ledger.NoMember, ledger.NoMember}}},
 	}
 	for i, m := range maps {
 		m.Epoch, m.Grantors, m.Lease, m.Drift = uint64(i+1), grantors, length, length/100

@@ -168,7 +168,7 @@ func OutcomeOf(err, behind error) Outcome {
 // A node that a client asked tries the owner, then the fallbacks, then decides in the
 // owner's place. A node that was asked as a fallback tries the owner, directly or by a
 // relay, and then decides in the owner's place. A relay asks the owner only, or is the
-// owner by a newer map, and an owner asks nobody. So a check makes three hops at most.
+// owner by a newer map, and an owner asks no other node. So a check makes three hops at most.
 type Walk struct {
 	self    string
 	members Membership

@@ -17,7 +17,7 @@ func mapOf(epoch uint64, owned []bool, retiring ...string) *ledger.Map {
 		Grantors: []string{"a", "b", "c"}, Retiring: retiring, Lease: length, Drift: length / 50,
 	}
 	for _, mine := range owned {
-		place := [3]uint16{1, ledger.Nobody, ledger.Nobody}
+		place := [3]uint16{1, ledger.NoMember, ledger.NoMember}
 		if mine {
 			place[0] = 0
 		}

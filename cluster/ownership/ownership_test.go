@@ -288,7 +288,7 @@ func TestReachesNamesTheLast200Milliseconds(t *testing.T) {
 func TestAViewLeavesOutEarlierBoots(t *testing.T) {
 	m := &ledger.Map{
 		Epoch: 3, Members: []ledger.Member{{ID: "a", Boot: 1}, {ID: "b", Boot: 5}},
-		Places: [][3]uint16{{0, 1, ledger.Nobody}, {1, 0, ledger.Nobody}, {1, 0, ledger.Nobody}, {ledger.Nobody, 1, 0}},
+		Places: [][3]uint16{{0, 1, ledger.NoMember}, {1, 0, ledger.NoMember}, {1, 0, ledger.NoMember}, {ledger.NoMember, 1, 0}},
 		Moving: []bool{false, false, true, false},
 	}
 	for _, c := range []struct {

@@ -61,14 +61,14 @@ func (n *Node) Start(q *Start, alive []Start) Refusal {
 		known = p.Most
 	}
 	known.Boot = max(known.Boot, n.applied.Boot(q.ID), n.adopted.Boot(q.ID))
-	f := Judge(q, known, n.permitted[q.ID], alive)
+	f := Permit(q, known, n.permitted[q.ID], alive)
 	if f.Reason == NoReason && (n.peers[q.ID] != nil || len(n.permitted) < maxNodes) {
 		n.permitted[q.ID] = *q
 	}
 	return f
 }
 
-// Judge decides whether a boot may take part: known is the most that was heard of the
+// Permit decides whether a boot may take part: known is the most that was heard of the
 // node, and last its last start that was permitted, zero if none was.
 //
 // An applied entry is committed, and stays on the disk from then on, and so does a term:
@@ -76,7 +76,7 @@ func (n *Node) Start(q *Start, alive []Start) Refusal {
 // less than its node has reported is not the one that the node has written last. Of the
 // processes in alive, one of the same node with another boot or incarnation runs beside
 // the one that asks: a process that has ended answers nothing.
-func Judge(q *Start, known Reported, last Start, alive []Start) Refusal {
+func Permit(q *Start, known Reported, last Start, alive []Start) Refusal {
 	for i := range alive {
 		if a := &alive[i]; a.ID == q.ID && (a.Boot != q.Boot || a.Incarnation != q.Incarnation) {
 			return Refusal{OtherAlive, known}

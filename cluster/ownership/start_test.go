@@ -48,7 +48,7 @@ func TestJudge(t *testing.T) {
 		{"another process beside it", known, last, []Start{start(4, 1, 0, 0)}, start(5, 2, 90, 3), OtherAlive},
 		{"another process of the same boot", known, last, []Start{start(5, 2, 0, 0), start(5, 3, 0, 0)}, start(5, 2, 90, 3), OtherAlive},
 	} {
-		if got := Judge(&test.q, test.known, test.last, test.alive); got.Reason != test.want {
+		if got := Permit(&test.q, test.known, test.last, test.alive); got.Reason != test.want {
 			t.Errorf("%s: %+v, want %d", test.name, got, test.want)
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"quorate/fsm/ledger"
 )
 
-// nobody is the index in a place for a role that no member has.
-const nobody = ledger.Nobody
+// noMember is the index in a place for a role that no member has.
+const noMember = ledger.NoMember
 
 // place is a partition's owner and its two successors, as indices of members.
-// While the owner is nobody the first successor is the next owner. While a
+// While the owner is noMember the first successor is the next owner. While a
 // partition moves, its owner hands it over to the first successor.
 type place = [3]uint16
 
@@ -37,7 +37,7 @@ type ringView struct {
 // unowned counts the partitions without an owner.
 func unowned(places []place) (n int) {
 	for _, at := range places {
-		if at[0] == nobody {
+		if at[0] == noMember {
 			n++
 		}
 	}
@@ -110,7 +110,7 @@ func newStep(v ringView, parts int) *step {
 	}
 	s.load = make([]int, len(s.members))
 	for _, was := range v.Members {
-		f, at := lost, uint16(nobody)
+		f, at := lost, uint16(noMember)
 		if i, ok := slices.BinarySearchFunc(nodes, was.ID, func(n candidate, id string) int { return cmp.Compare(n.ID, id) }); ok && nodes[i].Boot > was.Boot {
 			f = dead
 		}
@@ -126,7 +126,7 @@ func newStep(v ringView, parts int) *step {
 // The member of a role without a holder is dead.
 func (s *step) fate(was uint16) (fate, uint16) {
 	if int(was) >= len(s.fates) {
-		return dead, nobody
+		return dead, noMember
 	}
 	return s.fates[was], s.index[was]
 }
@@ -135,7 +135,7 @@ func (s *step) fate(was uint16) (fate, uint16) {
 // only when no node can still admit from it: not its owner and, while it moves,
 // not the importer.
 func (s *step) keep(p int) {
-	s.places[p] = place{nobody, nobody, nobody}
+	s.places[p] = place{noMember, noMember, noMember}
 	if p >= len(s.v.Places) { // the first map
 		s.give(p)
 		return
@@ -145,10 +145,10 @@ func (s *step) keep(p int) {
 	importer, first := s.fate(was[1])
 	_, second := s.fate(was[2])
 	switch {
-	case was[0] == nobody && !s.v.leasesExpired:
-		s.put(p, nobody, first, second)
+	case was[0] == noMember && !s.v.leasesExpired:
+		s.put(p, noMember, first, second)
 	case of == lost, moves && importer == lost: // without an owner; a successor with a copy is next
-		s.put(p, nobody, first, owner, second)
+		s.put(p, noMember, first, owner, second)
 	case of == dead: // or there was no owner
 		s.activate(p, first, second)
 	case moves && importer == dead:
@@ -164,18 +164,18 @@ func (s *step) keep(p int) {
 	}
 }
 
-// put fills the roles of partition p with the members that are not nobody; owner
-// may be nobody.
+// put fills the roles of partition p with the members that are not noMember; owner
+// may be noMember.
 func (s *step) put(p int, owner uint16, successors ...uint16) {
 	s.places[p][0] = owner
 	role := 1
 	for _, at := range successors {
-		if at != nobody && at != owner && role < len(s.places[p]) && !slices.Contains(s.places[p][1:role], at) {
+		if at != noMember && at != owner && role < len(s.places[p]) && !slices.Contains(s.places[p][1:role], at) {
 			s.places[p][role] = at
 			role++
 		}
 	}
-	if owner != nobody {
+	if owner != noMember {
 		s.load[owner]++
 	}
 }
@@ -184,7 +184,7 @@ func (s *step) put(p int, owner uint16, successors ...uint16) {
 // its successors that lives, or to any member if no copy is left.
 func (s *step) activate(p int, successors ...uint16) {
 	for i, at := range successors {
-		if at != nobody {
+		if at != noMember {
 			s.put(p, at, successors[i+1:]...)
 			return
 		}
@@ -199,7 +199,7 @@ func (s *step) give(p int) {
 		return
 	}
 	_, most := s.share(len(s.places), 100)
-	best := uint16(nobody)
+	best := uint16(noMember)
 	for _, at := range s.rank(p) {
 		if s.leaving[at] {
 			continue
@@ -208,11 +208,11 @@ func (s *step) give(p int) {
 			best = at
 			break
 		}
-		if best == nobody || s.load[at] < s.load[best] {
+		if best == noMember || s.load[at] < s.load[best] {
 			best = at
 		}
 	}
-	if best == nobody {
+	if best == noMember {
 		best = s.rank(p)[0] // every member is leaving
 	}
 	s.places[p][0] = best
@@ -236,7 +236,7 @@ func (s *step) share(parts, percent int) (least, most int) {
 // members that own too little, if nothing else is under way.
 func (s *step) balance() {
 	for p := range s.places {
-		if s.places[p][0] == nobody || s.moving[p] {
+		if s.places[p][0] == noMember || s.moving[p] {
 			return
 		}
 	}
@@ -279,34 +279,34 @@ func (s *step) importer(p, least, most int) uint16 {
 	}
 	candidates := append([]uint16{s.places[p][1], s.places[p][2]}, s.rank(p)...)
 	for _, at := range candidates {
-		if at != nobody && at != owner && !s.leaving[at] && s.load[at] < max(limit, 1) {
+		if at != noMember && at != owner && !s.leaving[at] && s.load[at] < max(limit, 1) {
 			return at
 		}
 	}
 	if !s.leaving[owner] {
-		return nobody
+		return noMember
 	}
-	best := uint16(nobody)
+	best := uint16(noMember)
 	for _, at := range s.rank(p) {
-		if at != owner && !s.leaving[at] && (best == nobody || s.load[at] < s.load[best]) {
+		if at != owner && !s.leaving[at] && (best == noMember || s.load[at] < s.load[best]) {
 			best = at
 		}
 	}
 	return best
 }
 
-// move starts a planned move of partition p, unless to is nobody.
+// move starts a planned move of partition p, unless to is noMember.
 func (s *step) move(p int, to uint16) {
-	if to == nobody {
+	if to == noMember {
 		return
 	}
 	was := s.places[p]
 	s.load[was[0]]--
 	s.load[to]++
-	s.places[p] = place{was[0], nobody, nobody}
+	s.places[p] = place{was[0], noMember, noMember}
 	role := 1
 	for _, at := range []uint16{to, was[1], was[2]} {
-		if at != nobody && role < 3 && !slices.Contains(s.places[p][:role], at) {
+		if at != noMember && role < 3 && !slices.Contains(s.places[p][:role], at) {
 			s.places[p][role] = at
 			role++
 		}
@@ -318,7 +318,7 @@ func (s *step) move(p int, to uint16) {
 func (s *step) fillSuccessors(p int) {
 	roles := &s.places[p]
 	for role := 1; role < len(roles); role++ {
-		if roles[role] != nobody {
+		if roles[role] != noMember {
 			continue
 		}
 		for _, at := range s.rank(p) {

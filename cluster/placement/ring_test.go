@@ -37,7 +37,7 @@ func settle(t *testing.T, from *ledger.Map, nodes []candidate) *ledger.Map {
 func owned(t *ledger.Map) map[string]int {
 	out := map[string]int{}
 	for _, p := range t.Places {
-		if p[0] != nobody {
+		if p[0] != noMember {
 			out[t.Members[p[0]].ID]++
 		}
 	}
@@ -45,7 +45,7 @@ func owned(t *ledger.Map) map[string]int {
 }
 
 func owner(t *ledger.Map, p int) string {
-	if at := t.Places[p][0]; at != nobody {
+	if at := t.Places[p][0]; at != noMember {
 		return t.Members[at].ID
 	}
 	return ""
@@ -101,7 +101,7 @@ func TestADeathMovesNothingOfTheLiving(t *testing.T) {
 		switch was := owner(before, p); {
 		case was != "n002" && owner(after, p) != was:
 			t.Fatalf("partition %d of the living %s went to %q", p, was, owner(after, p))
-		case was == "n002" && after.Places[p][0] != nobody:
+		case was == "n002" && after.Places[p][0] != noMember:
 			t.Fatalf("partition %d of the lost owner went to %q without a wait", p, owner(after, p))
 		case was == "n002" && after.Members[after.Places[p][1]] != before.Members[place[1]]:
 			t.Fatalf("partition %d: the next is not the first successor", p)
@@ -161,10 +161,10 @@ func TestPlacesNameThreeNodesOrNobody(t *testing.T) {
 		for p, place := range settle(t, &ledger.Map{}, nodes(n)).Places {
 			seen := map[uint16]bool{}
 			for role, at := range place {
-				if role < n != (at != nobody) {
+				if role < n != (at != noMember) {
 					t.Fatalf("%d nodes, partition %d: %v", n, p, place)
 				}
-				if at != nobody && seen[at] {
+				if at != noMember && seen[at] {
 					t.Fatalf("partition %d names a node twice: %v", p, place)
 				}
 				seen[at] = true
@@ -211,13 +211,13 @@ func TestNoTwoOwners(t *testing.T) {
 						may[p] = []ledger.Member{importer}
 					}
 				}
-				if v.leasesExpired && table.Places[p][0] == nobody {
+				if v.leasesExpired && table.Places[p][0] == noMember {
 					may[p] = nil
 				}
 			}
 			next, _ := nextRing(v, few)
 			for p, place := range next.Places {
-				if place[0] == nobody {
+				if place[0] == noMember {
 					continue
 				}
 				owner := next.Members[place[0]]

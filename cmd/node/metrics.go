@@ -87,7 +87,7 @@ func newMetrics(from *sources) *metrics {
 			}
 			return 0
 		}),
-		counter("quorate_unknown_tokens_total", "Requests with a token that is nobody's.", func() float64 { return float64(from.keeper.Unknown.Load()) }),
+		counter("quorate_unknown_tokens_total", "Requests with an unknown token.", func() float64 { return float64(from.keeper.Unknown.Load()) }),
 		counter("quorate_peers_refused_total", "Connections to the peer port and packets of gossip that were refused.", func() float64 { return float64(c.Refused()) }),
 		gauge("quorate_certificate_expires_seconds", "When this node's certificate expires, in seconds since 1970; 0 without one.", func() float64 {
 			if from.certs == nil {

@@ -172,7 +172,7 @@ func newSource() uint64 {
 }
 
 // newReservations returns a function that makes ids of reservations. Until the log has the
-// secret for their check, an id is only one that nobody can guess.
+// secret for their check, an id only has to be unguessable.
 func newReservations(machine *fsm.Machine) func(account string) string {
 	return func(account string) string {
 		secret := machine.State().Secret()

@@ -23,7 +23,7 @@ func places(n int) [][3]uint16 {
 	p := make([][3]uint16, ledger.Partitions)
 	for i := range p {
 		for j := range p[i] {
-			p[i][j] = ledger.Nobody
+			p[i][j] = ledger.NoMember
 			if j < n {
 				p[i][j] = uint16((i + j) % n)
 			}
@@ -292,7 +292,7 @@ func TestAMapThatIsNoneOwnsNothing(t *testing.T) {
 		t.Errorf("%d roles in an empty map", n)
 	}
 	m := mapOf(1, "n1")
-	m.Places[ledger.Partition("acme")] = [3]uint16{500, ledger.Nobody, 0}
+	m.Places[ledger.Partition("acme")] = [3]uint16{500, ledger.NoMember, 0}
 	if ids, n := m.Owner("acme"); n != 3 || ids != [3]string{"", "", "n1"} {
 		t.Errorf("%v of members that do not exist", ids[:n])
 	}

@@ -25,7 +25,7 @@ func goldenMap() *ledger.Map {
 	return &ledger.Map{
 		Epoch:    7,
 		Members:  []ledger.Member{{ID: "n1", Boot: 1}, {ID: "n2", Boot: 300}, {ID: "n3", Boot: 1 << 40}},
-		Places:   [][3]uint16{{0, 1, 2}, {1, 2, 0}, {ledger.Nobody, 0, ledger.Nobody}},
+		Places:   [][3]uint16{{0, 1, 2}, {1, 2, 0}, {ledger.NoMember, 0, ledger.NoMember}},
 		Moving:   []bool{false, true, false, false, false, false, false, false},
 		Grantors: []string{"n1", "n2", "n3"}, Retiring: []string{"n1"},
 		Lease: 2 * time.Second, Drift: 40 * time.Millisecond,

@@ -13,8 +13,8 @@ import (
 // Partitions is the number of partitions of the accounts.
 const Partitions = 4096
 
-// Nobody is the index in Map.Places of a role that no member has.
-const Nobody = 0xFFFF
+// NoMember is the index in Map.Places of a role that no member has.
+const NoMember = 0xFFFF
 
 // MaxMembers is the maximum number of nodes in an ownership map. MaxNodeID is the maximum
 // length of a node's id in bytes.
@@ -34,13 +34,13 @@ type Member struct {
 const MaxGrantors = 7
 
 // Map is an ownership map: the owner of each partition and its two successors, and the
-// parameters of leases. If the owner of a partition is Nobody, its first successor will
+// parameters of leases. If the owner of a partition is NoMember, its first successor will
 // own it next. While a partition moves, its owner hands it over to its first successor.
 // A stored Map is immutable.
 type Map struct {
 	Epoch   uint64
 	Members []Member    // sorted by id
-	Places  [][3]uint16 // by partition: owner and successors as indices into Members, or Nobody
+	Places  [][3]uint16 // by partition: owner and successors as indices into Members, or NoMember
 	Moving  []bool      // by partition; nil if none moves
 
 	Grantors []string      // nodes that grant leases
@@ -79,7 +79,7 @@ func (m *Map) Owner(account string) (ids [3]string, n int) {
 // InTransition returns the number of partitions without an owner, and of those that move.
 func (m *Map) InTransition() (unowned, moving int) {
 	for p, place := range m.Places {
-		if place[0] == Nobody {
+		if place[0] == NoMember {
 			unowned++
 		} else if p < len(m.Moving) && m.Moving[p] {
 			moving++

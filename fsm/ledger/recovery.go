@@ -21,7 +21,7 @@ func (s *State) Recover(left, gone []string) {
 	}
 	m := &Map{Epoch: was.Epoch + RecoveryEpochs, Lease: was.Lease, Drift: was.Drift, Places: make([][3]uint16, Partitions)}
 	for p := range m.Places {
-		m.Places[p] = [3]uint16{Nobody, Nobody, Nobody}
+		m.Places[p] = [3]uint16{NoMember, NoMember, NoMember}
 	}
 	m.Grantors = slices.Clone(left[:min(len(left), MaxGrantors)])
 	slices.Sort(m.Grantors)

@@ -240,7 +240,7 @@ func (w *world) incomplete(owner *node, p int) bool {
 	have := 0
 	lacks := owner.local.Tasks().Copy
 	for _, at := range place[1:] {
-		if at == ledger.Nobody {
+		if at == ledger.NoMember {
 			continue
 		}
 		if id := owner.ownership.Map().Members; int(at) < len(id) && !slices.Contains(lacks[id[at].ID], p) {
@@ -275,7 +275,7 @@ func (w *world) drained(n *node, looks int) {
 func (w *world) owns(n *node) bool {
 	t := w.log[len(w.log)-1]
 	for p, place := range t.Places {
-		if place[0] != ledger.Nobody && t.Members[place[0]].ID == n.id || p < len(t.Moving) && t.Moving[p] && t.Members[place[1]].ID == n.id {
+		if place[0] != ledger.NoMember && t.Members[place[0]].ID == n.id || p < len(t.Moving) && t.Moving[p] && t.Members[place[1]].ID == n.id {
 			return true
 		}
 	}
@@ -299,7 +299,7 @@ func (w *world) sever(links [][2]int, end func(func())) {
 func (w *world) ownerOf(b *bucketRun) int {
 	t := w.log[len(w.log)-1]
 	p := partition(b.account)
-	if p >= len(t.Places) || t.Places[p][0] == ledger.Nobody {
+	if p >= len(t.Places) || t.Places[p][0] == ledger.NoMember {
 		return -1
 	}
 	return w.byID[t.Members[t.Places[p][0]].ID].index

@@ -64,7 +64,7 @@ func role(t *ledger.Map, n *node, p int) int {
 		return -1
 	}
 	for at, k := range t.Places[p][:2] {
-		if k != ledger.Nobody && t.Members[k] == (ledger.Member{ID: n.id, Boot: n.boot}) && (at == 0 || p < len(t.Moving) && t.Moving[p]) {
+		if k != ledger.NoMember && t.Members[k] == (ledger.Member{ID: n.id, Boot: n.boot}) && (at == 0 || p < len(t.Moving) && t.Moving[p]) {
 			return at
 		}
 	}
@@ -213,7 +213,7 @@ func (w *world) settled() bool {
 	}
 	last := w.log[len(w.log)-1]
 	for p, place := range last.Places {
-		if place[0] == ledger.Nobody || p < len(last.Moving) && last.Moving[p] {
+		if place[0] == ledger.NoMember || p < len(last.Moving) && last.Moving[p] {
 			return false
 		}
 		m := last.Members[place[0]]

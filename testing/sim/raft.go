@@ -132,7 +132,7 @@ func (w *world) propose(l *leader, t *ledger.Map) {
 
 func describe(t *ledger.Map) (out []string) {
 	name := func(at uint16) string {
-		if at == ledger.Nobody {
+		if at == ledger.NoMember {
 			return "-"
 		}
 		return t.Members[at].ID

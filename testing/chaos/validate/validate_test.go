@@ -47,8 +47,8 @@ func admit(h *model.History, units int, at time.Duration) {
 	}
 }
 
-// standIn has the last admissions be in the owner's place.
-func standIn(h *model.History, units int) {
+// asFallback marks the last admissions as decided by a fallback.
+func asFallback(h *model.History, units int) {
 	all := h.Buckets[0].Admits
 	for i := range units {
 		all[len(all)-1-i].Degraded = true
@@ -132,24 +132,24 @@ func TestEachFaultOfAHistoryIsFound(t *testing.T) {
 		{"what a fallback node admitted while a handoff took long", "", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 2, 2500*time.Millisecond)
-			standIn(h, 2)
+			asFallback(h, 2)
 			admit(h, 30, 4*time.Second)
 		}},
 		{"more than a fallback node admitted in a handoff", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 2, 2500*time.Millisecond)
-			standIn(h, 2)
+			asFallback(h, 2)
 			admit(h, 31, 4*time.Second)
 		}},
 		{"more than a fallback node may in a handoff", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 20+60+5, 3*time.Second-time.Millisecond)
-			standIn(h, 20+60+5)
+			asFallback(h, 20+60+5)
 		}},
 		{"what a fallback node admitted after a handoff", "over-admission", func(h *model.History) {
 			fault(h, model.Move, 2*time.Second, 3*time.Second, "n1")
 			admit(h, 32, 4*time.Second)
-			standIn(h, 2)
+			asFallback(h, 2)
 		}},
 		{"the slack of an owner's death", "", func(h *model.History) {
 			fault(h, model.Kill, 2*time.Second, 4*time.Second, "n1")
