@@ -34,10 +34,11 @@ type node struct {
 	snapshot, stored, applied int  // epochs: of the snapshot, on disk, in force
 	had                       int  // on disk when this boot began
 
-	ownership *ownership.Node
-	local     *limiter.Local
-	lag       time.Duration  // of learning of maps
-	plan      *exchange.Plan // of what it exchanges with the others
+	ownership  *ownership.Node
+	local      *limiter.Local
+	lag        time.Duration  // of learning of maps by the log
+	adoptsLate bool           // maps that it fetches lag too
+	plan       *exchange.Plan // of what it exchanges with the others
 }
 
 // clock is the node's monotonic clock.
@@ -178,8 +179,13 @@ func (n *node) fetch(from *node, epoch uint64, then func()) {
 		m := n.w.log[from.ownership.Epoch()]
 		n.w.send(from, n, func() {
 			if n.boot == boot {
-				n.adopt(m) // at once: only the log comes late
-				then()
+				if !n.adoptsLate { // only the log comes late
+					n.adopt(m)
+					then()
+					return
+				}
+				n.after(n.lag, func() { n.adopt(m) })
+				n.after(0, then)
 			}
 		})
 	})

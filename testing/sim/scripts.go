@@ -63,6 +63,7 @@ func forgetful(w *world) {
 		if a == nil {
 			return
 		}
+		b.adoptsLate = true
 		b.keeps = true
 		cut := w.between(3300*time.Millisecond, 5*time.Second)
 		w.strike(Split, time.Millisecond, cut, a)
@@ -81,6 +82,7 @@ func behind(w *world) {
 		if a == nil {
 			return
 		}
+		b.adoptsLate = true // or it would not know the map for milliseconds only
 		cut := w.between(time.Second, 1500*time.Millisecond)
 		w.strike(Lag, 0, w.between(1100*time.Millisecond, 3200*time.Millisecond), b)
 		w.strike(Split, time.Millisecond, cut, a)
