@@ -47,9 +47,14 @@ func slack(r Rule, l bucket.Limit, use bucket.State) int64 {
 // check publishes.
 func upperBound(r Rule, l bucket.Limit, use bucket.State, cost int64) bucket.State {
 	more := max(slackUnits(r, l), cost)
-	if l.Burst-use.Units-cost <= slackUnits(r, l) {
-		// Without slack the bound must also hold what comes back until the answer arrives.
-		more = cost + refill(l, publishAhead) + 2
+	// Without slack the bound must also hold what comes back until the answer arrives.
+	// Else the copy owes less than the cost by then, and the check waits for ever.
+	lasting := cost + refill(l, publishAhead) + 2
+	switch {
+	case l.Burst-use.Units-cost <= slackUnits(r, l):
+		more = lasting
+	case r.Mode == bucket.Sync:
+		more = max(more, lasting)
 	}
 	return use.Add(more)
 }

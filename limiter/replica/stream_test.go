@@ -69,6 +69,27 @@ func TestReplicatedUpToTheAckedBoundAndTheSlack(t *testing.T) {
 
 // What was sent may have replaced what was acknowledged, and an acknowledgement
 // of what was sent before says nothing.
+// An idle bucket of a small burst, whose slack is no more than the cost: the bound
+// decays while it is under way, and must still cover the check when it is acknowledged.
+func TestABoundLastsUntilItIsAcknowledged(t *testing.T) {
+	for _, mode := range []bucket.Mode{bucket.Bounded, bucket.Sync} {
+		for _, l := range []bucket.Limit{perMinute(10), perMinute(600), perMinute(6_000_000)} {
+			for _, cost := range []int64{1, l.Burst/20 + 1, l.Burst} {
+				s, r := &Stream{}, Rule{Mode: mode, Slack: 5}
+				use := Use{State: bucket.State{Rate: l.Limit, At: time.Minute}}
+				p := &Publication{Rule: r, Limit: l, Use: use, Cost: cost, Successors: []string{"n2"}, Next: counter()}
+				for _, b := range s.Publish(p) {
+					s.Acked(b.To, b.Seq)
+				}
+				use.At += publishAhead
+				if !s.Replicated(r, l, use, cost, p.Successors) {
+					t.Errorf("mode %d, burst %d, cost %d: an acknowledged bound does not cover the check that it was published for", mode, l.Burst, cost)
+				}
+			}
+		}
+	}
+}
+
 func TestTheSmallestOfAcknowledgedAndSentSinceCounts(t *testing.T) {
 	l, one, next := perMinute(600), []string{"n2"}, counter()
 	s := &Stream{}
