@@ -244,10 +244,18 @@ func (b *Namespaces) makeSwitch(tb testing.TB) error {
 		return fmt.Errorf("%w: %w", err, ErrCannot)
 	}
 	tb.Cleanup(func() { cleanup(tb, "ip", "netns", "del", name) })
-	return lines(
+	err := lines(
 		"ip -n "+name+" link add br0 type bridge",
 		"ip -n "+name+" link set br0 up",
 		"ip link add "+veth+" type veth peer name root netns "+name,
+	)
+	if err != nil {
+		return err
+	}
+	// The kernel removes the links of a deleted namespace some time later, and the next
+	// cluster of this process needs the name and the addresses at once.
+	tb.Cleanup(func() { cleanup(tb, "ip", "link", "del", veth) })
+	return lines(
 		"ip -n "+name+" link set root master br0 up",
 		"ip addr add "+b.host(254)+"/24 dev "+veth,
 		"ip link set "+veth+" up",
